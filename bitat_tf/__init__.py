@@ -1,0 +1,32 @@
+"""bitat_tf: binary networks (1-bit weights, 1-bit activations) with the BiTAT method, for Keras and phones.
+
+| where | what |
+|---|---|
+| `bitat_tf.dependency` | the mathematics of the paper, pure functions on arrays: Q_orig, Q_ours, s and V |
+| `bitat_tf.quantizers`, `bitat_tf.regularizers` | `RSign`; the disentangled loss |
+| `bitat_tf.layers` | `BinaryConv2D`, `BinaryDense`, `RPReLU` |
+| `bitat_tf.callbacks` | `SequentialBinarization`: the schedule, layer by layer |
+| `bitat_tf.applications` | `ReActNet` |
+| `bitat_tf.export` | `to_tflite`: conversion with larq-compute-engine, and its verification |
+| `bitat_tf.data`, `bitat_tf.workflow` | images from folders; the whole job, as `bitat-tf train` runs it |
+"""
+
+# First: it decides which Keras is used, before Larq or TensorFlow are loaded by anything below.
+from bitat_tf import _keras  # noqa: F401, I001
+
+from importlib.metadata import version
+
+from bitat_tf import applications, callbacks, dependency, export, layers, quantizers, regularizers
+
+__version__ = version("bitat_tf")
+
+__all__ = [
+    "__version__",
+    "applications",
+    "callbacks",
+    "dependency",
+    "export",
+    "layers",
+    "quantizers",
+    "regularizers",
+]

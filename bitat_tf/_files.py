@@ -1,0 +1,70 @@
+"""Writing files so that a half-written one never stands under its final name."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bitat_tf._keras import keras
+
+
+def write_atomically(path: str | os.PathLike, write: Callable[[Path], None]) -> Path:
+    """Let `write` fill a temporary file beside `path`, then move it to `path` in one step.
+
+    Args:
+        path: The final name. What stood there stays untouched until the new file is complete and on disk.
+        write: Called with the temporary path (it has the same suffix as `path`).
+
+    Returns:
+        `path` as a `pathlib.Path`.
+
+    Raises:
+        OSError: If the disk is full or the folder is not writable. The temporary file is removed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"could not write {path}: {error.strerror or error}. Nothing was left under that name; "
+            "free some space or choose another folder",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: str | os.PathLike, text: str) -> Path:
+    """Write UTF-8 `text` to `path` atomically."""
+    return write_atomically(path, lambda temporary: _write_bytes(temporary, text.encode()))
+
+
+def write_bytes(path: str | os.PathLike, content: bytes) -> Path:
+    """Write `content` to `path` atomically."""
+    return write_atomically(path, lambda temporary: _write_bytes(temporary, content))
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def save_model(model: keras.Model, path: str | os.PathLike) -> Path:
+    """Save `model` in the `.keras` format at `path` atomically."""
+    if Path(path).suffix != ".keras":
+        raise ValueError(f"save_model: the path must end with .keras. Received: {str(path)!r}.")
+    return write_atomically(path, lambda temporary: model.save(temporary))

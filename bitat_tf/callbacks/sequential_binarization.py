@@ -1,0 +1,253 @@
+"""The schedule of BiTAT as a Keras callback."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from bitat_tf._keras import keras, tf
+from bitat_tf._validation import check_model
+from bitat_tf.callbacks.error_log import error_logs, layer_errors, layer_rows
+from bitat_tf.callbacks.freezing import Freezer, layers_below
+from bitat_tf.callbacks.progress import ProgressLine
+from bitat_tf.callbacks.schedule import QUANTIZATION, Phase, Schedule, Timeline, get_schedule
+from bitat_tf.callbacks.statistics import Calibration, channel_means, input_stream, layer_statistics
+from bitat_tf.dependency import optimal_scale
+from bitat_tf.layers import BinaryLayer, binary_layers
+from bitat_tf.quantizers import RSign
+
+
+class SequentialBinarization(keras.callbacks.Callback):
+    """Makes the layers of a model binary, one after the other from bottom to top, while `model.fit` trains it.
+
+    For each layer, in its turn: statistics of its input in the current network (the layers below are binary already), its
+    metric (s, V) and reference weights; then the quantization phase, with the disentangled loss; then the fine-tuning phase.
+    At the end all layers train together. The position is a function of epoch and batch, and the state of every layer lies in
+    its variables: a saved model continues with `fit(initial_epoch=...)` and a callback of the same settings.
+
+    Every epoch it adds to `logs`: `stage` (number of layers whose turn has come), `q_orig`, `q_ours`, `q_rel`, `q_ratio` (over
+    the layers that are binary so far) and `learning_rate`. Callbacks that write logs, such as `CSVLogger`, must come after it
+    in the list. `layer_history` holds the same for each layer.
+
+    Args:
+        calibration: Training inputs, prepared as for `fit`: an array of shape (n, ...), or a finite, batched tf.data.Dataset.
+            A few hundred are enough.
+        schedule: A `Schedule`, or the name of a preset: "short" (default), "paper_imagenet", "paper_cifar100".
+        order: "bottom_to_top" (default), "top_to_bottom" (an ablation; expect bad results), or a list of layer names.
+        verbose: 1 (default) shows the progress line on terminals and in notebooks, 0 nothing.
+        seed: Seed of the grouping of input dimensions.
+
+    Raises:
+        ValueError: In `fit`, if the model has no binary layers, `epochs` does not match the schedule, the number of steps is
+            unknown, the calibration data are unusable, or a resumed model is not where the schedule is.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(8, 3), keras.layers.BatchNormalization(),
+        ...     bitat_tf.layers.BinaryConv2D(8, 3), keras.layers.BatchNormalization(), keras.layers.Flatten(),
+        ...     keras.layers.Dense(10)])
+        >>> model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> x, y = np.random.rand(64, 8, 8, 1).astype("float32"), np.random.randint(0, 10, 64)
+        >>> bitat = SequentialBinarization(x, Schedule(joint_epochs=1), verbose=0)
+        >>> history = model.fit(x, y, epochs=bitat.total_epochs(model), callbacks=[bitat], verbose=0)
+        >>> [layer.state for layer in bitat_tf.layers.binary_layers(model)]
+        ['binary']
+    """
+
+    def __init__(
+        self,
+        calibration: Any,
+        schedule: str | Schedule = "short",
+        order: str | Sequence[str] = "bottom_to_top",
+        verbose: int = 1,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.calibration = calibration
+        self.schedule = get_schedule(schedule)
+        self.order = order
+        self.verbose = verbose
+        self.seed = seed
+        self.layer_history: list[dict[str, Any]] = []
+        self.phase_history: list[dict[str, Any]] = []
+
+    def total_epochs(self, model: keras.Model) -> int:
+        """Return what to pass to `fit` as `epochs`."""
+        return self.schedule.total_epochs(len(self._ordered_layers(model)))
+
+    def on_train_begin(self, logs=None):
+        """Check the model and the data, and forget the run before."""
+        self._layers = {layer.name: layer for layer in self._ordered_layers(self.model)}
+        if not isinstance(self.model.optimizer, keras.optimizers.Optimizer) or isinstance(
+            self.model.optimizer.get_config().get("learning_rate"), dict
+        ):
+            raise ValueError(
+                "SequentialBinarization: the schedule sets the learning rate of every step. Received: optimizer "
+                f"{self.model.optimizer!r} with a schedule of its own, or a legacy optimizer. Compile with a constant learning "
+                "rate, as in keras.optimizers.Adam(1e-3)."
+            )
+        self._calibration = Calibration(self.calibration, self.model, "SequentialBinarization")
+        for _ in self._calibration:  # every batch is checked now, not after hours in the stage that meets it
+            pass
+        self._freezer = Freezer(self.model)
+        self._timeline: Timeline | None = None
+        self._progress: ProgressLine | None = None
+        self.layer_history = []
+        self.phase_history = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Lay out the schedule at the start of the first epoch; note where each epoch begins."""
+        if self._timeline is None:
+            self._begin_run(epoch)
+        self._epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Enter the phase that begins with this step, and set the learning rate."""
+        step = self._epoch * self._steps_per_epoch + batch
+        while self._next < len(self._timeline.phases) and self._timeline.phases[self._next].start <= step:
+            self._enter(self._timeline.phases[self._next], step)
+            self._next += 1
+        self._learning_rate = self._timeline.learning_rate(step)
+        self.model.optimizer.learning_rate = self._learning_rate
+        if self._progress:
+            self._progress.update(step)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Write the stage and the errors into `logs`."""
+        phase = self._timeline.phases[self._next - 1]
+        errors = layer_errors(list(self._layers.values()))
+        self.layer_history.extend(layer_rows(epoch, errors))
+        if logs is not None:
+            logs.update({"stage": phase.stage, **error_logs(errors), "learning_rate": self._learning_rate})
+
+    def on_train_end(self, logs=None):
+        """Give back the user's `trainable` settings and switch the disentangled loss off."""
+        self._freezer.freeze([])
+        self._pull_at(None)
+        if self._progress:
+            self._progress.close()
+
+    def _ordered_layers(self, model: keras.Model) -> list[BinaryLayer]:
+        check_model(model, "SequentialBinarization")
+        layers = binary_layers(model)
+        if not layers:
+            raise ValueError(
+                f"SequentialBinarization: model {model.name!r} has no binary layers. Build it with BinaryConv2D or BinaryDense "
+                "of bitat_tf.layers in place of the layers that are to become binary, or use bitat_tf.applications.ReActNet."
+            )
+        if isinstance(self.order, str):
+            if self.order not in ("bottom_to_top", "top_to_bottom"):
+                raise ValueError(
+                    "SequentialBinarization: `order` must be 'bottom_to_top', 'top_to_bottom' or a list of layer names. "
+                    f"Received: order={self.order!r}."
+                )
+            return layers if self.order == "bottom_to_top" else layers[::-1]
+        by_name = {layer.name: layer for layer in layers}
+        unknown = [name for name in self.order if name not in by_name]
+        if unknown or len(set(self.order)) != len(self.order) or not self.order:
+            raise ValueError(
+                f"SequentialBinarization: `order` must name binary layers of the model, each once: {sorted(by_name)}. "
+                f"Received: {list(self.order)}."
+            )
+        return [by_name[name] for name in self.order]
+
+    def _begin_run(self, epoch: int) -> None:
+        steps, epochs = self.params.get("steps"), self.params.get("epochs")
+        if steps is None:
+            raise ValueError(
+                "SequentialBinarization: the number of steps of an epoch is unknown, so that phases cannot be placed. Pass "
+                "`steps_per_epoch` to fit, or use `dataset.apply(tf.data.experimental.assert_cardinality(n))`."
+            )
+        expected = self.schedule.total_epochs(len(self._layers))
+        if epochs != expected:
+            raise ValueError(
+                f"SequentialBinarization: {len(self._layers)} binary layers take {expected} epochs with this schedule. "
+                f"Received: fit(epochs={epochs}). Pass `epochs=callback.total_epochs(model)`, or change the lengths in the Schedule."
+            )
+        self._steps_per_epoch = steps
+        self._timeline = self.schedule.timeline(list(self._layers), steps)
+        if self.verbose:
+            self._progress = ProgressLine(self._timeline.total_steps, live=not self.params.get("verbose"))
+        step = epoch * steps
+        self._next = self._timeline.index_at(step) if step else 0
+        if step:
+            self._resume(step)
+        else:
+            self._reset_layers()
+
+    def _reset_layers(self) -> None:
+        started = [name for name, layer in self._layers.items() if layer.state != "float"]
+        if started:
+            warnings.warn(
+                f"SequentialBinarization starts anew, from the first layer, though {len(started)} of {len(self._layers)} "
+                "layers are binary already. To continue a run instead, pass its epoch to fit as `initial_epoch`.",
+                stacklevel=2,
+            )
+        for layer in self._layers.values():
+            layer.set_binary(False, False)
+            layer.disentangled_state.forget()
+
+    def _resume(self, step: int) -> None:
+        phase = self._timeline.phases[self._next]
+        entered = phase.start < step
+        done = phase.stage if entered or phase.kind != QUANTIZATION else phase.stage - 1
+        for position, (name, layer) in enumerate(self._layers.items(), 1):
+            expected = "binary" if position <= done else "float"
+            if layer.state != expected:
+                raise ValueError(
+                    f"SequentialBinarization: at epoch {step // self._steps_per_epoch} of this schedule layer {name!r} must "
+                    f"be {expected}. Received: a model in which it is {layer.state}. Load the model that was saved at the end of "
+                    "that epoch, and use the schedule of that run; or start anew with initial_epoch=0."
+                )
+        if entered:
+            self._adjust(phase, step)
+            self._next += 1
+
+    def _enter(self, phase: Phase, step: int) -> None:
+        if phase.kind == QUANTIZATION:
+            self._quantize(self._layers[phase.layer])
+        self._adjust(phase, step)
+
+    def _adjust(self, phase: Phase, step: int) -> None:
+        """Set what holds during a phase: what is frozen, and which layer the disentangled loss pulls at."""
+        layer = self._layers[phase.layer] if phase.layer else None
+        self._freezer.freeze(layers_below(self.model, layer) if layer is not None and self.schedule.freezes(phase) else [])
+        self._pull_at(layer if phase.kind == QUANTIZATION else None)
+        self.phase_history.append(
+            {"epoch": step / self._steps_per_epoch, "stage": phase.stage, "kind": phase.kind, "layer": phase.layer}
+        )
+        if self._progress:
+            self._progress.phase(phase, len(self._layers), step)
+
+    def _pull_at(self, current: BinaryLayer | None) -> None:
+        for layer in self._layers.values():
+            state = layer.disentangled_state
+            state.strength.assign(self.schedule.strength if layer is current else 0.0)
+            state.l1.assign(self.schedule.l1 if layer is current else 0.0)
+
+    def _quantize(self, layer: BinaryLayer) -> None:
+        """Make a layer binary: thresholds, statistics, reference weights, then the switch."""
+
+        def stream() -> Iterator[tf.Tensor]:
+            return input_stream(self.model, layer, self._calibration)
+
+        if self.schedule.center_thresholds and isinstance(layer.input_quantizer, RSign):
+            layer.input_quantizer.threshold.assign(-channel_means(stream))
+        statistics = layer_statistics(layer, stream, self.schedule.retarget, self.seed)
+        layer.disentangled_state.assign(statistics.metric, statistics.reference)
+        if self.schedule.retarget:
+            layer.set_latent_kernel(scaled_for_deployment(statistics.reference, statistics.metric))
+        layer.set_binary()
+
+
+def scaled_for_deployment(reference: np.ndarray, metric) -> np.ndarray:
+    """Return latent weights with the signs of `reference` whose mean magnitude is the best scale in the metric.
+
+    The deployed scale of an output channel is the mean magnitude of its latent weights; this makes the binary layer's
+    output as near to the reference's as the signs allow, so that the batch normalization above it finds what it knows.
+    """
+    binary = np.where(reference >= 0, 1.0, -1.0)
+    best = optimal_scale(metric.apply(binary), metric.apply(reference))
+    magnitude = np.mean(np.abs(reference), axis=0)
+    factor = np.divide(best, magnitude, out=np.ones_like(best), where=(magnitude > 0) & (best > 0))
+    return reference * factor

@@ -1,0 +1,104 @@
+"""A convolution that starts as a float layer and becomes binary."""
+
+import larq as lq
+
+from bitat_tf._keras import keras, tf
+from bitat_tf.dependency import extract_patches
+from bitat_tf.layers.binary_layer import BinaryLayer, default_input_quantizer
+
+
+@keras.saving.register_keras_serializable(package="bitat_tf")
+class BinaryConv2D(BinaryLayer, lq.layers.QuantConv2D):
+    """2D convolution that is exactly a `keras.layers.Conv2D` until it is made binary.
+
+    Once binary, the input goes through RSign, the kernel becomes `alpha * sign(w)` with alpha = mean|w| of the output
+    channel, and "same" pads with +1, so that larq-compute-engine runs it as one `LceBconv2d`. `SequentialBinarization`
+    makes the layers of a model binary one after the other; `set_binary` does it by hand. The state is saved with the model.
+
+    Args:
+        filters, kernel_size, strides, padding, data_format, dilation_rate, groups, activation, use_bias: As in
+            `larq.layers.QuantConv2D`; only `data_format="channels_last"`.
+        pad_values: What "same" pads with once the input is binary. Default 1.
+        input_quantizer: Default `bitat_tf.quantizers.RSign()`.
+        kernel_quantizer: Default `larq.quantizers.MagnitudeAwareSign` (alpha * sign, one alpha per output channel).
+        disentangled_regularizer: A `DisentangledRegularizer`. Default one that is switched off until
+            `SequentialBinarization` switches it on.
+        **kwargs: Initializers, regularizers and constraints, as in `larq.layers.QuantConv2D`.
+
+    Input shape:
+        (batch, height, width, channels).
+
+    Output shape:
+        (batch, new_height, new_width, filters).
+
+    Raises:
+        ValueError: If the number of channels is unknown, a quantizer is missing, or the data format is another one.
+
+    Example:
+        >>> layer = BinaryConv2D(16, 3, padding="same", use_bias=False)
+        >>> layer(tf.ones((1, 8, 8, 4))).shape
+        TensorShape([1, 8, 8, 16])
+        >>> layer.state
+        'float'
+        >>> layer.set_binary()
+        >>> layer.state
+        'binary'
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=(1, 1),
+        padding="valid",
+        pad_values=1.0,
+        data_format=None,
+        dilation_rate=(1, 1),
+        groups=1,
+        activation=None,
+        use_bias=True,
+        input_quantizer=None,
+        kernel_quantizer="magnitude_aware_sign",
+        *,
+        disentangled_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(
+            filters,
+            kernel_size,
+            strides=strides,
+            padding=padding,
+            pad_values=pad_values,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            groups=groups,
+            activation=activation,
+            use_bias=use_bias,
+            input_quantizer=default_input_quantizer(input_quantizer),
+            **kwargs,
+        )
+        if self.data_format != "channels_last":
+            raise ValueError(
+                "BinaryConv2D: larq-compute-engine runs channels-last models only. Received: "
+                f"data_format={self.data_format!r}. Use data_format='channels_last'."
+            )
+        self._prepare_binary(kernel_quantizer, disentangled_regularizer)
+
+    def _call_quantized(self, inputs):
+        pad_values = self.pad_values
+        self.pad_values = tf.where(self.input_is_binary, tf.cast(pad_values, inputs.dtype), tf.zeros((), inputs.dtype))
+        try:
+            return super()._call_quantized(inputs)
+        finally:
+            self.pad_values = pad_values
+
+    def input_rows(self, inputs: tf.Tensor, binary: bool) -> tf.Tensor:
+        """Return the patches that the kernel sees, shape (n, d), of the binary or of the float layer (Eq. 14)."""
+        return extract_patches(
+            self.input_quantizer(inputs) if binary else inputs,
+            self.kernel_size,
+            self.strides,
+            self.dilation_rate,
+            self.padding,
+            self.pad_values if binary else 0.0,
+        )

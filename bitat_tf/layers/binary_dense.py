@@ -1,0 +1,62 @@
+"""A dense layer that starts as a float layer and becomes binary."""
+
+import larq as lq
+
+from bitat_tf._keras import keras, tf
+from bitat_tf.dependency import dense_rows
+from bitat_tf.layers.binary_layer import BinaryLayer, default_input_quantizer
+
+
+@keras.saving.register_keras_serializable(package="bitat_tf")
+class BinaryDense(BinaryLayer, lq.layers.QuantDense):
+    """Dense layer that is exactly a `keras.layers.Dense` until it is made binary.
+
+    Once binary, the input goes through RSign and the kernel becomes `alpha * sign(w)`, as in `BinaryConv2D`.
+    larq-compute-engine has no binary dense kernel: `bitat_tf.export.to_tflite` writes it as a binary 1x1 convolution.
+
+    Args:
+        units, activation, use_bias: As in `larq.layers.QuantDense`.
+        input_quantizer: Default `bitat_tf.quantizers.RSign()`.
+        kernel_quantizer: Default `larq.quantizers.MagnitudeAwareSign`.
+        disentangled_regularizer: A `DisentangledRegularizer`. Default one that is switched off until
+            `SequentialBinarization` switches it on.
+        **kwargs: Initializers, regularizers and constraints, as in `larq.layers.QuantDense`.
+
+    Input shape:
+        (batch, ..., input_dim).
+
+    Output shape:
+        (batch, ..., units).
+
+    Raises:
+        ValueError: If the number of input dimensions is unknown, or a quantizer is missing.
+
+    Example:
+        >>> layer = BinaryDense(16)
+        >>> layer(tf.ones((2, 8))).shape
+        TensorShape([2, 16])
+    """
+
+    def __init__(
+        self,
+        units,
+        activation=None,
+        use_bias=True,
+        input_quantizer=None,
+        kernel_quantizer="magnitude_aware_sign",
+        *,
+        disentangled_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(
+            units,
+            activation=activation,
+            use_bias=use_bias,
+            input_quantizer=default_input_quantizer(input_quantizer),
+            **kwargs,
+        )
+        self._prepare_binary(kernel_quantizer, disentangled_regularizer)
+
+    def input_rows(self, inputs: tf.Tensor, binary: bool) -> tf.Tensor:
+        """Return the rows that the kernel sees, shape (n, d), of the binary or of the float layer."""
+        return dense_rows(self.input_quantizer(inputs) if binary else inputs)

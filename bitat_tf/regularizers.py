@@ -1,0 +1,235 @@
+"""The disentangled loss as a Keras regularizer (Eq. 6; its scale-free form is ours)."""
+
+import larq as lq
+import numpy as np
+
+from bitat_tf._keras import keras, tf
+from bitat_tf._validation import check_choice, check_number
+from bitat_tf.dependency import Metric
+
+__all__ = ["DisentangledRegularizer", "DisentangledState"]
+
+ERRORS = ("relative", "disentangled", "original")
+
+
+@keras.saving.register_keras_serializable(package="bitat_tf")
+class DisentangledState(keras.layers.Layer):
+    """The variables of a `DisentangledRegularizer`: statistics that a training step reads, saved with the model.
+
+    They are variables, not attributes, because a traced training step does not see an attribute that a callback changes,
+    and because a run must be able to continue from a saved model.
+
+    Args:
+        dim: Number d of input dimensions of the kernel.
+        units: Number m of output channels.
+        num_groups: Number k of groups; the full form where k >= d.
+    """
+
+    def __init__(self, dim: int, units: int, num_groups: int = 256, **kwargs):
+        kwargs.setdefault("trainable", False)
+        super().__init__(**kwargs)
+        self.dim, self.units, self.num_groups = dim, units, num_groups
+        size = min(dim, num_groups)
+
+        def add(name, shape, dtype="float32"):
+            return self.add_weight(name, shape=shape, dtype=dtype, initializer="zeros", trainable=False)
+
+        self.strength = add("strength", ())
+        self.l1 = add("l1", ())
+        self.groups = add("groups", (dim,), "int32")
+        self.importance = add("importance", (size,))
+        self.directions = add("directions", (size, size))
+        self.residual = add("residual", ())
+        self.reference = add("reference", (dim, units))
+        self.built = True
+
+    def assign(self, metric: Metric, reference: np.ndarray) -> None:
+        """Store statistics: the metric of the layer's input, and w_ref of shape (d, m)."""
+        if metric.groups.shape != (self.dim,) or len(metric.importance) > min(self.dim, self.num_groups):
+            raise ValueError(
+                f"DisentangledRegularizer: statistics must be of d={self.dim} inputs in at most {self.num_groups} groups. "
+                f"Received: d={len(metric.groups)} in {len(metric.importance)} groups."
+            )
+        if reference.shape != (self.dim, self.units):
+            raise ValueError(
+                f"DisentangledRegularizer: the reference must have shape {(self.dim, self.units)}, one column an output "
+                f"channel. Received: {reference.shape}."
+            )
+        unused = self.importance.shape[0] - len(metric.importance)  # groups that k-means left empty
+        self.groups.assign(metric.groups)
+        self.importance.assign(np.pad(metric.importance, (0, unused)))
+        self.directions.assign(np.pad(metric.directions, ((0, unused), (0, unused))))
+        self.residual.assign(metric.residual)
+        self.reference.assign(reference)
+
+    def forget(self) -> None:
+        """Drop the statistics, so that the loss is inactive."""
+        for variable in (self.strength, self.l1, self.groups, self.importance, self.directions, self.residual, self.reference):
+            variable.assign(tf.zeros_like(variable))
+
+    @property
+    def metric(self) -> Metric | None:
+        """The stored metric; None as long as none was assigned."""
+        groups = self.groups.numpy()
+        used = int(groups.max()) + 1
+        importance = self.importance.numpy()[:used].astype(float)
+        if not importance.any():
+            return None
+        directions = self.directions.numpy()[:used, :used].astype(float)
+        return Metric(groups, importance, directions, float(self.residual.numpy()))
+
+    def call(self, inputs):
+        """Not a layer of a network: holds variables only."""
+        raise TypeError("DisentangledState holds the variables of a regularizer and cannot be called on inputs.")
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "dim": self.dim, "units": self.units, "num_groups": self.num_groups}
+
+
+@keras.saving.register_keras_serializable(package="bitat_tf")
+class DisentangledRegularizer(keras.regularizers.Regularizer):
+    r"""Dependency-weighted quantization error of a kernel: `strength * Q + l1 * sum|w|`.
+
+    With reference weights w_ref, b = sign(w) of the latent kernel w (straight-through gradient), and the centred
+    covariance C = V diag(s^2) V^T of the layer's input:
+
+    \\[ Q_{ours} = \| \mathrm{diag}(s) V^T (w_{ref} - \alpha b) \|_F^2
+       = \mathrm{tr}[(w_{ref} - \alpha b)^T C (w_{ref} - \alpha b)] \\]
+
+    which is the expected squared change of the layer's output. For kernels with more than `num_groups` inputs it is
+    taken over k groups, `P (w_ref - alpha b)`, plus a residual for errors inside a group. alpha is the best scale of each
+    output channel in the metric; the gradient does not pass through it (at the best scale its derivative is zero).
+    With +-1 inputs every variance is 1, so a diagonal importance says nothing: only the full matrix informs.
+
+    It is inactive until it has statistics: `SequentialBinarization` gives them to the layers of this package; for a
+    plain Larq layer call `set_statistics`. There they belong to this object, not to the layer, so that they are not saved
+    with the model; the layers of this package do save them.
+
+    Args:
+        strength: lambda >= 0. The paper publishes 100 without its normalization; with "relative", 1 to 10 is sensible.
+            Default 1.
+        l1: gamma >= 0, weight of the l1 norm of the latent kernel. Default 1e-5 (the paper's).
+        num_groups: Number k of groups for kernels with more than k inputs. Default 256 (the paper's).
+        error: "relative" (Q_rel = Q_ours / tr(w_ref^T C w_ref), in [0, 1], comparable across layers; the default, ours),
+            "disentangled" (Q_ours, the paper's) or "original" (Q_orig = ||w_ref - alpha b||^2, Eq. 2, for comparison).
+        residual: Whether errors inside a group count. Default True (ours); False is the literal form.
+
+    Raises:
+        ValueError: If a value is out of range, or the kernel has fewer than 2 axes.
+
+    Example:
+        >>> layer = lq.layers.QuantDense(3, kernel_quantizer="ste_sign", kernel_constraint="weight_clip",
+        ...                              kernel_regularizer=DisentangledRegularizer(strength=1.0, l1=0.0))
+        >>> layer.build((None, 4))
+        >>> metric = Metric.from_covariance(np.eye(4), np.arange(4))
+        >>> layer.kernel_regularizer.set_statistics(metric, layer.get_weights()[0])
+        >>> bool(layer.losses[0] > 0)
+        True
+    """
+
+    def __init__(
+        self,
+        strength: float = 1.0,
+        l1: float = 1e-5,
+        num_groups: int = 256,
+        error: str = "relative",
+        residual: bool = True,
+    ):
+        check_number("DisentangledRegularizer", "strength", strength)
+        check_number("DisentangledRegularizer", "l1", l1)
+        check_number("DisentangledRegularizer", "num_groups", num_groups, minimum=1)
+        check_choice("DisentangledRegularizer", "error", error, ERRORS)
+        self.strength = float(strength)
+        self.l1 = float(l1)
+        self.num_groups = int(num_groups)
+        self.error = error
+        self.residual = bool(residual)
+        self.state: DisentangledState | None = None
+
+    def build(self, kernel_shape) -> DisentangledState:
+        """Create the variables for a kernel of shape (..., m); the second call returns the same ones."""
+        shape = tuple(int(size) for size in kernel_shape)
+        if len(shape) < 2:
+            raise ValueError(f"DisentangledRegularizer: a kernel needs at least 2 axes. Received: shape {shape}.")
+        dim, units = int(np.prod(shape[:-1])), shape[-1]
+        if self.state is None:
+            with tf.init_scope():
+                self.state = DisentangledState(dim, units, self.num_groups)
+                self.state.strength.assign(self.strength)
+                self.state.l1.assign(self.l1)
+        elif (self.state.dim, self.state.units) != (dim, units):
+            raise ValueError(
+                "DisentangledRegularizer: one object serves one kernel, since it holds that layer's statistics. Received: a "
+                f"kernel of shape {shape} after one of {self.state.dim} inputs and {self.state.units} outputs. "
+                "Give every layer a regularizer of its own."
+            )
+        return self.state
+
+    def set_statistics(self, metric: Metric, reference: np.ndarray) -> None:
+        """Give the metric of the layer's input and w_ref, as a kernel of shape (..., m)."""
+        reference = np.asarray(reference)
+        self.build(reference.shape).assign(metric, reference.reshape(-1, reference.shape[-1]))
+
+    def __call__(self, kernel):
+        """Return the loss of a latent kernel of shape (..., m), a float32 scalar."""
+        state = self.build(kernel.shape)
+        kernel = tf.reshape(tf.cast(tf.convert_to_tensor(kernel), tf.float32), (state.dim, state.units))
+        return self._gated_error(state, kernel) + state.l1 * tf.reduce_sum(tf.abs(kernel))
+
+    def _gated_error(self, state: DisentangledState, kernel: tf.Tensor) -> tf.Tensor:
+        """Return strength * Q; its matrix products cost a step nothing while the loss is not active."""
+
+        def error_and_gradient():
+            with tf.GradientTape() as tape:
+                tape.watch(kernel)
+                error = state.strength * self._error(state, kernel)
+            return error, tape.gradient(error, kernel)
+
+        @tf.custom_gradient
+        def gated(kernel):
+            # The gradient is formed in the forward branch, so that none has to be taken through the condition.
+            active = tf.logical_and(state.strength > 0, tf.reduce_any(state.importance > 0))
+            error, gradient = tf.cond(active, error_and_gradient, lambda: (tf.constant(0.0), tf.zeros_like(kernel)))
+            return error, lambda upstream: upstream * gradient
+
+        return gated(kernel)
+
+    def _error(self, state: DisentangledState, kernel: tf.Tensor) -> tf.Tensor:
+        binary = lq.quantizers.ste_sign(kernel)
+        reference = tf.convert_to_tensor(state.reference)
+        if self.error == "original":
+            seen_reference, seen_binary = reference, binary
+        else:
+            seen_reference, seen_binary = self._apply(state, reference), self._apply(state, binary)
+        energy = tf.reduce_sum(seen_binary**2, axis=0)
+        product = tf.reduce_sum(seen_binary * seen_reference, axis=0)
+        scale = tf.stop_gradient(tf.maximum(tf.math.divide_no_nan(product, energy), 0.0))
+        error = tf.reduce_sum((seen_reference - scale * seen_binary) ** 2)
+        if self.error == "relative":
+            error = tf.math.divide_no_nan(error, tf.reduce_sum(seen_reference**2))
+        return error
+
+    def _apply(self, state: DisentangledState, weights: tf.Tensor) -> tf.Tensor:
+        """`Metric.apply` in TensorFlow: the squared sum of the result of an error is its Q_ours."""
+        if state.dim <= state.num_groups:
+            return state.importance[:, None] * tf.matmul(state.directions, weights, transpose_a=True)
+        size = state.importance.shape[0]
+        counts = tf.sqrt(tf.cast(tf.math.bincount(state.groups, minlength=size, maxlength=size), tf.float32))
+        sums = tf.math.unsorted_segment_sum(weights, state.groups, size)
+        grouped = tf.math.divide_no_nan(sums, counts[:, None])
+        seen = state.importance[:, None] * tf.matmul(state.directions, grouped, transpose_a=True)
+        if not self.residual:
+            return seen
+        inside = weights - tf.gather(tf.math.divide_no_nan(grouped, counts[:, None]), state.groups)
+        return tf.concat([seen, tf.sqrt(state.residual) * inside], axis=0)
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {
+            "strength": self.strength,
+            "l1": self.l1,
+            "num_groups": self.num_groups,
+            "error": self.error,
+            "residual": self.residual,
+        }
