@@ -2,6 +2,7 @@
 
 import time
 
+from rich import get_console
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
@@ -25,11 +26,11 @@ class ProgressLine:
     Args:
         total_steps: Steps of the run.
         live: Whether the line is kept up to date.
-        console: Where it is drawn. Default the standard output.
+        console: Where it is drawn. Default rich's console of the process, so that others can print above the line.
     """
 
     def __init__(self, total_steps: int, live: bool, console: Console | None = None):
-        self._console = console or Console()
+        self._console = console or get_console()
         self._visible = self._console.is_terminal or self._console.is_jupyter
         self._total = total_steps
         self._started = time.monotonic()

@@ -100,10 +100,10 @@ class Schedule:
         Raises:
             ValueError: If a phase would be shorter than one step.
         """
-        lengths = []
-        for stage, layer in enumerate(layers, 1):
-            lengths.append((QUANTIZATION, stage, layer, self.quantization_epochs, self.quantization_learning_rate))
-            lengths.append((FINE_TUNING, stage, layer, self.fine_tuning_epochs, self.fine_tuning_learning_rate))
+        lengths: list[tuple[str, int, str | None, float, float]] = []
+        for stage, name in enumerate(layers, 1):
+            lengths.append((QUANTIZATION, stage, name, self.quantization_epochs, self.quantization_learning_rate))
+            lengths.append((FINE_TUNING, stage, name, self.fine_tuning_epochs, self.fine_tuning_learning_rate))
         lengths.append((JOINT, len(layers), None, self.joint_epochs, self.joint_learning_rate))
         lengths = [length for length in lengths if length[3] > 0]
 

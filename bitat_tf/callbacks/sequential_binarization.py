@@ -83,22 +83,23 @@ class SequentialBinarization(keras.callbacks.Callback):
         ):
             raise ValueError(
                 "SequentialBinarization: the schedule sets the learning rate of every step. Received: optimizer "
-                f"{self.model.optimizer!r} with a schedule of its own, or a legacy optimizer. Compile with a constant learning "
-                "rate, as in keras.optimizers.Adam(1e-3)."
+                f"{self.model.optimizer!r} with a schedule of its own, or a legacy optimizer. Compile with a constant "
+                "learning rate, as in keras.optimizers.Adam(1e-3)."
             )
         self._calibration = Calibration(self.calibration, self.model, "SequentialBinarization")
         for _ in self._calibration:  # every batch is checked now, not after hours in the stage that meets it
             pass
         self._freezer = Freezer(self.model)
-        self._timeline: Timeline | None = None
+        self._begun = False
         self._progress: ProgressLine | None = None
         self.layer_history = []
         self.phase_history = []
 
     def on_epoch_begin(self, epoch, logs=None):
         """Lay out the schedule at the start of the first epoch; note where each epoch begins."""
-        if self._timeline is None:
+        if not self._begun:
             self._begin_run(epoch)
+            self._begun = True
         self._epoch = epoch
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -161,11 +162,11 @@ class SequentialBinarization(keras.callbacks.Callback):
         expected = self.schedule.total_epochs(len(self._layers))
         if epochs != expected:
             raise ValueError(
-                f"SequentialBinarization: {len(self._layers)} binary layers take {expected} epochs with this schedule. "
-                f"Received: fit(epochs={epochs}). Pass `epochs=callback.total_epochs(model)`, or change the lengths in the Schedule."
+                f"SequentialBinarization: {len(self._layers)} binary layers take {expected} epochs. "
+                f"Received: fit(epochs={epochs}). Pass `epochs=callback.total_epochs(model)`, or change the Schedule."
             )
         self._steps_per_epoch = steps
-        self._timeline = self.schedule.timeline(list(self._layers), steps)
+        self._timeline: Timeline = self.schedule.timeline(list(self._layers), steps)
         if self.verbose:
             self._progress = ProgressLine(self._timeline.total_steps, live=not self.params.get("verbose"))
         step = epoch * steps
@@ -195,9 +196,9 @@ class SequentialBinarization(keras.callbacks.Callback):
             expected = "binary" if position <= done else "float"
             if layer.state != expected:
                 raise ValueError(
-                    f"SequentialBinarization: at epoch {step // self._steps_per_epoch} of this schedule layer {name!r} must "
-                    f"be {expected}. Received: a model in which it is {layer.state}. Load the model that was saved at the end of "
-                    "that epoch, and use the schedule of that run; or start anew with initial_epoch=0."
+                    f"SequentialBinarization: at epoch {step // self._steps_per_epoch} of this schedule layer {name!r} "
+                    f"must be {expected}. Received: a model in which it is {layer.state}. Load the model that was "
+                    "saved at the end of that epoch, and use the schedule of that run; or start anew with initial_epoch=0."
                 )
         if entered:
             self._adjust(phase, step)

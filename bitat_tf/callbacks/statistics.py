@@ -102,7 +102,7 @@ class LayerStatistics:
 
 def channel_means(stream: Callable[[], Iterator[tf.Tensor]]) -> np.ndarray:
     """Return the mean of each input channel, shape (channels,)."""
-    count, total = 0, 0.0
+    count, total = 0, np.zeros(())
     for inputs in stream():
         values = inputs.numpy().reshape(-1, inputs.shape[-1])
         check_finite("SequentialBinarization", "the input of a layer", values)

@@ -88,8 +88,8 @@ class InputMoments:
         n = other.count
         self._second += other._second + np.outer(move, other._sum) + np.outer(other._sum, move) + n * np.outer(move, move)
         if self.cross:
-            self._cross_second += (
-                other._cross_second  # type: ignore[operator]
+            self._cross_second += (  # type: ignore[operator]
+                other._cross_second
                 + np.outer(move, other._cross_sum)
                 + np.outer(other._sum, move_real)
                 + n * np.outer(move, move_real)
@@ -102,7 +102,7 @@ class InputMoments:
     def mean(self) -> np.ndarray:
         """E[x_b], shape (d,)."""
         self._require_rows()
-        return self._shift + self._sum / self.count
+        return self._sum / self.count + self._shift  # type: ignore[operator]
 
     @property
     def covariance(self) -> np.ndarray:

@@ -1,7 +1,8 @@
 """What the binary layers share: their state, kept in variables, and the loss of their kernel."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import larq as lq
 import larq.layers_base
@@ -10,7 +11,7 @@ import numpy as np
 from bitat_tf._keras import keras, tf
 from bitat_tf.dependency import QuantizationErrors, quantization_errors
 from bitat_tf.quantizers import RSign, channel_count
-from bitat_tf.regularizers import DisentangledRegularizer, DisentangledState
+from bitat_tf.regularizers import DisentangledRegularizer
 
 
 class BinaryLayer:
@@ -20,8 +21,14 @@ class BinaryLayer:
     they are saved with the model and seen by a training step that is already traced.
     """
 
-    kernel: tf.Variable
-    input_quantizer: keras.layers.Layer
+    # What the Larq layer beneath provides.
+    name: str
+    kernel: Any
+    bias: Any
+    use_bias: bool
+    input_quantizer: Any
+    kernel_regularizer: Any
+    add_weight: Callable[..., Any]
 
     def _prepare_binary(self, kernel_quantizer, disentangled_regularizer) -> None:
         """Finish the constructor: the part that comes after Larq's."""
@@ -73,7 +80,7 @@ class BinaryLayer:
         self.add_loss(self._disentangled_loss)
 
     @property
-    def disentangled_state(self) -> DisentangledState:
+    def disentangled_state(self) -> Any:  # DisentangledState, once the layer is built
         """The variables that hold the layer's statistics and reference weights."""
         return self.disentangled_regularizer.state
 
@@ -103,6 +110,10 @@ class BinaryLayer:
     def _call_quantized(self, inputs):
         # Past Larq's own `call`, which would quantize the input again.
         return super(lq.layers_base.BaseLayer, self).call(inputs)
+
+    def input_rows(self, inputs: tf.Tensor, binary: bool) -> tf.Tensor:
+        """Return the rows that the kernel sees, shape (n, d), of the binary or of the float layer."""
+        raise NotImplementedError
 
     @property
     def latent_kernel(self) -> tf.Tensor:

@@ -1,0 +1,113 @@
+"""The settings of a run."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from bitat_tf._validation import check_number
+from bitat_tf.applications import REACTNET_A_BLOCKS
+from bitat_tf.callbacks import Schedule
+
+DIGITS = "digits"
+_DIGITS_BLOCKS = ((64, 1), (128, 2), (128, 1))
+_FOLDER_DEFAULTS: dict[str, Any] = {
+    "epochs": 30,
+    "epochs_per_layer": 1.0,
+    "joint_epochs": 15.0,
+    "batch_size": 64,
+    "augment": "shift-flip",
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of `bitat-tf train`; see `bitat-tf train --help`.
+
+    Attributes:
+        data: "digits" (scikit-learn's, embedded) or a folder of class folders of images.
+        epochs: Epochs of the float training.
+        epochs_per_layer: Epochs of each binary layer, half of them quantization, half fine-tuning.
+        joint_epochs: Epochs of the last phase, in which all layers train.
+        batch_size: Images of a training step.
+        augment: What happens to training images at random: "none", "shift" or "shift-flip".
+        width: Multiplier of the network's filters.
+        blocks: Number of blocks of the network, two binary layers each; None for the default of the picture's size.
+        image_size: Side in pixels that images are scaled to; None for their own up to 64.
+        subset: Number of training images to use; None for all.
+        validation_share: Share of the training images that the curves are validated on.
+        calibration: Number of training images for the statistics of the layers.
+        learning_rate: At the start of the float training and of the binarization; both decay linearly to 0.
+        strength: lambda of the disentangled loss.
+        freeze: When the layers below are frozen: "never", "quantization" or "always".
+        skip_corrupt: Whether images that cannot be read are left out.
+        seed: Seed of everything random.
+    """
+
+    data: str = DIGITS
+    epochs: int = 20
+    epochs_per_layer: float = 2.0
+    joint_epochs: float = 20.0
+    batch_size: int = 32
+    augment: str = "shift"
+    width: float = 1.0
+    blocks: int | None = None
+    image_size: int | None = None
+    subset: int | None = None
+    validation_share: float = 0.1
+    calibration: int = 512
+    learning_rate: float = 1e-3
+    strength: float = 1.0
+    freeze: str = "never"
+    skip_corrupt: bool = False
+    seed: int = 0
+
+    def __post_init__(self):
+        for name, minimum in (("epochs", 1), ("batch_size", 1), ("blocks", 1), ("image_size", 4), ("subset", 2)):
+            value = getattr(self, name)
+            if value is not None:
+                check_number("train", name, value, minimum=minimum)
+        check_number("train", "calibration", self.calibration, minimum=1)
+        check_number("train", "validation_share", self.validation_share, maximum=0.9, exclusive=True)
+        check_number("train", "seed", self.seed, maximum=2**31 - 1)
+
+    @classmethod
+    def for_data(cls, data: str = DIGITS, **given: Any) -> "TrainConfig":
+        """Return the settings for a kind of data: the class has the defaults for the digits, folders of images have others."""
+        return cls(data=data, **{**({} if data == DIGITS else _FOLDER_DEFAULTS), **given})
+
+    def schedule(self) -> Schedule:
+        """Return the schedule of the binarization."""
+        check_number("train", "epochs_per_layer", self.epochs_per_layer, exclusive=True)
+        return Schedule(
+            quantization_epochs=self.epochs_per_layer / 2,
+            fine_tuning_epochs=self.epochs_per_layer / 2,
+            joint_epochs=self.joint_epochs,
+            quantization_learning_rate=self.learning_rate,
+            fine_tuning_learning_rate=self.learning_rate,
+            joint_learning_rate=self.learning_rate,
+            freeze=self.freeze,
+            strength=self.strength,
+        )
+
+    def network_blocks(self, image_shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+        """Return the blocks of the network: ReActNet-A's, or three for pictures below 32 pixels; the first `blocks` of them."""
+        default = REACTNET_A_BLOCKS if min(image_shape[:2]) >= 32 else _DIGITS_BLOCKS
+        if self.blocks is None:
+            return default
+        if self.blocks > len(REACTNET_A_BLOCKS):
+            raise ValueError(
+                f"train: a ReActNet has at most {len(REACTNET_A_BLOCKS)} blocks. Received: --blocks {self.blocks}."
+            )
+        return REACTNET_A_BLOCKS[: self.blocks]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
+        """Return the settings that `to_dict` gave."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"TrainConfig: unknown settings {', '.join(unknown)}. Was the run made by another version?")
+        return cls(**values)

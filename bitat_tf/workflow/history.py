@@ -1,0 +1,62 @@
+"""The curves of a run: a line an epoch while it trains, one table at the end."""
+
+import csv
+import io
+from pathlib import Path
+
+from rich import get_console
+
+from bitat_tf._keras import keras
+
+COLUMNS = (
+    "run",
+    "epoch",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+    "stage",
+    "q_orig",
+    "q_ours",
+    "q_rel",
+    "q_ratio",
+)
+
+
+class EpochLines(keras.callbacks.Callback):
+    """Prints one line an epoch, in terminals and in files."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        self._name = name
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Print the epoch's loss and accuracies."""
+        logs = logs or {}
+        parts = [f"{self._name} epoch {epoch + 1}/{self.params['epochs']}", f"loss {logs['loss']:.4f}"]
+        parts += [
+            f"{text} {logs[key]:.2%}" for key, text in (("accuracy", "train"), ("val_accuracy", "validation")) if key in logs
+        ]
+        if "stage" in logs:
+            parts.append(f"layer {int(logs['stage'])}, Q_rel {logs['q_rel']:.3f}")
+        get_console().print("  ".join(parts), highlight=False, soft_wrap=True)
+
+
+def read_log(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSVLogger's file, the last one of each epoch (a resumed run repeats one)."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        rows = {row["epoch"]: row for row in csv.DictReader(file)}
+    return [rows[epoch] for epoch in sorted(rows, key=int)]
+
+
+def merge_logs(logs: dict[str, Path]) -> str:
+    """Return one CSV table of the logs of several runs, named by their keys."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for name, path in logs.items():
+        writer.writerows({"run": name, **row} for row in read_log(path))
+    return buffer.getvalue()

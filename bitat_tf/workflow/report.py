@@ -1,0 +1,107 @@
+"""The report of a run: JSON for programs, Markdown for people, a table for the terminal."""
+
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from bitat_tf._keras import keras
+from bitat_tf.dependency import quantization_errors
+from bitat_tf.layers import binary_layers
+
+
+def layer_errors_of(model: keras.Model) -> list[dict[str, Any]]:
+    """Return Q_orig, Q_ours and Q_rel of every binary layer, at the start of its stage (sign of w_ref) and now."""
+    rows = []
+    for layer in binary_layers(model):
+        now = layer.quantization_errors()
+        if now is None:
+            continue
+        reference = layer.disentangled_state.reference.numpy()
+        start = quantization_errors(reference, np.where(reference >= 0, 1.0, -1.0), layer.disentangled_state.metric)
+        rows.append(
+            {
+                "layer": layer.name,
+                "q_orig": now.q_orig,
+                "q_ours": now.q_ours,
+                "q_rel": now.q_rel,
+                "q_orig_start": start.q_orig,
+                "q_ours_start": start.q_ours,
+                "q_rel_start": start.q_rel,
+            }
+        )
+    return rows
+
+
+def results_table(report: dict[str, Any]) -> Table:
+    """Return the table that ends a run: accuracy, size and binary layers of the three networks."""
+    table = Table(title=f"{report['data']}: {report['test_images']} test images, {report['classes']} classes")
+    for column in ("network", "test accuracy", "size", "binary layers"):
+        table.add_column(column, justify="left" if column == "network" else "right")
+    for row in result_rows(report):
+        table.add_row(*row)
+    return table
+
+
+def result_rows(report: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Return the rows of the results table as text."""
+    export = report["export"]
+    weights = f"{export['float_size'] / 1024:,.0f} KiB"
+    return [
+        ("float", f"{report['float_accuracy']:.2%}", f"{weights} of float32 weights", "0"),
+        ("binary (Keras)", f"{report['binary_accuracy']:.2%}", weights + " of latent weights", str(export["expected_binary"])),
+        (
+            "model.tflite",
+            f"{export['accuracy']:.2%}",
+            f"{export['size'] / 1024:,.0f} KiB",
+            f"{export['fused_binary']} of {export['expected_binary']} fused",
+        ),
+    ]
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """Return the report as Markdown."""
+    export, agreement = report["export"], report["export"]["agreement"]
+    lines = [
+        f"# Run on {report['data']}",
+        "",
+        f"{report['train_images']} training, {report['validation_images']} validation and {report['test_images']} test "
+        f"images of {'x'.join(map(str, report['image_shape']))}, {report['classes']} classes. "
+        f"ReActNet of {export['expected_binary']} binary layers, width {report['settings']['width']:g}.",
+        "",
+        "| network | test accuracy | size | binary layers |",
+        "|---|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in result_rows(report)),
+        "",
+        f"Top-1 of the file and of the Keras model agree on {agreement['top1']:.2%} of {agreement['samples']} test "
+        f"images; the largest difference of an output is {agreement['largest_difference']:.2g}.",
+        "",
+        "![accuracy](accuracy.png)",
+        "",
+        "![error of every layer](q_ours.png)",
+        "",
+        "## Layers",
+        "Errors of the binary weights against the reference weights of their stage: sign of the reference, then trained.",
+        "",
+        "| layer | Q_orig | Q_ours | Q_rel | Q_rel trained |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row['layer']} | {row['q_orig_start']:.3g} -> {row['q_orig']:.3g} | {row['q_ours_start']:.3g} -> "
+            f"{row['q_ours']:.3g} | {row['q_rel_start']:.3f} | {row['q_rel']:.3f} |"
+            for row in report["layers"]
+        ),
+        "",
+        "## The file",
+        f"`model.tflite`, {export['size']:,} bytes, sha256 `{export['sha256']}`. Its input takes pixels from 0 to 255 as "
+        "float32; its outputs are logits in the order of `labels.txt`. It runs in larq-compute-engine.",
+        "",
+        "| operator | number |",
+        "|---|---|",
+        *(f"| {name} | {count} |" for name, count in sorted(export["operators"].items())),
+        "",
+        "## Settings and versions",
+        *(f"- {name}: {value}" for name, value in {**report["settings"], **export["versions"]}.items()),
+        *([f"- skipped images: {', '.join(report['skipped_images'])}"] if report["skipped_images"] else []),
+        f"- seconds: {', '.join(f'{name} {seconds:.0f}' for name, seconds in report['seconds'].items())}",
+    ]
+    return "\n".join(lines) + "\n"

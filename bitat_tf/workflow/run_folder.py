@@ -1,0 +1,96 @@
+"""The folder of a run: its files, and what may be done to a folder that holds another run."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from bitat_tf._files import write_text
+from bitat_tf.workflow.config import TrainConfig
+
+_FORMAT = 1
+
+
+class RunFolder:
+    """Names and checks of a run's files.
+
+    Args:
+        path: The folder; made if it is not there.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.float_model = self.path / "float.keras"
+        self.binary_model = self.path / "binary.keras"
+        self.tflite = self.path / "model.tflite"
+        self.labels = self.path / "labels.txt"
+        self.history = self.path / "history.csv"
+        self.report_json = self.path / "report.json"
+        self.report_markdown = self.path / "report.md"
+        self.accuracy_plot = self.path / "accuracy.png"
+        self.error_plot = self.path / "q_ours.png"
+        self.logs = self.path / "logs"
+        self.checkpoints = self.path / "checkpoints"
+
+    @property
+    def _own(self) -> list[Path]:
+        return [value for name, value in vars(self).items() if name != "path"]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end: the report is written last."""
+        return self.report_json.exists()
+
+    def begin(self, config: TrainConfig, overwrite: bool = False) -> None:
+        """Start a new run.
+
+        Raises:
+            FileExistsError: If the folder is not empty and `overwrite` is False.
+            OSError: If the folder cannot be written.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise FileExistsError(f"--out must be a folder. Received: the file {self.path}. Choose another name.")
+        if self.path.is_dir() and any(self.path.iterdir()):
+            if not overwrite:
+                raise FileExistsError(
+                    f"{self.path} already holds {'a run' if self.config.exists() else 'files'}. Nothing was changed. Pass "
+                    "--resume to continue that run, --overwrite to replace its files, or another folder as --out."
+                )
+            for own in self._own:
+                if own.is_dir():
+                    shutil.rmtree(own)
+                else:
+                    own.unlink(missing_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.logs.mkdir(exist_ok=True)
+        write_text(self.config, json.dumps({"format": _FORMAT, "settings": config.to_dict()}, indent=2) + "\n")
+
+    def resume(self, given: dict[str, Any]) -> TrainConfig:
+        """Return the settings of the run that the folder holds.
+
+        Args:
+            given: Settings that the user named; they must be those of the run.
+
+        Raises:
+            FileNotFoundError: If the folder holds no run.
+            ValueError: If it is a run of another version, or a given setting differs.
+        """
+        if not self.config.exists():
+            raise FileNotFoundError(f"--resume: {self.path} holds no run (no config.json). Leave --resume out to start one.")
+        try:
+            content = json.loads(self.config.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"--resume: {self.config} is damaged ({error}). Start the run anew with --overwrite.") from error
+        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+            raise ValueError(
+                f"--resume: {self.config} is of another version of bitat_tf (expected format {_FORMAT}). Start the run anew "
+                "with --overwrite, or continue it with the version it was made with."
+            )
+        config = TrainConfig.from_dict(content["settings"])
+        stored = config.to_dict()
+        changed = [f"{name} is {stored[name]!r}, received {value!r}" for name, value in given.items() if stored[name] != value]
+        if changed:
+            raise ValueError(f"--resume continues a run with its own settings: {'; '.join(changed)}. Leave these options out.")
+        self.logs.mkdir(exist_ok=True)
+        return config
