@@ -9,7 +9,7 @@ def layers_below(model: keras.Model, layer: keras.layers.Layer) -> list[keras.la
     Raises:
         ValueError: If the model is no functional or sequential model that holds the layer itself.
     """
-    if not isinstance(model, keras.models.Functional) or layer not in model.layers:
+    if not model._is_graph_network or layer not in model.layers:
         raise ValueError(
             f"SequentialBinarization: freezing needs a functional or sequential model that holds layer {layer.name!r} itself, "
             f"not in a nested model. Received: a {type(model).__name__}. Use Schedule(freeze='never')."

@@ -55,6 +55,7 @@ def reduction_matrix(groups: np.ndarray) -> np.ndarray:
 def reduce_inputs(groups: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return `rows @ P.T` without a dense P: rows of shape (n, d) become (n, k)."""
     groups, rows = np.asarray(groups), np.asarray(rows)
+    rows = rows.astype(np.result_type(rows, np.float32), copy=False)
     order = np.argsort(groups, kind="stable")
     counts = np.bincount(groups)
     starts = np.concatenate(([0], np.cumsum(counts)[:-1]))

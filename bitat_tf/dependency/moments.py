@@ -52,21 +52,21 @@ class InputMoments:
         """
         if (real is not None) != self.cross:
             raise ValueError(f"InputMoments: real rows must be given exactly if cross=True. Received: cross={self.cross}.")
+        # Everything is checked before anything is added: refused rows leave the moments as they were.
         binary = self._checked(binary)
-        if self._shift is None and len(binary):
-            self._shift = binary.mean(axis=0, dtype=np.float64)
-            if real is not None:
-                self._cross_shift = self._checked(real).mean(axis=0, dtype=np.float64)
+        real = None if real is None else self._checked(real)
+        if real is not None and len(real) != len(binary):
+            raise ValueError(f"InputMoments: {len(binary)} binary rows came with {len(real)} real rows.")
         if not len(binary):
             return
-        centred = binary - self._shift.astype(binary.dtype)  # type: ignore[union-attr]
+        if self._shift is None:
+            self._shift = _shift(binary)
+            self._cross_shift = None if real is None else _shift(real)
+        centred = binary - self._shift.astype(binary.dtype)
         # The products are formed in the rows' own precision (float32 in practice), the sums over batches in float64.
         self._sum += centred.sum(axis=0, dtype=np.float64)
         self._second += centred.T @ centred
         if real is not None:
-            real = self._checked(real)
-            if len(real) != len(binary):
-                raise ValueError(f"InputMoments: {len(binary)} binary rows came with {len(real)} real rows.")
             real_centred = real - self._cross_shift.astype(real.dtype)  # type: ignore[union-attr]
             self._cross_sum += real_centred.sum(axis=0, dtype=np.float64)
             self._cross_second += centred.T @ real_centred
@@ -128,5 +128,11 @@ class InputMoments:
         rows = np.asarray(rows)
         if rows.ndim != 2 or rows.shape[1] != self.dim:
             raise ValueError(f"InputMoments: rows must have shape (n, {self.dim}). Received: {rows.shape}.")
+        rows = rows.astype(np.result_type(rows, np.float32), copy=False)  # integers and float16 would overflow
         check_finite("InputMoments", "the input of a layer", rows)
         return rows
+
+
+def _shift(rows: np.ndarray) -> np.ndarray:
+    """Return the means of rows as float64, rounded to what can be subtracted exactly in the rows' own precision."""
+    return rows.mean(axis=0, dtype=np.float64).astype(rows.dtype).astype(np.float64)

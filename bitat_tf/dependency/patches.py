@@ -3,6 +3,7 @@
 import numpy as np
 
 from bitat_tf._keras import tf
+from bitat_tf._validation import check_choice
 
 
 def same_padding(size: int, kernel_size: int, stride: int, dilation_rate: int) -> tuple[int, int]:
@@ -40,6 +41,7 @@ def extract_patches(
         >>> extract_patches(tf.ones((2, 5, 5, 3)), (3, 3)).shape
         TensorShape([18, 27])
     """
+    check_choice("extract_patches", "padding", padding, ("valid", "same"))
     inputs = tf.convert_to_tensor(inputs)
     if padding == "same":
         spatial = [

@@ -96,7 +96,7 @@ def train(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
     exported = to_tflite(model, folder.tflite, images.test_images.astype(np.float32), images.test_labels)
     seconds["export and verification"] = time.monotonic() - started
 
-    report = {
+    report: dict[str, Any] = {
         "data": config.data if config.data == DIGITS else Path(config.data).name,
         "classes": images.num_classes,
         "image_shape": list(images.image_shape),

@@ -1,0 +1,89 @@
+"""The `tf.data` pipelines over images in memory."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from bitat_tf._keras import tf
+from bitat_tf._validation import check_choice
+from bitat_tf.data._checks import check_integer, check_samples
+
+AUGMENTATIONS = ("none", "shift", "shift-flip")
+
+
+def training_dataset(
+    images: np.ndarray,
+    labels: np.ndarray,
+    batch_size: int,
+    seed: int,
+    augment: str = "none",
+    num_classes: int | None = None,
+) -> tf.data.Dataset:
+    """Return batches for training, in a new order each epoch.
+
+    Args:
+        images: Pixels 0..255, uint8, shape (n, height, width, channels).
+        labels: Class indices, integers, shape (n,).
+        batch_size: Samples of a batch; the last one of an epoch may be smaller.
+        seed: Seed of order and augmentation.
+        augment: "none"; "shift": each image is shifted by up to an eighth of its sides, with the pixels from
+            beyond the edge filled in by reflection; "shift-flip": it is mirrored left to right with
+            probability 1/2 as well (not for digits and letters).
+        num_classes: If given, labels are checked to lie below it.
+
+    Returns:
+        A dataset of (float32 pixels 0..255, int64 labels).
+
+    Raises:
+        TypeError: If `batch_size` or `seed` is no integer.
+        ValueError: If images and labels do not fit each other, or are not of the form above.
+    """
+    check_choice("training_dataset", "augment", augment, AUGMENTATIONS)
+    images, labels = check_samples("training_dataset", images, labels, batch_size, num_classes)
+    check_integer("training_dataset", "seed", seed, 0, 2**31 - 1)
+    fetch = _fetch_from(images, labels)
+    order = tf.data.Dataset.range(len(labels)).shuffle(len(labels), seed=seed, reshuffle_each_iteration=True)
+    order = order.batch(batch_size)
+    if augment == "none":
+        return order.map(fetch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    def fetch_augmented(indices: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels, classes = fetch(indices)
+        return _shift_and_flip(pixels, key, flip=augment == "shift-flip"), classes
+
+    keys = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
+    pairs = tf.data.Dataset.zip((order, keys))
+    return pairs.map(fetch_augmented, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_dataset(
+    images: np.ndarray, labels: np.ndarray, batch_size: int, num_classes: int | None = None
+) -> tf.data.Dataset:
+    """Return batches in the order given; arguments and batches are those of `training_dataset`."""
+    images, labels = check_samples("evaluation_dataset", images, labels, batch_size, num_classes)
+    fetch = _fetch_from(images, labels)
+    order = tf.data.Dataset.range(len(labels)).batch(batch_size)
+    return order.map(fetch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def _fetch_from(images: np.ndarray, labels: np.ndarray) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    # Indices are shuffled, not images: the buffer stays small, and pixels stay uint8 until they are used.
+    with tf.device("CPU"):
+        pixels, classes = tf.constant(images), tf.constant(labels, tf.int64)
+    return lambda indices: (tf.cast(tf.gather(pixels, indices), tf.float32), tf.gather(classes, indices))
+
+
+def _shift_and_flip(pixels: tf.Tensor, key: tf.Tensor, flip: bool) -> tf.Tensor:
+    """Return each image shifted, and mirrored or not: both only choose rows and columns of its pixels."""
+    count, (height, width) = tf.shape(pixels)[0], pixels.shape[1:3]
+
+    def sources(side: int, stream: int) -> tf.Tensor:
+        limit = side // 8
+        shift = tf.random.stateless_uniform([count, 1], key + [0, stream], -limit, limit + 1, tf.int32)
+        return (side - 1) - tf.abs((side - 1) - tf.abs(tf.range(side) + shift))
+
+    rows, columns = sources(height, 0), sources(width, 1)
+    if flip:
+        mirrored = tf.random.stateless_uniform([count, 1], key + [0, 2]) < 0.5
+        columns = tf.where(mirrored, width - 1 - columns, columns)
+    return tf.gather(tf.gather(pixels, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)

@@ -1,0 +1,327 @@
+"""The schedule under plain `fit`."""
+
+import csv
+
+import numpy as np
+import pytest
+
+import bitat_tf
+from bitat_tf._keras import keras, tf
+from bitat_tf.callbacks import Schedule, SequentialBinarization
+from bitat_tf.layers import binary_layers
+
+BATCH = 8  # 48 images: 6 steps an epoch
+
+
+def run(model, images, schedule=None, callbacks=(), epochs=None, initial_epoch=0, **arguments):
+    x, y = images
+    bitat = SequentialBinarization(x, schedule or Schedule(0.5, 0.5, 1), verbose=0, **arguments)
+    history = model.fit(
+        x,
+        y,
+        batch_size=BATCH,
+        epochs=epochs or bitat.total_epochs(model),
+        initial_epoch=initial_epoch,
+        callbacks=[bitat, *callbacks],
+        shuffle=False,
+        verbose=0,
+    )
+    return bitat, history.history
+
+
+class States(keras.callbacks.Callback):
+    """Notes the state of every binary layer and the learning rate after each step."""
+
+    def on_train_begin(self, logs=None):
+        self.rows = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        states = tuple(layer.state for layer in binary_layers(self.model))
+        self.rows.append((*states, float(self.model.optimizer.learning_rate.numpy())))
+
+
+def test_layers_become_binary_from_bottom_to_top_at_their_steps(make_network, images):
+    model, states = make_network(), States()
+    schedule = Schedule(0.5, 0.5, 1, decay="none", quantization_learning_rate=0.03, fine_tuning_learning_rate=0.02)
+    bitat, history = run(model, images, schedule, [states])
+    b, f = "binary", "float"
+    expected = [(b, f, f)] * 6 + [(b, b, f)] * 6 + [(b, b, b)] * 12
+    assert [row[:3] for row in states.rows] == expected
+    rates = ([0.03] * 3 + [0.02] * 3) * 3 + [1e-3] * 6
+    assert [row[3] for row in states.rows] == pytest.approx(rates)
+    assert history["stage"] == [1, 2, 3, 3]
+    assert [row["kind"] for row in bitat.phase_history] == ["quantization", "fine-tuning"] * 3 + ["joint"]
+
+
+def test_reference_weights_and_metric_are_those_of_the_current_network(make_network, images):
+    # Independent: the layer's inputs from a sub-model, the closed forms with numpy alone.
+    x, _ = images
+    model = make_network()
+    layer, kernel = model.get_layer("binary_2"), model.get_layer("binary_2").latent_kernel_matrix
+    found = {}
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):  # after the schedule's own hook
+            if layer.state == "binary" and not found:
+                inputs = keras.Model(self.model.inputs, layer.input)(x, training=False).numpy().reshape(-1, 5)
+                found["inputs"] = inputs.astype(float)
+                found["reference"] = layer.disentangled_state.reference.numpy()
+                found["metric"] = layer.disentangled_state.metric
+                found["threshold"] = layer.input_quantizer.threshold.numpy()
+                found["latent"] = layer.latent_kernel_matrix
+                found["kernel"] = kernel_before_stage[-1]
+
+    kernel_before_stage = []
+
+    class Before(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):  # before the schedule's hook
+            if layer.state == "float":
+                kernel_before_stage.append(layer.latent_kernel_matrix)
+
+    bitat = SequentialBinarization(x, Schedule(1, 0, 0), verbose=0)
+    model.fit(x, images[1], batch_size=BATCH, epochs=3, callbacks=[Before(), bitat, Look()], verbose=0)
+    assert not np.array_equal(found["kernel"], kernel)
+
+    real = found["inputs"]
+    np.testing.assert_allclose(found["threshold"], -real.mean(axis=0), atol=1e-5)
+    signs = np.where(real + found["threshold"] >= 0, 1.0, -1.0)
+    covariance = np.cov(signs.T, bias=True)
+    cross = (signs - signs.mean(axis=0)).T @ (real - real.mean(axis=0)) / len(real)
+    damping = 0.01 * np.trace(covariance) / 5
+    reference = np.linalg.solve(covariance + damping * np.eye(5), cross @ found["kernel"])
+    np.testing.assert_allclose(found["reference"], reference, rtol=1e-3, atol=1e-4)
+    transform = found["metric"].transform
+    np.testing.assert_allclose(transform.T @ transform, covariance, atol=1e-5)
+    # The latent kernel starts with the reference's signs, and with the deployed scale that is best in the metric.
+    np.testing.assert_array_equal(found["latent"] >= 0, reference >= 0)
+    binary = np.where(reference >= 0, 1.0, -1.0)
+    best = np.sum(binary * (covariance @ reference), 0) / np.sum(binary * (covariance @ binary), 0)
+    np.testing.assert_allclose(np.abs(found["latent"]).mean(axis=0), np.maximum(best, 0), rtol=1e-2)
+
+
+def test_without_retarget_the_float_weights_are_the_reference(make_network, images):
+    model = make_network(keras.optimizers.SGD(1e-3))
+    kernel = model.get_layer("binary_1").latent_kernel_matrix
+    schedule = Schedule(1, 0, 0, retarget=False, center_thresholds=False)
+    run(model, images, schedule)
+    np.testing.assert_array_equal(model.get_layer("binary_1").disentangled_state.reference.numpy(), kernel)
+
+
+def test_the_disentangled_loss_pulls_only_in_the_quantization_phase_of_its_layer(make_network, images):
+    model, rows = make_network(), []
+
+    class Strengths(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            rows.append(tuple(float(layer.disentangled_state.strength.numpy()) for layer in binary_layers(self.model)))
+
+    run(model, images, Schedule(0.5, 0.5, 1, strength=2.0), [Strengths()])
+    z = (0.0, 0.0, 0.0)
+    expected = [(2.0, 0, 0)] * 3 + [z] * 3 + [(0, 2.0, 0)] * 3 + [z] * 3 + [(0, 0, 2.0)] * 3 + [z] * 9
+    assert rows == expected
+
+
+def test_a_stronger_disentangled_loss_lowers_q_rel(make_network, images):
+    results = []
+    for strength in (0.0, 100.0):
+        keras.utils.set_random_seed(1)
+        _, history = run(make_network(), images, Schedule(4, 0, 0, strength=strength, quantization_learning_rate=1e-2))
+        results.append(history["q_rel"][-1])
+    assert results[1] < 0.95 * results[0]
+
+
+@pytest.mark.parametrize("freeze", ["never", "quantization", "always"])
+@pytest.mark.parametrize("optimizer", [keras.optimizers.Adam, keras.optimizers.SGD])
+def test_what_lies_below_is_bit_identical_while_frozen_and_trains_afterwards(freeze, optimizer, make_network, images):
+    model = make_network(optimizer(0.01))
+    below = [model.get_layer(name) for name in ("stem", "bn_0", "binary_1", "bn_1", "rprelu_1")]
+    above = [model.get_layer(name) for name in ("binary_2", "bn_2", "logits")]
+    changed = []
+
+    class Changes(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.last = None
+
+        def on_train_batch_end(self, batch, logs=None):
+            now = [[w.numpy().copy() for layer in part for w in layer.weights] for part in (below, above)]
+            if self.last is not None:
+                changed.append(
+                    tuple(
+                        any(not np.array_equal(a, b) for a, b in zip(*pair, strict=True))
+                        for pair in zip(self.last, now, strict=True)
+                    )
+                )
+            self.last = now
+
+    run(model, images, Schedule(0.5, 0.5, 1, freeze=freeze), [Changes()])
+    # Steps 6-8: quantization of binary_2; 9-11: its fine-tuning; 18-23: joint. `changed[i]` compares steps i and i + 1.
+    quantization, fine_tuning, joint = changed[6:8], changed[9:11], changed[18:23]
+    assert all(b for b, _ in quantization) == (freeze == "never")
+    assert any(b for b, _ in quantization) == (freeze == "never")
+    assert any(b for b, _ in fine_tuning) == (freeze != "always")
+    assert all(b for b, _ in joint)
+    assert all(a for _, a in changed)
+    assert all(layer.trainable for layer in below)
+
+
+def test_the_users_trainable_settings_are_given_back(make_network, images):
+    model = make_network()
+    model.get_layer("stem").trainable = False
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    stem = model.get_layer("stem").get_weights()
+    run(model, images, Schedule(0.5, 0.5, 1, freeze="always"))
+    assert [layer.name for layer in model.layers if not layer.trainable] == ["stem"]
+    np.testing.assert_array_equal(model.get_layer("stem").get_weights()[0], stem[0])
+
+
+def test_logs_reach_csv_history_and_tensorboard(make_network, images, tmp_path):
+    model = make_network()
+    callbacks = [keras.callbacks.CSVLogger(tmp_path / "log.csv"), keras.callbacks.TensorBoard(tmp_path / "tb")]
+    bitat, history = run(model, images, callbacks=callbacks)
+    rows = list(csv.DictReader((tmp_path / "log.csv").open()))
+    for key in ("stage", "q_orig", "q_ours", "q_rel", "q_ratio", "learning_rate"):
+        assert [float(row[key]) for row in rows] == pytest.approx(history[key], nan_ok=True)
+        assert np.isfinite(history[key]).all()
+    tags = set()
+    for path in (tmp_path / "tb" / "train").iterdir():
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            tags.update(value.tag for value in event.summary.value)
+    assert {"epoch_q_ours", "epoch_stage", "epoch_q_rel"} <= tags
+    # The sums over layers are those of the layers themselves.
+    last = [row for row in bitat.layer_history if row["epoch"] == 3]
+    assert len(last) == 3
+    assert sum(row["q_ours"] for row in last) == pytest.approx(history["q_ours"][-1])
+    errors = [layer.quantization_errors() for layer in binary_layers(model)]
+    assert [row["q_rel"] for row in last] == pytest.approx([error.q_rel for error in errors])
+
+
+def test_a_second_fit_starts_clean(make_network, images):
+    x, y = images
+    bitat = SequentialBinarization(x, Schedule(0.5, 0.5, 1), verbose=0)
+
+    def fit(model):
+        keras.utils.set_random_seed(3)
+        epochs = bitat.total_epochs(model)
+        return model.fit(x, y, batch_size=BATCH, epochs=epochs, callbacks=[bitat], shuffle=False, verbose=0).history
+
+    keras.utils.set_random_seed(5)
+    first_model = make_network()
+    start = first_model.get_weights()
+    first = fit(first_model)
+    phases, layers = list(bitat.phase_history), list(bitat.layer_history)
+    second_model = make_network()
+    second_model.set_weights(start)
+    assert fit(second_model) == first
+    assert bitat.phase_history == phases
+    assert bitat.layer_history == layers
+    # On a model that is binary already the same callback starts anew as well, and says so.
+    with pytest.warns(UserWarning, match="starts anew.*3 of 3 layers are binary already.*initial_epoch"):
+        assert fit(second_model)["stage"] == first["stage"]
+
+
+@pytest.mark.parametrize("form", ["keras", "savedmodel"])
+@pytest.mark.parametrize("freeze", ["never", "quantization"])
+@pytest.mark.parametrize("stop", [1, 2])
+def test_saved_in_the_middle_it_continues_as_if_never_stopped(form, freeze, stop, make_network, images, tmp_path):
+    schedule = Schedule(0.75, 0.5, 1, freeze=freeze)  # at the end of epoch 1 a fine-tuning, of epoch 2 a quantization phase
+    keras.utils.set_random_seed(4)
+    # Keras does not restore the moments of Adam from a SavedModel (it warns of it), so that only SGD continues exactly there.
+    optimizer = keras.optimizers.Adam if form == "keras" else keras.optimizers.SGD
+    whole = make_network(optimizer(0.01))
+    start = whole.get_weights()
+    _, uninterrupted = run(whole, images, schedule)
+
+    model = make_network(optimizer(0.01))
+    model.set_weights(start)
+    x, y = images
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch + 1 == stop:
+                self.model.stop_training = True
+
+    run(model, images, schedule, [Stop()])
+    path = tmp_path / ("m.keras" if form == "keras" else "m")
+    model.save(path, save_format="keras" if form == "keras" else "tf")
+    loaded = keras.models.load_model(path)
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+    assert [layer.state for layer in binary_layers(loaded)] == [layer.state for layer in binary_layers(model)]
+    _, resumed = run(loaded, images, schedule, initial_epoch=stop)
+    assert resumed["stage"] == uninterrupted["stage"][stop:]
+    np.testing.assert_allclose(resumed["loss"], uninterrupted["loss"][stop:], rtol=1e-4)
+    np.testing.assert_allclose(resumed["q_ours"], uninterrupted["q_ours"][stop:], rtol=1e-3)
+
+
+def test_backup_and_restore_continues_an_interrupted_fit(make_network, images, tmp_path):
+    keras.utils.set_random_seed(4)
+    whole = make_network()
+    start = whole.get_weights()
+    _, uninterrupted = run(whole, images)
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    model = make_network()
+    model.set_weights(start)
+    with pytest.raises(KeyboardInterrupt):
+        run(model, images, callbacks=[keras.callbacks.BackupAndRestore(tmp_path / "backup"), Interrupt()])
+    _, resumed = run(make_network(), images, callbacks=[keras.callbacks.BackupAndRestore(tmp_path / "backup")])
+    np.testing.assert_allclose(resumed["loss"], uninterrupted["loss"][2:], rtol=1e-4)
+    assert resumed["stage"] == uninterrupted["stage"][2:]
+
+
+def test_resuming_at_another_place_than_the_models_is_an_error(make_network, images):
+    with pytest.raises(ValueError, match="at epoch 1 of this schedule layer 'binary_1' must be binary. Received.*is float"):
+        run(make_network(), images, initial_epoch=1)
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [("top_to_bottom", ["binary_3", "binary_2", "binary_1"]), (["binary_2", "binary_1"], ["binary_2", "binary_1"])],
+)
+def test_other_orders(order, expected, make_network, images):
+    bitat, _ = run(make_network(), images, order=order)
+    assert [row["layer"] for row in bitat.phase_history if row["kind"] == "quantization"] == expected
+
+
+def test_calibration_from_a_dataset_equals_the_array(make_network, images):
+    x, y = images
+    results = []
+    datasets = [x, tf.data.Dataset.from_tensor_slices((x, y)).batch(7), tf.data.Dataset.from_tensor_slices(x).batch(48)]
+    keras.utils.set_random_seed(2)
+    start = make_network().get_weights()
+    for data in datasets:
+        model = make_network(keras.optimizers.SGD(1e-9))
+        model.set_weights(start)
+        schedule = Schedule(1, 0, 0, quantization_learning_rate=1e-9)
+        bitat = SequentialBinarization(data, schedule, verbose=0)
+        model.fit(x, y, batch_size=48, epochs=3, callbacks=[bitat], verbose=0)
+        results.append(model.get_layer("binary_3").disentangled_state.reference.numpy())
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(results[2], results[0], rtol=1e-3, atol=1e-5)
+
+
+def test_layers_with_more_inputs_than_groups_are_grouped(images):
+    x, y = images
+    for retarget in (True, False):
+        regularizer = bitat_tf.regularizers.DisentangledRegularizer(num_groups=6)
+        layer = bitat_tf.layers.BinaryConv2D(4, 3, disentangled_regularizer=regularizer)
+        model = keras.Sequential([keras.Input((7, 7, 2)), layer, keras.layers.Flatten(), keras.layers.Dense(4)])
+        model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        _, history = run(model, images, Schedule(1, 0, 0, retarget=retarget))
+        metric = layer.disentangled_state.metric
+        assert len(metric.importance) == 6
+        assert metric.residual > 0
+        rows = layer.input_rows(tf.constant(x), binary=True).numpy()
+        assert metric.groups.shape == (rows.shape[1],)
+        assert 0 < history["q_rel"][-1] < 1
+
+
+def test_progress_line_stays_quiet_in_files(make_network, images, capsys):
+    x, y = images
+    model = make_network()
+    bitat = SequentialBinarization(x, Schedule(1, 0, 0))
+    model.fit(x, y, epochs=bitat.total_epochs(model), callbacks=[bitat], verbose=0)
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,215 @@
+"""The exported file against the Keras model, in larq-compute-engine's interpreter."""
+
+import json
+
+import larq as lq
+import numpy as np
+import pytest
+from bitat_tf._keras import keras
+from bitat_tf.applications import ReActNet
+from bitat_tf.export import agreement, read_operators, run_tflite, to_plain_larq, to_tflite
+from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
+
+
+def randomize(model, seed=0):
+    """Give every weight a random value (statistics of batch normalization included) and make the layers binary."""
+    generator = np.random.default_rng(seed)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            size = layer.gamma.shape
+            layer.set_weights(
+                [generator.uniform(0.5, 1.5, size) * generator.choice([-1, 1], size)]
+                + [generator.normal(size=size) for _ in range(2)]
+                + [generator.uniform(0.5, 2, size)]
+            )
+        elif isinstance(layer, RPReLU):
+            layer.set_weights([generator.normal(scale=0.3, size=weight.shape) for weight in layer.get_weights()])
+    for layer in binary_layers(model):
+        layer.input_quantizer.threshold.assign(generator.normal(scale=0.3, size=layer.input_quantizer.threshold.shape))
+        if layer.use_bias:
+            layer.bias.assign(generator.normal(size=layer.bias.shape))
+        layer.set_binary()
+    return model
+
+
+def network(layers, size=(8, 8), channels=6):
+    return keras.Sequential([keras.Input((*size, channels)), *layers])
+
+
+def conv(filters, kernel, **arguments):
+    return BinaryConv2D(filters, kernel, **arguments)
+
+
+VARIANTS = {
+    "3x3": [conv(8, 3, padding="same")],
+    "3x3 stride 2": [conv(8, 3, strides=2, padding="same")],
+    "3x3 valid": [conv(8, 3)],
+    "1x1": [conv(8, 1)],
+    "1x1 stride 2": [conv(8, 1, strides=2)],
+    "dilated": [conv(8, 3, dilation_rate=2, padding="same")],
+    "zero padding": [conv(8, 3, padding="same", pad_values=0.0)],
+    "activation": [conv(8, 3, padding="same", activation="relu", use_bias=False)],
+    "two with batch normalization": [
+        conv(32, 3, padding="same", use_bias=False),
+        keras.layers.BatchNormalization(),
+        conv(16, 3, padding="same", use_bias=False),
+        keras.layers.BatchNormalization(),
+        RPReLU(),
+    ],
+    "dense": [keras.layers.Flatten(), BinaryDense(16), keras.layers.BatchNormalization(), BinaryDense(5)],
+    "dense with activation": [keras.layers.GlobalAveragePooling2D(), BinaryDense(16, activation="relu", use_bias=False)],
+}
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (5, 5)])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_file_does_what_the_model_does(name, size, tmp_path):
+    layers = [type(layer).from_config(layer.get_config()) for layer in VARIANTS[name]]
+    model = randomize(network(layers, size))
+    x = np.random.default_rng(1).normal(size=(8, *size, 6)).astype(np.float32)
+    report = to_tflite(model, tmp_path / "model.tflite", x)
+    binary = len(binary_layers(model))
+    assert (report.expected_binary, report.fused_binary) == (binary, binary)
+    found = run_tflite((tmp_path / "model.tflite").read_bytes(), x)
+    expected = model(x, training=False).numpy()
+    # Sums of at most a few hundred +-1 are exact; scales and batch normalization round. With a value on a threshold a bit
+    # may fall on the other side: one such sample is allowed where layers follow each other.
+    scale = np.abs(expected).max()
+    different = np.abs(found - expected).reshape(8, -1).max(axis=1) > 1e-4 * scale
+    assert different.sum() <= (1 if binary > 1 else 0)
+    assert report.agreement == agreement(expected, found)
+
+
+def test_reactnet_is_fused_and_much_smaller(tmp_path):
+    model = randomize(ReActNet((32, 32, 3), 10, blocks=((64, 1), (128, 2), (128, 1))))
+    x = np.random.default_rng(0).uniform(0, 255, (20, 32, 32, 3)).astype(np.float32)
+    y = model.predict(x, verbose=0).argmax(axis=1)
+    report = to_tflite(model, tmp_path / "model.tflite", x, y)
+    assert report.fused_binary == report.expected_binary == report.operators["LceBconv2d"] == 6
+    assert report.operators["CONV_2D"] == 1  # the stem
+    assert report.keras_accuracy == 1.0
+    assert report.accuracy == report.agreement.top1 >= 0.95
+    assert report.size == (tmp_path / "model.tflite").stat().st_size
+    assert report.size < report.float_size / 8
+    assert json.loads(json.dumps(report.to_dict()))["operators"] == report.operators
+    assert "6 of 6 LceBconv2d" in str(report)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.tflite"]
+
+
+def test_plain_network_has_the_same_outputs_and_only_larqs_layers(make_network, images):
+    x, _ = images
+    model = make_network()
+    for layer in binary_layers(model):
+        layer.set_binary()
+    plain = to_plain_larq(model)
+    np.testing.assert_allclose(plain.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5)
+    assert not binary_layers(plain)
+    assert [type(plain.get_layer(f"binary_{number}")).__mro__.count(lq.layers.QuantConv2D) for number in (1, 2)] == [1, 1]
+    assert not any("is_binary" in weight.name for weight in plain.weights)
+    assert plain.losses == []
+
+
+def test_partly_binary_models(make_network, images, tmp_path):
+    x, _ = images
+    model = make_network()
+    model.get_layer("binary_1").set_binary()
+    model.get_layer("binary_2").set_binary(input=False, kernel=True)
+    with pytest.raises(ValueError, match=r"2 of 3 that are not: binary_2 \(mixed\), binary_3 \(float\).*allow_partial=True"):
+        to_tflite(model, tmp_path / "model.tflite")
+    assert not list(tmp_path.iterdir())
+    report = to_tflite(model, tmp_path / "model.tflite", x, allow_partial=True)
+    assert report.fused_binary == 1
+    assert report.float_layers == ("binary_2", "binary_3")
+    assert "still float     binary_2, binary_3" in str(report)
+    assert report.agreement.largest_difference < 1e-3
+
+
+def test_a_layer_that_the_converter_leaves_float_is_an_error(tmp_path):
+    # 2 groups of 4 channels: larq-compute-engine needs a multiple of 32 channels a group.
+    model = randomize(network([conv(8, 3, groups=2, padding="same")], channels=8))
+    with pytest.raises(ValueError, match=r"1 binary layers must become LceBconv2d operators. Received: 0 of them, and float"):
+        to_tflite(model, tmp_path / "model.tflite")
+    assert not list(tmp_path.iterdir())
+    report = to_tflite(model, tmp_path / "model.tflite", allow_partial=True)
+    assert (report.expected_binary, report.fused_binary) == (1, 0)
+    assert any(operator.binary_kernel for operator in read_operators((tmp_path / "model.tflite").read_bytes()))
+
+
+def test_float_kernels_are_not_taken_for_binary_ones(tmp_path):
+    model = randomize(
+        network([keras.layers.Conv2D(4, 3, padding="same"), conv(8, 3), keras.layers.Flatten(), keras.layers.Dense(3)])
+    )
+    to_tflite(model, tmp_path / "model.tflite")
+    operators = read_operators((tmp_path / "model.tflite").read_bytes())
+    assert not any(operator.binary_kernel for operator in operators)
+    assert [operator.name for operator in operators if operator.name in ("CONV_2D", "LceBconv2d", "FULLY_CONNECTED")] == [
+        "CONV_2D",
+        "LceBconv2d",
+        "FULLY_CONNECTED",
+    ]
+
+
+def small_model():
+    return randomize(network([conv(8, 3), keras.layers.GlobalAveragePooling2D()]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"data": np.zeros((0, 8, 8, 6))}, r"`data` must have shape \(n >= 1, 8, 8, 6\). Received: \(0, 8, 8, 6\)"),
+        ({"data": np.zeros((2, 8, 8, 3))}, r"Received: \(2, 8, 8, 3\)"),
+        ({"data": np.full((2, 8, 8, 6), np.nan)}, "the data of the verification must be finite. Received: 768 NaN"),
+        ({"data": np.zeros((2, 8, 8, 6)), "labels": np.array([0])}, "Received: 1 labels for 2 samples"),
+        ({"data": np.zeros((2, 8, 8, 6)), "labels": np.array([0, 8])}, r"labels must lie in 0\.\.7 .*label 8 at index 1"),
+        ({"data": np.zeros((2, 8, 8, 6)), "labels": np.array([0.0, 1.0])}, "labels must be integers.*float64"),
+        ({"labels": np.array([0])}, "labels without data"),
+        ({"path": "model.lite"}, r"must end with \.tflite. Received: 'model\.lite'"),
+    ],
+)
+def test_unusable_arguments(arguments, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        to_tflite(small_model(), **{"path": tmp_path / "model.tflite", **arguments})
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_that_cannot_be_exported(tmp_path):
+    path = tmp_path / "model.tflite"
+    with pytest.raises(ValueError, match="has no binary layers.*TFLiteConverter"):
+        to_tflite(network([keras.layers.Flatten(), keras.layers.Dense(3)]), path)
+    unknown = keras.Sequential([keras.Input((None, None, 3)), conv(8, 3)])
+    with pytest.raises(ValueError, match=r"size of the input must be known.*\(None, None, None, 3\)"):
+        to_tflite(unknown, path)
+    inputs = keras.Input((8, 8, 3))
+    two = keras.Model(inputs, [conv(8, 3)(inputs), conv(8, 1)(inputs)])
+    with pytest.raises(ValueError, match="with one input and one output. Received: 1 inputs and 2 outputs"):
+        to_tflite(two, path)
+
+
+def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match=r"could not write .*model\.tflite: No space left on device.*free some space"):
+        to_tflite(small_model(), path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.tflite"]
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not a file of tflite at all"])
+def test_foreign_files_are_an_error(content):
+    with pytest.raises(ValueError, match="expected the content of a .tflite file"):
+        read_operators(content)
+
+
+def test_agreement_of_outputs_that_differ():
+    expected = np.array([[1.0, 0.0], [0.0, 1.0], [0.4, 0.6], [1.0, 0.0]])
+    found = expected + np.array([[0.0, 0.0], [0.0, 1e-5], [0.5, 0.0], [0.01, 0.0]])
+    result = agreement(expected, found)
+    assert (result.samples, result.top1, result.share_different) == (4, 0.75, 0.5)
+    assert result.largest_difference == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="needs outputs of one shape"):
+        agreement(expected, found[:2])

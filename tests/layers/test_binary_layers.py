@@ -1,0 +1,228 @@
+"""BinaryConv2D and BinaryDense: a float Keras layer, then a binary Larq layer, with the state in variables."""
+
+import inspect
+
+import larq as lq
+import numpy as np
+import pytest
+
+from bitat_tf._keras import keras, tf
+from bitat_tf.dependency import Metric
+from bitat_tf.layers import BinaryConv2D, BinaryDense, binary_layers
+from bitat_tf.quantizers import RSign
+from bitat_tf.regularizers import DisentangledRegularizer
+
+CONVOLUTIONS = [
+    {"kernel_size": 3, "padding": "same"},
+    {"kernel_size": 3, "padding": "same", "strides": 2},
+    {"kernel_size": 3, "padding": "valid", "strides": 2},
+    {"kernel_size": 1},
+    {"kernel_size": (2, 3), "padding": "same"},
+    {"kernel_size": 3, "padding": "same", "dilation_rate": 2},
+]
+
+
+def inputs(shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("arguments", CONVOLUTIONS)
+@pytest.mark.parametrize("size", [(8, 8), (7, 9)])
+def test_float_convolution_is_the_keras_layer(arguments, size):
+    x = inputs((2, *size, 4))
+    layer, keras_layer = BinaryConv2D(5, **arguments), keras.layers.Conv2D(5, **arguments)
+    layer(x), keras_layer(x)
+    keras_layer.set_weights([layer.latent_kernel, layer.bias])
+    np.testing.assert_array_equal(layer(x), keras_layer(x))
+
+
+def test_float_dense_is_the_keras_layer():
+    x = inputs((3, 5, 4))
+    layer, keras_layer = BinaryDense(6, activation="relu"), keras.layers.Dense(6, activation="relu")
+    layer(x), keras_layer(x)
+    keras_layer.set_weights([layer.latent_kernel, layer.bias])
+    np.testing.assert_array_equal(layer(x), keras_layer(x))
+
+
+@pytest.mark.parametrize("arguments", CONVOLUTIONS)
+@pytest.mark.parametrize("size", [(8, 8), (7, 9)])
+def test_binary_convolution_is_scaled_signs_on_one_padded_signs(arguments, size):
+    x = inputs((2, *size, 4))
+    layer = BinaryConv2D(5, **arguments)
+    layer(x)
+    layer.input_quantizer.threshold.assign([0.1, -0.2, 0.0, 0.5])
+    layer.set_binary()
+    # Independent: numpy signs, padding by hand with +1, TensorFlow's plain convolution.
+    signs = np.where(x + np.array([0.1, -0.2, 0.0, 0.5], np.float32) >= 0, 1.0, -1.0).astype(np.float32)
+    if layer.padding == "same":
+        pads = []
+        for length, kernel, stride, dilation in zip(size, layer.kernel_size, layer.strides, layer.dilation_rate, strict=True):
+            total = max((-(-length // stride) - 1) * stride + (kernel - 1) * dilation + 1 - length, 0)
+            pads.append((total // 2, total - total // 2))
+        signs = np.pad(signs, [(0, 0), *pads, (0, 0)], constant_values=1.0)
+    weights = layer.latent_kernel.numpy()
+    kernel = np.where(weights >= 0, 1.0, -1.0) * np.abs(weights).mean(axis=(0, 1, 2))
+    expected = tf.nn.conv2d(signs, kernel.astype(np.float32), layer.strides, "VALID", dilations=layer.dilation_rate)
+    np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+
+
+def test_binary_dense_is_scaled_signs():
+    x = inputs((6, 5))
+    layer = BinaryDense(3, use_bias=False)
+    layer(x)
+    layer.set_binary()
+    weights = layer.latent_kernel.numpy()
+    expected = np.where(x >= 0, 1.0, -1.0) @ (np.where(weights >= 0, 1.0, -1.0) * np.abs(weights).mean(axis=0))
+    np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+
+
+def test_input_and_kernel_can_become_binary_one_after_the_other():
+    x = inputs((6, 5))
+    layer = BinaryDense(3, use_bias=False)
+    layer(x)
+    weights, signs = layer.latent_kernel.numpy(), np.where(x >= 0, 1.0, -1.0)
+    binary = np.where(weights >= 0, 1.0, -1.0) * np.abs(weights).mean(axis=0)
+    for flags, expected, state in [
+        ((False, False), x @ weights, "float"),
+        ((True, False), signs @ weights, "mixed"),
+        ((False, True), x @ binary, "mixed"),
+        ((True, True), signs @ binary, "binary"),
+    ]:
+        layer.set_binary(*flags)
+        assert layer.state == state
+        np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+
+
+def test_a_traced_training_step_sees_the_switch(make_network, images):
+    model = make_network()
+    x, y = images
+    model.fit(x, y, verbose=0)
+    before = model.predict(x, verbose=0)
+    layer = model.get_layer("binary_1")
+    layer.set_binary()
+    after = model.predict(x, verbose=0)
+    assert not np.allclose(before, after)
+    threshold = layer.input_quantizer.threshold.numpy()
+    model.fit(x, y, verbose=0)
+    assert not np.array_equal(layer.input_quantizer.threshold.numpy(), threshold)  # RSign trains in the same traced step
+
+
+@pytest.mark.parametrize("form", ["keras", "savedmodel", "weights", "checkpoint"])
+def test_saving_keeps_state_statistics_and_outputs(form, make_network, images, tmp_path):
+    model = make_network()
+    x, _ = images
+    layer = model.get_layer("binary_2")
+    layer.input_quantizer.threshold.assign(np.linspace(-0.2, 0.2, 5))
+    layer.set_binary()
+    covariance = np.cov(inputs((50, 5)).T)
+    layer.disentangled_state.assign(Metric.from_covariance(covariance, np.arange(5)), inputs((5, 10)))
+    layer.disentangled_state.strength.assign(1.5)
+    model.get_layer("binary_1").set_binary(input=True, kernel=False)
+    expected = model.predict(x, verbose=0)
+
+    if form == "keras":
+        model.save(tmp_path / "m.keras")
+        loaded = keras.models.load_model(tmp_path / "m.keras")
+    elif form == "savedmodel":
+        model.save(tmp_path / "m", save_format="tf")
+        loaded = keras.models.load_model(tmp_path / "m")
+    elif form == "weights":
+        model.save_weights(tmp_path / "m.weights.h5")
+        loaded = make_network()
+        loaded.load_weights(tmp_path / "m.weights.h5")
+    else:
+        path = tf.train.Checkpoint(model=model).save(str(tmp_path / "m"))
+        loaded = make_network()
+        tf.train.Checkpoint(model=loaded).restore(path).expect_partial()
+
+    assert [layer.state for layer in binary_layers(loaded)] == ["mixed", "binary", "float"]
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected)
+    copy = loaded.get_layer("binary_2")
+    assert float(copy.losses[0]) == float(layer.losses[0]) > 0
+    assert copy.quantization_errors() == layer.quantization_errors()
+
+
+def test_statistics_are_not_among_the_weights():
+    layer = BinaryConv2D(4, 3, use_bias=False)
+    layer.build((None, 6, 6, 2))
+    names = [weight.name.split(":")[0].split("/")[-1] for weight in layer.weights]
+    assert names == ["kernel", "threshold_bias", "input_is_binary", "kernel_is_binary"]
+    assert [weight.name.split(":")[0].split("/")[-1] for weight in layer.trainable_weights] == names[:2]
+
+
+@pytest.mark.parametrize(("layer", "parent"), [(BinaryConv2D, lq.layers.QuantConv2D), (BinaryDense, lq.layers.QuantDense)])
+def test_arguments_are_larqs(layer, parent):
+    ours, theirs = inspect.signature(layer).parameters, inspect.signature(parent).parameters
+    changed = {"pad_values", "input_quantizer", "kernel_quantizer"}
+    for name, parameter in ours.items():
+        if name in ("disentangled_regularizer", "kwargs"):
+            continue
+        assert name in theirs
+        if name not in changed:
+            assert parameter.default == theirs[name].default, name
+    # What is passed through as keyword arguments exists in Larq and is not lost.
+    built = layer(*([4, 3] if layer is BinaryConv2D else [4]), kernel_initializer="he_normal", name="x")
+    assert built.get_config()["kernel_initializer"]["class_name"] == "HeNormal"
+
+
+@pytest.mark.parametrize("layer", [BinaryConv2D(4, 3, padding="same", strides=2, name="a"), BinaryDense(4, name="b")])
+def test_config_round_trip(layer):
+    config = layer.get_config()
+    copy = type(layer).from_config(config)
+    assert copy.get_config() == config
+    assert isinstance(copy.input_quantizer, RSign)
+    assert isinstance(copy.kernel_quantizer, lq.quantizers.MagnitudeAwareSign)
+
+
+def test_rows_of_the_binary_input_give_the_binary_output():
+    x = inputs((2, 7, 7, 3))
+    layer = BinaryConv2D(4, 3, 2, padding="same", use_bias=False)
+    layer(x)
+    for binary in (False, True):
+        layer.set_binary(binary, kernel=False)
+        rows = layer.input_rows(tf.constant(x), binary)
+        np.testing.assert_allclose(tf.reshape(rows @ layer.latent_kernel_matrix, (2, 4, 4, 4)), layer(x), atol=1e-5)
+
+
+def test_no_warning_of_a_missing_constraint(caplog):
+    BinaryConv2D(4, 3), BinaryDense(4)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("layer", [BinaryConv2D(4, 3), BinaryDense(4)])
+def test_a_layer_without_channels_is_an_error(layer):
+    with pytest.raises(ValueError, match=r"Binary\w+ 'binary_.*needs a last axis of channels of known size"):
+        layer.build((None, None, None, None))
+
+
+def test_wrong_arguments():
+    with pytest.raises(ValueError, match="kernel_quantizer=None. For a layer that stays float use keras.layers"):
+        BinaryDense(4, kernel_quantizer=None)
+    with pytest.raises(ValueError, match="Use data_format='channels_last'"):
+        BinaryConv2D(4, 3, data_format="channels_first")
+    with pytest.raises(ValueError, match="as `disentangled_regularizer`"):
+        BinaryDense(4, kernel_regularizer=DisentangledRegularizer())
+    with pytest.raises(TypeError, match="must be a bitat_tf.regularizers.DisentangledRegularizer"):
+        BinaryDense(4, disentangled_regularizer="l2")
+
+
+def test_nested_models_are_searched(make_network):
+    outer = keras.Sequential([keras.Input((7, 7, 2)), make_network()])
+    assert [layer.name for layer in binary_layers(outer)] == ["binary_1", "binary_2", "binary_3"]
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_policies_call_and_train(policy):
+    keras.mixed_precision.set_global_policy(policy)
+    try:
+        model = keras.Sequential(
+            [keras.Input((6, 6, 3)), BinaryConv2D(4, 3, padding="same"), keras.layers.Flatten(), BinaryDense(2)]
+        )
+        for layer in binary_layers(model):
+            layer.set_binary()
+        model.compile("adam", "mse")
+        losses = model.fit(inputs((8, 6, 6, 3)), inputs((8, 2)), epochs=2, verbose=0).history["loss"]
+        assert np.isfinite(losses).all()
+        assert model.layers[0].latent_kernel.dtype == tf.float32 or model.layers[0].kernel.dtype == tf.float32
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
