@@ -1,6 +1,7 @@
 """The command line: `bitat-tf`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -87,23 +88,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for an error that the user can mend."""
     options = vars(build_parser().parse_args(arguments))
     options.pop("command")
+    out = options.pop("out")
     try:
-        _train(options)
+        _train(out, options)
     except (ValueError, TypeError, OSError, ImportError) as error:
         sys.stderr.write(f"bitat-tf: {error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write(f"bitat-tf: stopped. `bitat-tf train --out {options.get('out')} --resume` continues.\n")
+        sys.stderr.write(f"bitat-tf: stopped. `bitat-tf train --out {out} --resume` continues.\n")
         return 130
     return 0
 
 
-def _train(options: dict[str, Any]) -> None:
+def _train(out: str, options: dict[str, Any]) -> None:
+    # TensorFlow's notes on its build would bury the run's own lines. Errors still come through.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Here, not above: `bitat-tf --help` should not wait for TensorFlow.
+    from bitat_tf._keras import tf
     from bitat_tf.workflow import TrainConfig, train
     from bitat_tf.workflow.run_folder import RunFolder
 
-    folder = RunFolder(options.pop("out"))
+    tf.get_logger().setLevel("ERROR")
+    folder = RunFolder(out)
     resume, overwrite = options.pop("resume", False), options.pop("overwrite", False)
     if resume and overwrite:
         raise ValueError("--resume continues a run and --overwrite replaces it. Received: both. Pass one of them.")
@@ -114,7 +120,7 @@ def _train(options: dict[str, Any]) -> None:
             return
     else:
         config = TrainConfig.for_data(**options)
-        config.schedule()  # settings are checked before anything is written
+        config.check()  # before anything is written
         folder.begin(config, overwrite)
     train(config, folder)
     sys.stdout.write(f"All results are in {folder.path}; start with report.md.\n")

@@ -2,9 +2,6 @@
 
 import bitat_tf  # isort: skip  (first: it decides which Keras is used)
 
-import doctest
-import os
-
 import numpy as np
 import pytest
 
@@ -18,17 +15,6 @@ tf.config.threading.set_inter_op_parallelism_threads(2)
 def _clean_session():
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def _doctest_namespace(doctest_namespace, tmp_path):
-    import larq as lq
-
-    folder = str(tmp_path)
-    names = {"bitat_tf": bitat_tf, "keras": keras, "tf": tf, "np": np, "lq": lq, "os": os, "folder": folder}
-    doctest_namespace.update(names)
-    doctest_namespace["Metric"] = bitat_tf.dependency.Metric
-    assert doctest.ELLIPSIS
 
 
 @pytest.fixture

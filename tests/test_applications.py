@@ -3,6 +3,7 @@
 import larq as lq
 import numpy as np
 import pytest
+
 from bitat_tf._keras import keras
 from bitat_tf.applications import ReActNet
 from bitat_tf.layers import RPReLU, binary_layers

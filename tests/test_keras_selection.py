@@ -23,7 +23,7 @@ def test_after_tensorflow_with_keras_3_one_import_error_names_cause_and_cure():
     error = result.stderr[result.stderr.index("ImportError:") :]
     assert "is Keras 3: TensorFlow was loaded before bitat_tf" in error
     assert 'import os\n    os.environ["TF_USE_LEGACY_KERAS"] = "1"' in error
-    assert result.stderr.count("ImportError") == 1
+    assert result.stderr.count("ImportError:") == 1
     assert "during handling" not in result.stderr.lower()
 
 

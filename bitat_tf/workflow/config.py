@@ -65,7 +65,10 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None:
                 check_number("train", name, value, minimum=minimum)
+        if self.data == DIGITS and self.subset is not None:
+            raise ValueError(f"train: --subset is for folders of images. Received: --subset {self.subset} with the digits.")
         check_number("train", "calibration", self.calibration, minimum=1)
+        check_number("train", "width", self.width, exclusive=True)
         check_number("train", "validation_share", self.validation_share, maximum=0.9, exclusive=True)
         check_number("train", "seed", self.seed, maximum=2**31 - 1)
 
@@ -87,6 +90,11 @@ class TrainConfig:
             freeze=self.freeze,
             strength=self.strength,
         )
+
+    def check(self) -> None:
+        """Raise ValueError for settings that no data could make good."""
+        self.schedule()
+        self.network_blocks((8, 8, 1))
 
     def network_blocks(self, image_shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
         """Return the blocks of the network: ReActNet-A's, or three for pictures below 32 pixels; the first `blocks` of them."""

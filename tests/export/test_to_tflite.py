@@ -5,6 +5,7 @@ import json
 import larq as lq
 import numpy as np
 import pytest
+
 from bitat_tf._keras import keras
 from bitat_tf.applications import ReActNet
 from bitat_tf.export import agreement, read_operators, run_tflite, to_plain_larq, to_tflite

@@ -1,0 +1,49 @@
+"""Every example in a docstring runs, and every public object has one."""
+
+import doctest
+import importlib
+import os
+import pkgutil
+
+import larq as lq
+import numpy as np
+import pytest
+
+import bitat_tf
+from bitat_tf._keras import keras, tf
+
+MODULES = sorted(module.name for module in pkgutil.walk_packages(bitat_tf.__path__, "bitat_tf."))
+PUBLIC = [
+    getattr(package, name)
+    for package in (
+        bitat_tf.applications,
+        bitat_tf.callbacks,
+        bitat_tf.dependency,
+        bitat_tf.export,
+        bitat_tf.layers,
+        bitat_tf.quantizers,
+        bitat_tf.regularizers,
+    )
+    for name in package.__all__
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name, tmp_path):
+    module = importlib.import_module(name)
+    names = {"bitat_tf": bitat_tf, "keras": keras, "tf": tf, "np": np, "lq": lq, "os": os, "folder": str(tmp_path)}
+    globs = {**names, "Metric": bitat_tf.dependency.Metric, **vars(module)}
+    results = doctest.testmod(module, globs=globs, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert results.failed == 0
+
+
+@pytest.mark.parametrize("thing", [thing for thing in PUBLIC if callable(thing)], ids=lambda thing: thing.__name__)
+def test_public_objects_are_documented(thing):
+    doc = thing.__doc__ or ""
+    assert len(doc.splitlines()[0]) > 20
+    if (
+        isinstance(thing, type)
+        and issubclass(thing, (keras.layers.Layer, keras.callbacks.Callback))
+        and "State" not in thing.__name__
+    ):
+        assert ">>>" in doc or thing is bitat_tf.layers.BinaryLayer

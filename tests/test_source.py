@@ -1,0 +1,64 @@
+"""Rules of the source itself; each failure says why."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import bitat_tf
+
+PACKAGE = Path(bitat_tf.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def ids(path):
+    return str(path.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_source(path):
+    text = path.read_text()
+    tree = ast.parse(text)
+    assert len(text.splitlines()) <= 300, "a file has one responsibility: split it"
+    for node in ast.walk(tree):
+        assert not isinstance(node, ast.Assert), "assert vanishes with python -O: raise ValueError or TypeError"
+        assert not isinstance(node, ast.Global), "no global mutable settings"
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, "name what is caught"
+            assert ast.unparse(node.type) not in ("Exception", "BaseException"), "name what is caught"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id != "print", "use rich's console, or sys.stdout in the command line"
+        if isinstance(node, ast.ImportFrom):
+            assert all(alias.name != "*" for alias in node.names), "no star imports"
+            assert not (node.module or "").startswith("tensorflow.python"), "no private TensorFlow"
+
+
+# Rooms from the bottom to the top; a file imports from its own room and from those before it.
+ROOMS = ["_keras", "_validation", "_files", "dependency", "quantizers", "regularizers", "layers", "callbacks"]
+TOP = ["applications", "export", "data", "workflow", "cli"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_one_direction_of_imports(path):
+    relative = path.relative_to(PACKAGE)
+    room = relative.parts[0].removesuffix(".py")
+    imported = set(re.findall(r"^(?:from|import) bitat_tf\.(\w+)", path.read_text(), re.MULTILINE))
+    if room == "__init__":
+        return
+    if room in ROOMS:
+        allowed = {*ROOMS[: ROOMS.index(room) + 1]}
+    elif room in ("applications", "export", "data"):
+        allowed = {*ROOMS, room}
+    else:
+        assert room in TOP, f"{room} has no place in the order of imports: give it one here"
+        allowed = {*ROOMS, *TOP}
+    assert imported <= allowed, "imports go one way: mathematics <- quantizers, regularizers <- layers <- callbacks <- the rest"
+
+
+def test_only_one_file_decides_which_keras_is_used():
+    for path in FILES:
+        if path.name != "_keras.py":
+            assert not re.search(
+                r"^\s*(import tensorflow|import tf_keras|from tf_keras|from tensorflow|import keras)", path.read_text(), re.M
+            ), path

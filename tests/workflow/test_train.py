@@ -1,0 +1,229 @@
+"""`bitat-tf train`: the whole job in small, resuming, and what it refuses."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bitat_tf import cli
+from bitat_tf._keras import keras
+from bitat_tf.callbacks import SequentialBinarization
+from bitat_tf.export import run_tflite
+from bitat_tf.layers import binary_layers
+from bitat_tf.workflow import TrainConfig, train
+from bitat_tf.workflow.run_folder import RunFolder
+
+SMALL = ["--epochs", "2", "--epochs-per-layer", "0.5", "--joint-epochs", "1", "--blocks", "1", "--width", "0.25"]
+FILES = [
+    "accuracy.png",
+    "binary.keras",
+    "config.json",
+    "float.keras",
+    "history.csv",
+    "labels.txt",
+    "model.tflite",
+    "q_ours.png",
+    "report.json",
+    "report.md",
+]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Return a folder of three classes of 12x12 pictures that differ in color, and are not all square."""
+    root, generator = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for color, name in enumerate(["blue sky", "grass", "rose"]):
+        (root / name).mkdir()
+        for number in range(20):
+            pixels = generator.integers(0, 120, (12, 12 + number % 2, 3))
+            pixels[..., 2 - color] += 130
+            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{number}.png")
+    return root
+
+
+def call(capsys, *arguments):
+    code = cli.main(["train", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def finished(pictures, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    options = ["--image-size", "12", "--batch-size", "8", "--seed", "3"]
+    assert cli.main(["train", "--data", str(pictures), "--out", str(out), *SMALL, *options]) == 0
+    return out
+
+
+def test_everything_is_there_and_true(finished, pictures):
+    assert [path.name for path in sorted(finished.iterdir()) if path.is_file()] == FILES
+    report = json.loads((finished / "report.json").read_text())
+    assert (finished / "labels.txt").read_text() == "blue sky\ngrass\nrose\n"
+    assert (report["train_images"], report["validation_images"], report["test_images"]) == (42, 6, 12)
+    assert report["settings"]["seed"] == 3
+    assert report["export"]["fused_binary"] == report["export"]["expected_binary"] == 2
+    # The numbers are those of the files: accuracy measured again, from the pictures.
+    from bitat_tf.data import load_folder
+
+    data = load_folder(pictures, 12, seed=3)
+    images = data.test_images.astype(np.float32)
+    for name, key in (("float", "float_accuracy"), ("binary", "binary_accuracy")):
+        model = keras.models.load_model(finished / f"{name}.keras", compile=False)
+        expected = np.mean(model.predict(images, verbose=0).argmax(axis=1) == data.test_labels)
+        assert report[key] == pytest.approx(expected)
+    outputs = run_tflite((finished / "model.tflite").read_bytes(), images)
+    assert report["export"]["accuracy"] == pytest.approx(np.mean(outputs.argmax(axis=1) == data.test_labels))
+    assert report["export"]["size"] == (finished / "model.tflite").stat().st_size
+    errors = [layer.quantization_errors() for layer in binary_layers(model)]
+    assert [row["q_ours"] for row in report["layers"]] == pytest.approx([error.q_ours for error in errors])
+
+    rows = list(csv.DictReader((finished / "history.csv").open()))
+    assert [(row["run"], row["epoch"]) for row in rows] == [("float", "0"), ("float", "1"), ("binary", "0"), ("binary", "1")]
+    assert [row["stage"] for row in rows] == ["", "", "2", "2"]
+    assert all(float(row["q_rel"]) > 0 for row in rows[2:])
+    text = (finished / "report.md").read_text()
+    assert f"{report['float_accuracy']:.2%}" in text
+    assert "| LceBconv2d | 2 |" in text
+    for name in ("accuracy.png", "q_ours.png"):
+        assert np.asarray(Image.open(finished / name).convert("L")).std() > 5  # something is drawn
+
+
+def test_a_folder_that_holds_a_run_is_left_alone(finished, pictures, capsys):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    code, _, error = call(capsys, "--data", pictures, "--out", finished, *SMALL)
+    assert code == 2
+    assert "already holds a run. Nothing was changed. Pass --resume to continue that run, --overwrite to replace" in error
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+    code, out, _ = call(capsys, "--out", finished, "--resume")
+    assert code == 0
+    assert "is finished" in out
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_overwrite_replaces_the_runs_own_files_only(tmp_path):
+    folder = RunFolder(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "binary.keras").write_text("old")
+    (tmp_path / "checkpoints" / "float").mkdir(parents=True)
+    with pytest.raises(FileExistsError, match="already holds files"):
+        folder.begin(TrainConfig())
+    folder.begin(TrainConfig(), overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "logs", "notes.txt"]
+
+
+@pytest.mark.parametrize("where", ["float", "binary"])
+def test_an_interrupted_run_is_resumed(where, pictures, tmp_path, monkeypatch, capsys):
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            binary = any(layer.state == "binary" for layer in binary_layers(self.model))
+            if epoch == 1 and binary == (where == "binary"):
+                raise KeyboardInterrupt
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        fit = keras.Model.fit
+        patch.setattr(
+            keras.Model, "fit", lambda self, *a, callbacks, **k: fit(self, *a, callbacks=[*callbacks, Interrupt()], **k)
+        )
+        code, _, error = call(capsys, "--data", pictures, "--out", out, *SMALL, "--image-size", "12", "--batch-size", "8")
+    assert code == 130
+    assert f"train --out {out} --resume` continues" in error
+    assert (out / "float.keras").exists() == (where == "binary")
+    code, _, error = call(capsys, "--out", out, "--resume", "--width", "0.5")
+    assert code == 2
+    assert "width is 0.25, received 0.5. Leave these options out" in error
+    code, _, _ = call(capsys, "--out", out, "--resume")
+    assert code == 0
+    rows = list(csv.DictReader((out / "history.csv").open()))
+    assert [(row["run"], row["epoch"]) for row in rows] == [("float", "0"), ("float", "1"), ("binary", "0"), ("binary", "1")]
+    assert (out / "report.json").exists()
+
+
+def test_the_same_seed_gives_the_same_network(pictures, tmp_path):
+    config = TrainConfig.for_data(
+        str(pictures), epochs=1, epochs_per_layer=0.5, joint_epochs=0, blocks=1, width=0.25, image_size=12, batch_size=8
+    )
+    models = []
+    for name in ("a", "b"):
+        folder = RunFolder(tmp_path / name)
+        folder.begin(config)
+        train(config, folder)
+        models.append(keras.models.load_model(folder.binary_model))
+    for first, second in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-4)
+
+
+def test_a_full_disk_while_saving_leaves_no_half_model(pictures, tmp_path, monkeypatch, capsys):
+    def full(self, path, *arguments, **options):
+        with open(path, "wb") as file:
+            file.write(b"half a model")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save", full)
+    out = tmp_path / "run"
+    code, _, error = call(capsys, "--data", pictures, "--out", out, *SMALL, "--image-size", "12", "--batch-size", "8")
+    assert code == 2
+    assert "could not write" in error
+    assert "No space left on device" in error
+    assert "float.keras" in error
+    left = [path.name for path in out.iterdir() if path.is_file()]
+    assert sorted(left) == ["config.json", "labels.txt"]
+    # With space again, the run goes on from its last whole epoch.
+    monkeypatch.undo()
+    assert call(capsys, "--out", out, "--resume")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nowhere"], "there is no directory nowhere"),
+        (["--epochs", "0"], "`epochs` must be a finite number >= 1"),
+        (["--width", "-1"], "`width` must be a finite number > 0"),
+        (["--blocks", "14"], "at most 13 blocks. Received: --blocks 14"),
+        (["--epochs-per-layer", "0"], "`epochs_per_layer` must be a finite number > 0"),
+        (["--overwrite", "--resume"], "Received: both. Pass one of them"),
+        (["--resume"], "holds no run"),
+        (["--subset", "5"], "--subset is for folders of images"),
+    ],
+)
+def test_errors_of_the_command_line(arguments, message, tmp_path, capsys):
+    code, _, error = call(capsys, "--out", tmp_path / "run", *arguments)
+    assert code == 2
+    assert error.startswith("bitat-tf: ")
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_corrupt_images_are_named_and_skipped_only_if_asked(pictures, tmp_path, capsys):
+    shutil.copytree(pictures, tmp_path / "pictures")
+    (tmp_path / "pictures" / "rose" / "3.png").write_bytes(b"")
+    options = ["--data", tmp_path / "pictures", *SMALL, "--image-size", "12", "--batch-size", "8"]
+    code, _, error = call(capsys, "--out", tmp_path / "run", *options)
+    assert code == 2
+    assert "1 of 60 images" in error
+    assert "rose/3.png: the file is empty" in error
+    code, _, _ = call(capsys, "--out", tmp_path / "run", *options, "--skip-corrupt", "--overwrite")
+    assert code == 0
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["skipped_images"] == ["rose/3.png"]
+    assert "skipped images: rose/3.png" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_runs_of_another_version_and_damaged_ones(tmp_path, capsys):
+    for content, message in [("{}", "is of another version"), ("{", "is damaged"), ("[1]", "is of another version")]:
+        (tmp_path / "config.json").write_text(content)
+        code, _, error = call(capsys, "--out", tmp_path, "--resume")
+        assert code == 2
+        assert message in error
+
+
+def test_help_reads_well(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for option in ("--data", "--out", "--epochs", "--width", "--seed", "--subset", "--resume", "--overwrite"):
+        assert option in text
+    assert SequentialBinarization.__name__ not in text  # words of a user, not of the code
