@@ -16,7 +16,7 @@ from bitat_tf import _keras  # noqa: F401, I001
 
 from importlib.metadata import version
 
-from bitat_tf import applications, callbacks, dependency, export, layers, quantizers, regularizers
+from bitat_tf import applications, callbacks, data, dependency, export, layers, quantizers, regularizers
 
 __version__ = version("bitat_tf")
 
@@ -24,6 +24,7 @@ __all__ = [
     "__version__",
     "applications",
     "callbacks",
+    "data",
     "dependency",
     "export",
     "layers",

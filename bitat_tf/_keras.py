@@ -18,27 +18,21 @@ _CURE = (
 
 
 def _select_legacy_keras() -> None:
-    """Ask TensorFlow for Keras 2. Without effect where `tf.keras` was used before; the check below notices that."""
+    """Ask TensorFlow for Keras 2, which it decides on while it is loaded."""
     value = os.environ.get(_FLAG)
-    if value is None:
-        os.environ[_FLAG] = "1"
-    elif value.lower() not in ("1", "true"):
+    if value is not None and value.lower() not in ("1", "true"):
         raise ImportError(_CURE.format(cause=f"the environment variable {_FLAG} is {value!r}"))
+    if value is None and "tensorflow" in sys.modules:
+        raise ImportError(_CURE.format(cause="TensorFlow was loaded before bitat_tf without asking for Keras 2"))
+    os.environ[_FLAG] = "1"
 
 
-_tensorflow_was_loaded = "tensorflow" in sys.modules
 _select_legacy_keras()
 
 import tensorflow as tf  # noqa: E402
 import tf_keras as keras  # noqa: E402
 
 if tf.keras.Model is not keras.Model:
-    raise ImportError(
-        _CURE.format(
-            cause="TensorFlow was loaded before bitat_tf without asking for it"
-            if _tensorflow_was_loaded
-            else "TensorFlow did not follow the request for it"
-        )
-    )
+    raise ImportError(_CURE.format(cause="TensorFlow chose it before the request for Keras 2 was made"))
 
 __all__ = ["keras", "tf"]

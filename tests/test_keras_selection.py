@@ -17,11 +17,14 @@ def test_as_the_first_import_it_just_works():
     assert result.stdout.strip() == "fine", result.stderr
 
 
-def test_after_tensorflow_with_keras_3_one_import_error_names_cause_and_cure():
-    result = run("import tensorflow as tf\ntf.keras.Sequential\nimport bitat_tf")
+@pytest.mark.parametrize(
+    "first", ["import tensorflow as tf\ntf.keras.Sequential", "import tensorflow", "import keras", "import tf_keras"]
+)
+def test_after_tensorflow_with_keras_3_one_import_error_names_cause_and_cure(first):
+    result = run(f"{first}\nimport bitat_tf")
     assert result.returncode == 1
     error = result.stderr[result.stderr.index("ImportError:") :]
-    assert "is Keras 3: TensorFlow was loaded before bitat_tf" in error
+    assert "is Keras 3: TensorFlow was loaded before bitat_tf without asking for Keras 2" in error
     assert 'import os\n    os.environ["TF_USE_LEGACY_KERAS"] = "1"' in error
     assert result.stderr.count("ImportError:") == 1
     assert "during handling" not in result.stderr.lower()

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from bitat_tf._files import write_atomically
 from bitat_tf.callbacks import Timeline
 
+_STAGE_LABELS = 12  # at most, or the numbers would overlap
 _PHASE_COLORS = {"quantization": "#f4c7a1", "fine-tuning": "#fbe8d5", "joint": "#dfeadb"}
 
 
@@ -23,6 +24,7 @@ def plot_accuracy(axes: Axes, rows: list[dict[str, Any]], timeline: Timeline, st
     """
     offset = sum(row["run"] == "float" for row in rows)
     labelled = set()
+    every = -(-timeline.phases[-1].stage // _STAGE_LABELS)
     for phase in timeline.phases:
         start, stop = offset + phase.start / steps_per_epoch, offset + phase.stop / steps_per_epoch
         label = None if phase.kind in labelled else f"{phase.kind} phase"
@@ -30,7 +32,8 @@ def plot_accuracy(axes: Axes, rows: list[dict[str, Any]], timeline: Timeline, st
         axes.axvspan(start, stop, color=_PHASE_COLORS[phase.kind], label=label, linewidth=0)
         if phase.kind == "quantization":
             axes.axvline(start, color="#c07030", linewidth=0.6)
-            axes.text(start, 1.01, str(phase.stage), transform=axes.get_xaxis_transform(), fontsize=7, color="#804010")
+            if (phase.stage - 1) % every == 0:
+                axes.text(start, 1.01, str(phase.stage), transform=axes.get_xaxis_transform(), fontsize=7, color="#804010")
     axes.text(offset, 1.06, "layer made binary:", transform=axes.get_xaxis_transform(), fontsize=7, color="#804010")
     for key, label, color in (("accuracy", "training", "#7090b0"), ("val_accuracy", "validation", "#103060")):
         epochs = [(offset if row["run"] == "binary" else 0) + int(row["epoch"]) + 1 for row in rows]
