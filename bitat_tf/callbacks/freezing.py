@@ -25,28 +25,44 @@ def layers_below(model: keras.Model, layer: keras.layers.Layer) -> list[keras.la
 
 
 class Freezer:
-    """Sets `trainable` of layers while `fit` runs, and gives the user's settings back at the end.
+    """Sets `trainable` of layers while `fit` runs, and gives the user's settings back.
 
     Keras reads `trainable` when it traces the training step, so that a change takes effect only with a new train function.
     The optimizer is built over all variables first, or it would not know those that are trainable only later.
     """
 
+    # Set on the layers that are frozen here: after an exception inside `fit` it tells them from those the user has frozen.
+    _MARK = "_frozen_by_schedule"
+
     def __init__(self, model: keras.Model):
         self._model = model
-        self._trainable = [(layer, layer.trainable) for layer in model._flatten_layers(include_self=False)]
-        self.frozen: tuple[str, ...] = ()
+        self._frozen: tuple[keras.layers.Layer, ...] = ()
+        layers = model._flatten_layers(include_self=False)
+        self._trainable = [(layer, layer.trainable or getattr(layer, self._MARK, False)) for layer in layers]
+        self.release()
         optimizer = model.optimizer
         if hasattr(optimizer, "build"):
             optimizer.build(model.trainable_variables)
 
     def freeze(self, layers: list[keras.layers.Layer]) -> None:
-        """Freeze exactly `layers` (and leave all others as the user set them)."""
-        names = tuple(layer.name for layer in layers)
-        if names == self.frozen:
-            return
+        """Train with exactly `layers` frozen, and all others as the user set them, from the next step on."""
+        frozen = tuple(layers)
+        changed = frozen != self._frozen
+        self._frozen = frozen
+        self.hold()
+        if changed:
+            self._model.make_train_function(force=True)
+
+    def hold(self) -> None:
+        """Set `trainable` as it must be while steps run: a step may be traced again at any time."""
+        self.release()
+        for layer in self._frozen:
+            for part in (layer, *layer._flatten_layers(include_self=False)):
+                setattr(part, self._MARK, part.trainable)
+            layer.trainable = False
+
+    def release(self) -> None:
+        """Give the user's settings back, so that a model saved now has them. The traced step stays as it is."""
         for layer, trainable in self._trainable:
             layer.trainable = trainable
-        for layer in layers:
-            layer.trainable = False
-        self.frozen = names
-        self._model.make_train_function(force=True)
+            setattr(layer, self._MARK, False)

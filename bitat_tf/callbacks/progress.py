@@ -1,5 +1,6 @@
 """The progress line of a binarization: which layer, which phase, how much time is left."""
 
+import atexit
 import time
 
 from rich import get_console
@@ -43,6 +44,7 @@ class ProgressLine:
             )
             self._task = self._bar.add_task("", total=total_steps)
             self._bar.start()
+            atexit.register(self.close)  # an exception in `fit` must not leave the terminal without its cursor
 
     def phase(self, phase: Phase, num_layers: int, step: int) -> None:
         """Show that a phase begins."""
@@ -71,3 +73,4 @@ class ProgressLine:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+            atexit.unregister(self.close)

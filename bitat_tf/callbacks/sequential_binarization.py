@@ -105,6 +105,8 @@ class SequentialBinarization(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         """Enter the phase that begins with this step, and set the learning rate."""
         step = self._epoch * self._steps_per_epoch + batch
+        if batch == 0:
+            self._freezer.hold()
         while self._next < len(self._timeline.phases) and self._timeline.phases[self._next].start <= step:
             self._enter(self._timeline.phases[self._next], step)
             self._next += 1
@@ -114,7 +116,8 @@ class SequentialBinarization(keras.callbacks.Callback):
             self._progress.update(step)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Write the stage and the errors into `logs`."""
+        """Write the stage and the errors into `logs`; what other callbacks save now has the user's `trainable` settings."""
+        self._freezer.release()
         phase = self._timeline.phases[self._next - 1]
         errors = layer_errors(list(self._layers.values()))
         self.layer_history.extend(layer_rows(epoch, errors))

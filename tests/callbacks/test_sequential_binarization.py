@@ -173,6 +173,33 @@ def test_the_users_trainable_settings_are_given_back(make_network, images):
     np.testing.assert_array_equal(model.get_layer("stem").get_weights()[0], stem[0])
 
 
+def test_what_is_saved_while_layers_are_frozen_has_the_users_settings(make_network, images, tmp_path):
+    model = make_network()
+    model.get_layer("bn_2").trainable = False
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    save = keras.callbacks.ModelCheckpoint(str(tmp_path / "{epoch}.keras"))
+    run(model, images, Schedule(1, 1, 1, freeze="always"), [save])
+    for epoch in range(1, 8):
+        loaded = keras.models.load_model(tmp_path / f"{epoch}.keras")
+        assert [layer.name for layer in loaded.layers if not layer.trainable] == ["bn_2"]
+
+
+def test_after_an_interruption_nothing_stays_frozen(make_network, images):
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model.get_layer("binary_2").state == "binary":
+                raise KeyboardInterrupt
+
+    model = make_network()
+    trainable = [weight.name for weight in model.trainable_weights]
+    with pytest.raises(KeyboardInterrupt):
+        run(model, images, Schedule(0.5, 0.5, 1, freeze="always"), [Interrupt()])
+    assert not model.get_layer("stem").trainable  # as the exception left it
+    with pytest.warns(UserWarning, match="starts anew"):
+        run(model, images, Schedule(0.5, 0.5, 1))  # a new callback, as after running a notebook's cell again
+    assert [weight.name for weight in model.trainable_weights] == trainable
+
+
 def test_logs_reach_csv_history_and_tensorboard(make_network, images, tmp_path):
     model = make_network()
     callbacks = [keras.callbacks.CSVLogger(tmp_path / "log.csv"), keras.callbacks.TensorBoard(tmp_path / "tb")]
