@@ -8,7 +8,7 @@ SOURCES = setup.cfg pyproject.toml
 .PHONY: demo test test-slow lint notebooks clean
 
 demo: $(VENV)/.installed
-	$(BIN)/bitat-tf train --data digits --out $(RUN) --overwrite
+	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/bitat-tf train --data digits --out $(RUN) --overwrite
 
 test: lint
 	$(BIN)/python -m pytest -m "not slow"
@@ -35,5 +35,6 @@ $(VENV)/.installed-test: $(SOURCES) | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/.installed
 
+# The TF_CPP_MIN_LOG_LEVEL above keeps TensorFlow's notes on its build out of the demo.
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info

@@ -8,7 +8,8 @@
 | `bitat_tf.callbacks` | `SequentialBinarization`: the schedule, layer by layer |
 | `bitat_tf.applications` | `ReActNet` |
 | `bitat_tf.export` | `to_tflite`: conversion with larq-compute-engine, and its verification |
-| `bitat_tf.data`, `bitat_tf.workflow` | images from folders; the whole job, as `bitat-tf train` runs it |
+| `bitat_tf.data` | images from folders |
+| `bitat_tf.workflow` (imported by itself) | the whole job, as `bitat-tf train` runs it |
 """
 
 # First: it decides which Keras is used, before Larq or TensorFlow are loaded by anything below.

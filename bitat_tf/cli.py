@@ -1,11 +1,13 @@
 """The command line: `bitat-tf`."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
+
+from bitat_tf._keras import tf
+from bitat_tf.workflow import RunFolder, TrainConfig, TrainJob
 
 _EPILOG = """\
 examples:
@@ -61,7 +63,10 @@ def _add_train_options(train: argparse.ArgumentParser) -> None:
     network = train.add_argument_group("network")
     network.add_argument("--width", type=float, metavar="FACTOR", help="multiplier of the network's filters (default 1.0)")
     network.add_argument(
-        "--blocks", type=int, metavar="N", help="blocks of two binary layers each (default: 13 as in ReActNet-A, digits 3)"
+        "--blocks",
+        type=int,
+        metavar="N",
+        help="blocks of two binary layers each (default: 13 as in ReActNet-A; pictures below 32 pixels 3)",
     )
 
     training = train.add_argument_group("training")
@@ -91,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = options.pop("out")
     try:
         _train(out, options)
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except (ValueError, TypeError, OSError, tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:
         sys.stderr.write(f"bitat-tf: {error}\n")
         return 2
     except KeyboardInterrupt:
@@ -101,14 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(out: str, options: dict[str, Any]) -> None:
-    # TensorFlow's notes on its build would bury the run's own lines. Errors still come through.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # Here, not above: `bitat-tf --help` should not wait for TensorFlow.
-    from bitat_tf._keras import tf
-    from bitat_tf.workflow import TrainConfig, train
-    from bitat_tf.workflow.run_folder import RunFolder
-
-    tf.get_logger().setLevel("ERROR")
+    tf.get_logger().setLevel("ERROR")  # its notes would bury the run's own lines
     folder = RunFolder(out)
     resume, overwrite = options.pop("resume", False), options.pop("overwrite", False)
     if resume and overwrite:
@@ -120,9 +118,11 @@ def _train(out: str, options: dict[str, Any]) -> None:
             return
     else:
         config = TrainConfig.for_data(**options)
-        config.check()  # before anything is written
+        folder.check_free(overwrite)
+    job = TrainJob(config)  # reads the data and checks all that can be checked, before anything is written
+    if not resume:
         folder.begin(config, overwrite)
-    train(config, folder)
+    job.run(folder)
     sys.stdout.write(f"All results are in {folder.path}; start with report.md.\n")
 
 

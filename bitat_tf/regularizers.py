@@ -45,9 +45,15 @@ class DisentangledState(keras.layers.Layer):
 
     def assign(self, metric: Metric, reference: np.ndarray) -> None:
         """Store statistics: the metric of the layer's input, and w_ref of shape (d, m)."""
-        if metric.groups.shape != (self.dim,) or len(metric.importance) > min(self.dim, self.num_groups):
+        groups = len(metric.importance)
+        if (
+            metric.groups.shape != (self.dim,)
+            or groups > self.num_groups
+            or (self.dim <= self.num_groups and groups != self.dim)
+        ):
             raise ValueError(
-                f"DisentangledRegularizer: statistics must be of d={self.dim} inputs in at most {self.num_groups} groups. "
+                f"DisentangledRegularizer: statistics must be of d={self.dim} inputs, all of them where "
+                f"num_groups={self.num_groups} is not smaller, else in at most that many groups. "
                 f"Received: d={len(metric.groups)} in {len(metric.importance)} groups."
             )
         if reference.shape != (self.dim, self.units):
@@ -175,7 +181,8 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
         """Return the loss of a latent kernel of shape (..., m), a float32 scalar."""
         state = self.build(kernel.shape)
         kernel = tf.reshape(tf.cast(tf.convert_to_tensor(kernel), tf.float32), (state.dim, state.units))
-        return self._gated_error(state, kernel) + state.l1 * tf.reduce_sum(tf.abs(kernel))
+        l1 = tf.where(tf.reduce_any(state.importance > 0), state.l1, 0.0)
+        return self._gated_error(state, kernel) + l1 * tf.reduce_sum(tf.abs(kernel))
 
     def _gated_error(self, state: DisentangledState, kernel: tf.Tensor) -> tf.Tensor:
         """Return strength * Q; its matrix products cost a step nothing while the loss is not active."""

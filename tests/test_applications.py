@@ -70,6 +70,8 @@ def test_weights_from_a_file(tmp_path):
     copy = ReActNet((8, 8, 1), 5, weights=tmp_path / "w.weights.h5", blocks=((64, 1),))
     x = np.random.default_rng(0).uniform(0, 255, (4, 8, 8, 1)).astype(np.float32)
     np.testing.assert_array_equal(copy(x), model(x))
+    model.save_weights(tmp_path / "checkpoint")  # TensorFlow's format: several files of that name
+    np.testing.assert_array_equal(ReActNet((8, 8, 1), 5, weights=tmp_path / "checkpoint", blocks=((64, 1),))(x), model(x))
     with pytest.raises(ValueError, match="`weights` must be None or the path of a weights file. Received: 'imagenet'"):
         ReActNet((8, 8, 1), 5, weights="imagenet", blocks=((64, 1),))
 

@@ -25,6 +25,10 @@ def test_the_fifteen_lines_run_as_they_stand(tmp_path, monkeypatch, capsys):
     assert isinstance(names["model"], keras.Model)
 
 
+def test_no_placeholder_is_left():
+    assert not re.findall(r"\b(?:TODO|TBD|XXX|RESULTS|TESTED_\w+)\b", README)
+
+
 def test_links_lead_to_files():
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):

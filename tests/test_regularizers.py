@@ -73,8 +73,16 @@ def test_gradient_is_that_of_q_with_respect_to_b_passed_straight_through(error, 
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-4 * np.abs(expected).max())
 
 
-def test_gradient_of_l1_is_the_sign_and_needs_no_statistics():
+def test_it_is_inactive_until_it_has_statistics():
     regularizer = DisentangledRegularizer(1.0, 0.25)
+    assert float(regularizer(tf.ones((4, 2)))) == 0
+    regularizer.set_statistics(full_metric(4), np.ones((4, 2)))
+    assert float(regularizer(tf.ones((4, 2)))) > 0.25 * 8 - 1e-6
+
+
+def test_gradient_of_l1_is_the_sign():
+    regularizer = DisentangledRegularizer(0.0, 0.25)
+    regularizer.set_statistics(full_metric(2), np.ones((2, 2)))
     variable = tf.Variable([[0.5, -2.0], [3.0, -0.1]])
     with tf.GradientTape() as tape:
         loss = regularizer(variable)
@@ -155,6 +163,8 @@ def test_statistics_of_another_shape_are_an_error():
     regularizer.build((4, 2))
     with pytest.raises(ValueError, match=r"statistics must be of d=4 inputs.*Received: d=6"):
         regularizer.state.assign(full_metric(6), np.zeros((6, 2)))
+    with pytest.raises(ValueError, match="all of them where num_groups=256 is not smaller.*Received: d=4 in 2 groups"):
+        regularizer.state.assign(grouped_metric(4, 2), np.zeros((4, 2)))
     with pytest.raises(ValueError, match=r"reference must have shape \(4, 2\)"):
         regularizer.state.assign(full_metric(4), np.zeros((4, 3)))
 

@@ -82,7 +82,7 @@ def ReActNet(  # noqa: N802 (the name of a model, as in tf.keras.applications)
     outputs = keras.layers.Dense(classes, activation=classifier_activation, name="logits")(x)
     model = keras.Model(inputs, outputs, name=name)
     if weights is not None:
-        if not os.path.exists(weights):
+        if not os.path.exists(weights) and not os.path.exists(f"{os.fspath(weights)}.index"):  # the latter: TensorFlow's format
             raise ValueError(f"ReActNet: `weights` must be None or the path of a weights file. Received: {str(weights)!r}.")
         model.load_weights(weights)
     return model

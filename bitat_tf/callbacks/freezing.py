@@ -1,5 +1,8 @@
 """Freezing what lies below a layer, in the middle of `fit`."""
 
+from collections.abc import Callable
+from typing import Any
+
 from bitat_tf._keras import keras
 
 
@@ -21,48 +24,54 @@ def layers_below(model: keras.Model, layer: keras.layers.Layer) -> list[keras.la
             if id(node.layer) not in below:
                 below.add(id(node.layer))
                 waiting.extend(node.layer.inbound_nodes)
+    below.discard(id(layer))  # a shared layer lies below itself
     return [candidate for candidate in model.layers if id(candidate) in below]
 
 
 class Freezer:
-    """Sets `trainable` of layers while `fit` runs, and gives the user's settings back.
+    """Trains with layers frozen, without touching what the user has set.
 
-    Keras reads `trainable` when it traces the training step, so that a change takes effect only with a new train function.
+    Keras reads `trainable` while it traces the training step, so that a change takes effect only with a new train function.
     The optimizer is built over all variables first, or it would not know those that are trainable only later.
     """
 
-    # Set on the layers that are frozen here: after an exception inside `fit` it tells them from those the user has frozen.
-    _MARK = "_frozen_by_schedule"
-
     def __init__(self, model: keras.Model):
         self._model = model
-        self._frozen: tuple[keras.layers.Layer, ...] = ()
-        layers = model._flatten_layers(include_self=False)
-        self._trainable = [(layer, layer.trainable or getattr(layer, self._MARK, False)) for layer in layers]
-        self.release()
-        optimizer = model.optimizer
-        if hasattr(optimizer, "build"):
-            optimizer.build(model.trainable_variables)
+        self._frozen: list[keras.layers.Layer] = []
+        if isinstance(model.train_function, _FrozenStep):  # left by a run that was interrupted
+            model.make_train_function(force=True)
+        model.optimizer.build(model.trainable_variables)
 
     def freeze(self, layers: list[keras.layers.Layer]) -> None:
-        """Train with exactly `layers` frozen, and all others as the user set them, from the next step on."""
-        frozen = tuple(layers)
-        changed = frozen != self._frozen
-        self._frozen = frozen
-        self.hold()
-        if changed:
-            self._model.make_train_function(force=True)
+        """Freeze exactly `layers` (all others are as the user set them), from the next step on."""
+        if layers == self._frozen:
+            return
+        self._frozen = layers
+        step = self._model.make_train_function(force=True)
+        if layers:
+            self._model.train_function = _FrozenStep(self._model, step, layers)
 
-    def hold(self) -> None:
-        """Set `trainable` as it must be while steps run: a step may be traced again at any time."""
-        self.release()
-        for layer in self._frozen:
-            for part in (layer, *layer._flatten_layers(include_self=False)):
-                setattr(part, self._MARK, part.trainable)
-            layer.trainable = False
 
-    def release(self) -> None:
-        """Give the user's settings back, so that a model saved now has them. The traced step stays as it is."""
-        for layer, trainable in self._trainable:
-            layer.trainable = trainable
-            setattr(layer, self._MARK, False)
+class _FrozenStep:
+    """A training step with layers frozen only while it runs: saving, or an exception, finds them as the user set them."""
+
+    def __init__(self, model: keras.Model, step: Callable[[Any], Any], layers: list[keras.layers.Layer]):
+        self._model = model
+        self._step = step
+        self._layers = layers
+
+    def __call__(self, iterator):
+        parts = [part for layer in self._layers for part in (layer, *layer._flatten_layers(include_self=False))]
+        before = [(part, part.trainable) for part in parts]
+        finished = False
+        try:
+            for layer in self._layers:
+                layer.trainable = False
+            logs = self._step(iterator)
+            finished = True
+            return logs
+        finally:
+            for part, trainable in before:
+                part.trainable = trainable
+            if not finished:
+                self._model.make_train_function(force=True)

@@ -40,7 +40,13 @@ class ProgressLine:
         self._bar: Progress | None = None
         if live and self._visible:
             self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), console=self._console
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f}%"),
+                console=self._console,
+                # An exception in `fit` leaves the line open: it must not keep the user's standard output.
+                redirect_stdout=False,
+                redirect_stderr=False,
             )
             self._task = self._bar.add_task("", total=total_steps)
             self._bar.start()

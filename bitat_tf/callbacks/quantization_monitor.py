@@ -5,7 +5,7 @@ from typing import Any
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_model
 from bitat_tf.callbacks.error_log import error_logs, layer_errors, layer_rows
-from bitat_tf.callbacks.statistics import Calibration, input_stream, layer_statistics
+from bitat_tf.callbacks.statistics import Calibration, check_statistics_possible, input_stream, layer_statistics
 from bitat_tf.layers import binary_layers
 
 
@@ -49,6 +49,7 @@ class QuantizationMonitor(keras.callbacks.Callback):
                 f"QuantizationMonitor: model {self.model.name!r} has no binary layers. Build it with "
                 "bitat_tf.layers.BinaryConv2D or BinaryDense, and make them binary with `layer.set_binary()`."
             )
+        check_statistics_possible("QuantizationMonitor", self._layers)
         self.layer_history = []
         calibration = Calibration(self.calibration, self.model, "QuantizationMonitor")
         flags = [(layer, bool(layer.input_is_binary.numpy()), bool(layer.kernel_is_binary.numpy())) for layer in self._layers]
@@ -56,10 +57,7 @@ class QuantizationMonitor(keras.callbacks.Callback):
             for layer in self._layers:
                 layer.set_binary(False, False)
             for layer in self._layers:
-
-                def stream(layer=layer):
-                    return input_stream(self.model, layer, calibration)
-
+                stream = input_stream(self.model, layer, calibration)
                 statistics = layer_statistics(layer, stream, retargeted=False, seed=self.seed)
                 layer.disentangled_state.assign(statistics.metric, statistics.reference)
         finally:

@@ -1,18 +1,24 @@
 """The schedule of BiTAT as a Keras callback."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from bitat_tf._keras import keras, tf
+from bitat_tf._keras import keras
 from bitat_tf._validation import check_model
 from bitat_tf.callbacks.error_log import error_logs, layer_errors, layer_rows
 from bitat_tf.callbacks.freezing import Freezer, layers_below
 from bitat_tf.callbacks.progress import ProgressLine
 from bitat_tf.callbacks.schedule import QUANTIZATION, Phase, Schedule, Timeline, get_schedule
-from bitat_tf.callbacks.statistics import Calibration, channel_means, input_stream, layer_statistics
+from bitat_tf.callbacks.statistics import (
+    Calibration,
+    channel_means,
+    check_statistics_possible,
+    input_stream,
+    layer_statistics,
+)
 from bitat_tf.dependency import optimal_scale
 from bitat_tf.layers import BinaryLayer, binary_layers
 from bitat_tf.quantizers import RSign
@@ -78,8 +84,10 @@ class SequentialBinarization(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Check the model and the data, and forget the run before."""
         self._layers = {layer.name: layer for layer in self._ordered_layers(self.model)}
-        if not isinstance(self.model.optimizer, keras.optimizers.Optimizer) or isinstance(
-            self.model.optimizer.get_config().get("learning_rate"), dict
+        # LossScaleOptimizer, of the mixed policies, wraps the one that has the learning rate.
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        if not isinstance(optimizer, keras.optimizers.Optimizer) or isinstance(
+            optimizer.get_config().get("learning_rate"), dict
         ):
             raise ValueError(
                 "SequentialBinarization: the schedule sets the learning rate of every step. Received: optimizer "
@@ -90,6 +98,7 @@ class SequentialBinarization(keras.callbacks.Callback):
         for _ in self._calibration:  # every batch is checked now, not after hours in the stage that meets it
             pass
         self._freezer = Freezer(self.model)
+        self._users_learning_rate = float(keras.backend.get_value(self.model.optimizer.learning_rate))
         self._begun = False
         self._progress: ProgressLine | None = None
         self.layer_history = []
@@ -105,8 +114,6 @@ class SequentialBinarization(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         """Enter the phase that begins with this step, and set the learning rate."""
         step = self._epoch * self._steps_per_epoch + batch
-        if batch == 0:
-            self._freezer.hold()
         while self._next < len(self._timeline.phases) and self._timeline.phases[self._next].start <= step:
             self._enter(self._timeline.phases[self._next], step)
             self._next += 1
@@ -116,8 +123,7 @@ class SequentialBinarization(keras.callbacks.Callback):
             self._progress.update(step)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Write the stage and the errors into `logs`; what other callbacks save now has the user's `trainable` settings."""
-        self._freezer.release()
+        """Write the stage and the errors into `logs`."""
         phase = self._timeline.phases[self._next - 1]
         errors = layer_errors(list(self._layers.values()))
         self.layer_history.extend(layer_rows(epoch, errors))
@@ -125,19 +131,41 @@ class SequentialBinarization(keras.callbacks.Callback):
             logs.update({"stage": phase.stage, **error_logs(errors), "learning_rate": self._learning_rate})
 
     def on_train_end(self, logs=None):
-        """Give back the user's `trainable` settings and switch the disentangled loss off."""
+        """Unfreeze, switch the disentangled loss off, give the learning rate back; warn if the schedule was not finished."""
         self._freezer.freeze([])
         self._pull_at(None)
+        self.model.optimizer.learning_rate = self._users_learning_rate
+        left = [name for name, layer in self._layers.items() if layer.state != "binary"]
+        if left:
+            warnings.warn(
+                f"SequentialBinarization: fit ended before the schedule did: {len(left)} of {len(self._layers)} layers are not "
+                f"binary: {', '.join(left[:5])}{', ...' if len(left) > 5 else ''}. An EarlyStopping callback, "
+                "restore_best_weights or steps_per_execution longer than a phase are the usual causes. Save the model and "
+                "continue with `initial_epoch`, or train it to the end.",
+                stacklevel=2,
+            )
         if self._progress:
             self._progress.close()
 
     def _ordered_layers(self, model: keras.Model) -> list[BinaryLayer]:
+        ordered = self._choose_layers(model)
+        check_statistics_possible("SequentialBinarization", ordered)
+        return ordered
+
+    def _choose_layers(self, model: keras.Model) -> list[BinaryLayer]:
         check_model(model, "SequentialBinarization")
         layers = binary_layers(model)
         if not layers:
             raise ValueError(
                 f"SequentialBinarization: model {model.name!r} has no binary layers. Build it with BinaryConv2D or BinaryDense "
                 "of bitat_tf.layers in place of the layers that are to become binary, or use bitat_tf.applications.ReActNet."
+            )
+        names = [layer.name for layer in layers]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"SequentialBinarization: every binary layer needs a name of its own. Received: several layers named {twice}. "
+                "Pass `name=` when the layers of nested models are made."
             )
         if isinstance(self.order, str):
             if self.order not in ("bottom_to_top", "top_to_bottom"):
@@ -230,16 +258,16 @@ class SequentialBinarization(keras.callbacks.Callback):
             state.l1.assign(self.schedule.l1 if layer is current else 0.0)
 
     def _quantize(self, layer: BinaryLayer) -> None:
-        """Make a layer binary: thresholds, statistics, reference weights, then the switch."""
+        """Make a layer binary: thresholds, statistics, reference weights, then the switch.
 
-        def stream() -> Iterator[tf.Tensor]:
-            return input_stream(self.model, layer, self._calibration)
-
-        if self.schedule.center_thresholds and isinstance(layer.input_quantizer, RSign):
+        What the user has frozen (`layer.trainable = False`) becomes binary as it is.
+        """
+        stream = input_stream(self.model, layer, self._calibration)
+        if self.schedule.center_thresholds and layer.trainable and isinstance(layer.input_quantizer, RSign):
             layer.input_quantizer.threshold.assign(-channel_means(stream))
         statistics = layer_statistics(layer, stream, self.schedule.retarget, self.seed)
         layer.disentangled_state.assign(statistics.metric, statistics.reference)
-        if self.schedule.retarget:
+        if self.schedule.retarget and layer.trainable:
             layer.set_latent_kernel(scaled_for_deployment(statistics.reference, statistics.metric))
         layer.set_binary()
 

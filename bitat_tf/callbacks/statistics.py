@@ -73,8 +73,11 @@ class Calibration:
                 )
 
 
-def input_stream(model: keras.Model, layer: BinaryLayer, calibration: Calibration) -> Iterator[tf.Tensor]:
-    """Yield the inputs of `layer`, in inference mode, in pieces small enough for their patches."""
+Stream = Callable[[], Iterator[tf.Tensor]]
+
+
+def input_stream(model: keras.Model, layer: BinaryLayer, calibration: Calibration) -> Stream:
+    """Return a function that yields the inputs of `layer` once through the data, in pieces small enough for their patches."""
 
     @tf.function(reduce_retracing=True)
     def layer_inputs(batch):
@@ -84,12 +87,27 @@ def input_stream(model: keras.Model, layer: BinaryLayer, calibration: Calibratio
         return found
 
     dim = int(np.prod(layer.kernel.shape[:-1]))
-    for batch in calibration:
-        for inputs in layer_inputs(batch):
-            rows = int(np.prod(inputs.shape[1:-1]))
-            size = max(_CHUNK_VALUES // (rows * dim), 1)
-            for start in range(0, len(inputs), size):
-                yield inputs[start : start + size]
+
+    def stream() -> Iterator[tf.Tensor]:
+        for batch in calibration:
+            for inputs in layer_inputs(batch):
+                rows = int(np.prod(inputs.shape[1:-1]))
+                size = max(_CHUNK_VALUES // (rows * dim), 1)
+                for start in range(0, len(inputs), size):
+                    yield inputs[start : start + size]
+
+    return stream
+
+
+def check_statistics_possible(where: str, layers: list[BinaryLayer]) -> None:
+    """Raise ValueError for layers whose input has no single covariance."""
+    grouped = [layer.name for layer in layers if getattr(layer, "groups", 1) != 1]
+    if grouped:
+        raise ValueError(
+            f"{where}: the statistics are of convolutions whose outputs see all input channels. Received: layers with "
+            f"groups > 1: {', '.join(grouped)}. Use groups=1, or make these layers binary yourself (`layer.set_binary()`) and "
+            "name the others in `order`."
+        )
 
 
 @dataclass(frozen=True)
@@ -100,7 +118,7 @@ class LayerStatistics:
     reference: np.ndarray
 
 
-def channel_means(stream: Callable[[], Iterator[tf.Tensor]]) -> np.ndarray:
+def channel_means(stream: Stream) -> np.ndarray:
     """Return the mean of each input channel, shape (channels,)."""
     count, total = 0, np.zeros(())
     for inputs in stream():
@@ -111,9 +129,7 @@ def channel_means(stream: Callable[[], Iterator[tf.Tensor]]) -> np.ndarray:
     return total / count
 
 
-def layer_statistics(
-    layer: BinaryLayer, stream: Callable[[], Iterator[tf.Tensor]], retargeted: bool = True, seed: int = 0
-) -> LayerStatistics:
+def layer_statistics(layer: BinaryLayer, stream: Stream, retargeted: bool = True, seed: int = 0) -> LayerStatistics:
     """Measure the input of a layer as the binary layer sees it.
 
     Args:
@@ -156,10 +172,14 @@ def layer_statistics(
     return LayerStatistics(metric, reference)
 
 
-def _signals(layer: BinaryLayer, stream: Callable[[], Iterator[tf.Tensor]], seed: int) -> np.ndarray:
+def _signals(layer: BinaryLayer, stream: Stream, seed: int) -> np.ndarray:
     """Return a sample of the rows that the binary layer sees, shape (up to _SIGNAL_ROWS, d)."""
     generator = np.random.default_rng(seed)
+    sample, keys = np.zeros((0, len(layer.latent_kernel_matrix)), np.float32), np.zeros(0)
     for inputs in stream():
+        # Every row draws a key, and the smallest keys of all the data stay: a uniform sample of a stream of unknown length.
         rows = layer.input_rows(inputs, binary=True).numpy()
-        return rows[generator.permutation(len(rows))[:_SIGNAL_ROWS]]
-    raise ValueError("SequentialBinarization: the calibration data never reach the layer. Is it part of the model's output?")
+        keys = np.concatenate([keys, generator.random(len(rows))])
+        kept = np.argsort(keys)[:_SIGNAL_ROWS]
+        sample, keys = np.concatenate([sample, rows])[kept], keys[kept]
+    return sample

@@ -50,5 +50,6 @@ def retarget(covariance: np.ndarray, cross_covariance: np.ndarray, kernel: np.nd
     level = np.trace(covariance) / len(covariance)
     if not level > 0:
         return np.array(kernel, float)
-    damped = covariance + damping * level * np.eye(len(covariance))
+    damped = np.array(covariance, float)
+    damped[np.diag_indices_from(damped)] += damping * level
     return np.linalg.solve(damped, cross_covariance @ kernel)

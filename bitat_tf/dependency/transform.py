@@ -101,9 +101,7 @@ def q_ours(reference: np.ndarray, binary: np.ndarray, metric: Metric, scale: np.
 
 def _best_scale(reference: np.ndarray, binary: np.ndarray, metric: Metric) -> np.ndarray:
     # The metric maps both to vectors in which Q_ours is the plain squared distance.
-    seen_binary, seen_reference = metric.apply(binary), metric.apply(reference)
-    norm, product = np.sum(seen_binary**2, axis=0), np.sum(seen_binary * seen_reference, axis=0)
-    return np.maximum(np.divide(product, norm, out=np.zeros_like(norm), where=norm > 0), 0)
+    return optimal_scale(metric.apply(binary), metric.apply(reference))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The network without any schedule state: Larq's and Keras' layers only."""
+"""The network without any schedule state: a plain Larq network (with `RSign` and `RPReLU`)."""
 
 import larq as lq
 
@@ -29,7 +29,7 @@ def to_plain_larq(model: keras.Model, allow_partial: bool = False) -> keras.Mode
     """Return a copy of a binarized model that is a plain Larq network, with the same outputs.
 
     `BinaryConv2D` becomes `larq.layers.QuantConv2D`, `BinaryDense` a `QuantDense` computed as a 1x1 convolution; layers
-    that are still float become float Keras layers. Nothing of the schedule remains.
+    that are still float become Larq layers without quantizers, that is, float Keras layers. Nothing of the schedule remains.
 
     Args:
         model: A functional or sequential model.
@@ -54,15 +54,13 @@ def to_plain_larq(model: keras.Model, allow_partial: bool = False) -> keras.Mode
             "or pass allow_partial=True to leave them float."
         )
     plain = keras.models.clone_model(model, clone_function=_plain_layer)
-    for layer, copy in zip(model.layers, plain.layers, strict=True):
-        if isinstance(layer, BinaryLayer):
-            _copy_weights(layer, copy)
-        else:
-            copy.set_weights(layer.get_weights())
+    _copy_weights(model, plain)
     return plain
 
 
 def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+    if isinstance(layer, keras.Model):
+        return keras.models.clone_model(layer, clone_function=_plain_layer)
     if not isinstance(layer, BinaryLayer):
         return type(layer).from_config(layer.get_config())
     input_is_binary, kernel_is_binary = bool(layer.input_is_binary.numpy()), bool(layer.kernel_is_binary.numpy())
@@ -86,9 +84,28 @@ def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     return plain
 
 
-def _copy_weights(layer: BinaryLayer, plain: keras.layers.Layer) -> None:
-    plain.kernel.assign(layer.latent_kernel)
-    if layer.use_bias:
-        plain.bias.assign(layer.bias)
-    if plain.input_quantizer is not None:
-        plain.input_quantizer.set_weights(layer.input_quantizer.get_weights())
+def _copy_weights(layer: keras.layers.Layer, plain: keras.layers.Layer) -> None:
+    if isinstance(layer, keras.Model):
+        for inner, inner_plain in zip(layer.layers, plain.layers, strict=True):
+            _copy_weights(inner, inner_plain)
+    elif isinstance(layer, BinaryLayer):
+        plain.kernel.assign(layer.latent_kernel)
+        if layer.use_bias:
+            plain.bias.assign(layer.bias)
+        if plain.input_quantizer is not None:
+            plain.input_quantizer.set_weights(layer.input_quantizer.get_weights())
+    else:
+        plain.set_weights(layer.get_weights())
+
+
+def count_binary_operators(plain: keras.Model) -> int:
+    """Return how many binary convolutions a plain Larq network computes: a layer counts as often as it is called."""
+    count = 0
+    for layer in plain.layers:
+        if isinstance(layer, keras.Model):
+            count += count_binary_operators(layer) * len(layer.inbound_nodes)
+        elif isinstance(layer, (lq.layers.QuantConv2D, PointwiseQuantDense)):
+            quantizers = (layer.input_quantizer, layer.kernel_quantizer)
+            if all(getattr(quantizer, "precision", None) == 1 for quantizer in quantizers):
+                count += len(layer.inbound_nodes)
+    return count

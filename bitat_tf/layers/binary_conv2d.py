@@ -21,8 +21,8 @@ class BinaryConv2D(BinaryLayer, lq.layers.QuantConv2D):
         pad_values: What "same" pads with once the input is binary. Default 1.
         input_quantizer: Default `bitat_tf.quantizers.RSign()`.
         kernel_quantizer: Default `larq.quantizers.MagnitudeAwareSign` (alpha * sign, one alpha per output channel).
-        disentangled_regularizer: A `DisentangledRegularizer`. Default one that is switched off until
-            `SequentialBinarization` switches it on.
+        disentangled_regularizer: A `DisentangledRegularizer`, for its `error`, `num_groups` and `residual`;
+            `SequentialBinarization` sets its strength and l1 from the schedule. Default one that is switched off.
         **kwargs: Initializers, regularizers and constraints, as in `larq.layers.QuantConv2D`.
 
     Input shape:

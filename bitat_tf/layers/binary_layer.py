@@ -26,6 +26,7 @@ class BinaryLayer:
     kernel: Any
     bias: Any
     use_bias: bool
+    trainable: bool
     input_quantizer: Any
     kernel_regularizer: Any
     add_weight: Callable[..., Any]
@@ -74,8 +75,12 @@ class BinaryLayer:
             with tf.name_scope(self.input_quantizer.name):
                 self.input_quantizer.build(input_shape)
                 self.input_quantizer.built = True
-        # Saved and restored like the weights, but not one of them: `get_weights`, parameter counts and Larq's summary stay
-        # those of the layer itself.
+        # Saved and restored like the weights, but not among them: parameter counts and Larq's summary are those of the layer.
+        if self.disentangled_regularizer.state is not None:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: its DisentangledRegularizer serves another layer already, and holds "
+                "that layer's statistics. Give every layer a regularizer of its own."
+            )
         self._track_trackable(self.disentangled_regularizer.build(self.kernel.shape), "disentangled_state", overwrite=True)
         self.add_loss(self._disentangled_loss)
 

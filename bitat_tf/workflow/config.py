@@ -1,5 +1,6 @@
 """The settings of a run."""
 
+import os
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -65,8 +66,11 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None:
                 check_number("train", name, value, minimum=minimum)
-        if self.data == DIGITS and self.subset is not None:
-            raise ValueError(f"train: --subset is for folders of images. Received: --subset {self.subset} with the digits.")
+        if self.data == DIGITS:
+            options = {"--subset": self.subset, "--image-size": self.image_size, "--skip-corrupt": self.skip_corrupt}
+            given = [option for option, value in options.items() if value]
+            if given:
+                raise ValueError(f"train: {', '.join(given)}: only for folders of images. Received: the digits as data.")
         check_number("train", "calibration", self.calibration, minimum=1)
         check_number("train", "width", self.width, exclusive=True)
         check_number("train", "validation_share", self.validation_share, maximum=0.9, exclusive=True)
@@ -75,6 +79,7 @@ class TrainConfig:
     @classmethod
     def for_data(cls, data: str = DIGITS, **given: Any) -> "TrainConfig":
         """Return the settings for a kind of data: the class has the defaults for the digits, folders of images have others."""
+        data = data if data == DIGITS else os.path.abspath(data)  # a run may be resumed from another folder
         return cls(data=data, **{**({} if data == DIGITS else _FOLDER_DEFAULTS), **given})
 
     def schedule(self) -> Schedule:
@@ -90,11 +95,6 @@ class TrainConfig:
             freeze=self.freeze,
             strength=self.strength,
         )
-
-    def check(self) -> None:
-        """Raise ValueError for settings that no data could make good."""
-        self.schedule()
-        self.network_blocks((8, 8, 1))
 
     def network_blocks(self, image_shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
         """Return the blocks of the network: ReActNet-A's, or three for pictures below 32 pixels; the first `blocks` of them."""

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 from pathlib import Path
 
 from rich import get_console
@@ -21,19 +22,25 @@ COLUMNS = (
     "q_ours",
     "q_rel",
     "q_ratio",
+    "seconds",
 )
 
 
 class EpochLines(keras.callbacks.Callback):
-    """Prints one line an epoch, in terminals and in files."""
+    """Prints one line an epoch, in terminals and in files, and puts its time into `logs`."""
 
     def __init__(self, name: str):
         super().__init__()
         self._name = name
 
+    def on_epoch_begin(self, epoch, logs=None):
+        """Note the time."""
+        self._started = time.monotonic()
+
     def on_epoch_end(self, epoch, logs=None):
-        """Print the epoch's loss and accuracies."""
-        logs = logs or {}
+        """Print the epoch's loss and accuracies, and log its seconds."""
+        logs = {} if logs is None else logs
+        logs["seconds"] = time.monotonic() - self._started
         parts = [f"{self._name} epoch {epoch + 1}/{self.params['epochs']}", f"loss {logs['loss']:.4f}"]
         parts += [
             f"{text} {logs[key]:.2%}" for key, text in (("accuracy", "train"), ("val_accuracy", "validation")) if key in logs

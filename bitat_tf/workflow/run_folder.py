@@ -37,26 +37,40 @@ class RunFolder:
     def _own(self) -> list[Path]:
         return [value for name, value in vars(self).items() if name != "path"]
 
+    def log(self, name: str) -> Path:
+        """Return the CSV log of the float or the binary training."""
+        return self.logs / f"{name}.csv"
+
     @property
     def finished(self) -> bool:
         """Whether the run has come to its end: the report is written last."""
         return self.report_json.exists()
 
-    def begin(self, config: TrainConfig, overwrite: bool = False) -> None:
-        """Start a new run.
-
-        Raises:
-            FileExistsError: If the folder is not empty and `overwrite` is False.
-            OSError: If the folder cannot be written.
-        """
+    def check_free(self, overwrite: bool = False) -> None:
+        """Raise FileExistsError unless a new run may be written here; changes nothing."""
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(f"--out must be a folder. Received: the file {self.path}. Choose another name.")
-        if self.path.is_dir() and any(self.path.iterdir()):
-            if not overwrite:
-                raise FileExistsError(
-                    f"{self.path} already holds {'a run' if self.config.exists() else 'files'}. Nothing was changed. Pass "
-                    "--resume to continue that run, --overwrite to replace its files, or another folder as --out."
-                )
+        if not self.path.is_dir() or not any(self.path.iterdir()):
+            return
+        if not self.config.exists():
+            raise FileExistsError(
+                f"{self.path} holds files that are not of a run. Nothing was changed. Choose another folder as --out."
+            )
+        if not overwrite:
+            raise FileExistsError(
+                f"{self.path} already holds a run. Nothing was changed. Pass --resume to continue that run, --overwrite to "
+                "replace its files, or another folder as --out."
+            )
+
+    def begin(self, config: TrainConfig, overwrite: bool = False) -> None:
+        """Start a new run; `overwrite` removes the files of the run that the folder holds, and no others.
+
+        Raises:
+            FileExistsError: If the folder holds a run and `overwrite` is False, or files that are not of a run.
+            OSError: If the folder cannot be written.
+        """
+        self.check_free(overwrite)
+        if self.config.exists():
             for own in self._own:
                 if own.is_dir():
                     shutil.rmtree(own)
@@ -65,6 +79,11 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         self.logs.mkdir(exist_ok=True)
         write_text(self.config, json.dumps({"format": _FORMAT, "settings": config.to_dict()}, indent=2) + "\n")
+
+    def finish(self, report: str) -> None:
+        """Write `report.json`, which says that the run is finished, and remove what only an unfinished run needs."""
+        write_text(self.report_json, report)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def resume(self, given: dict[str, Any]) -> TrainConfig:
         """Return the settings of the run that the folder holds.

@@ -117,3 +117,18 @@ def test_no_model_and_an_unbuilt_model():
         SequentialBinarization(np.zeros((1, 2))).total_epochs(3)
     with pytest.raises(ValueError, match="has no weights yet"):
         SequentialBinarization(np.zeros((1, 2))).total_epochs(keras.Sequential([keras.layers.Dense(3)]))
+
+
+@pytest.mark.parametrize("callback", [lambda x: SequentialBinarization(x, Schedule(1, 0, 0)), QuantizationMonitor])
+def test_grouped_convolutions_are_refused_before_training(callback, images):
+    layer = bitat_tf.layers.BinaryConv2D(4, 3, groups=2, name="grouped")
+    model = keras.Sequential([keras.Input((7, 7, 2)), layer, keras.layers.Flatten(), keras.layers.Dense(4)])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.raises(ValueError, match="layers with groups > 1: grouped. Use groups=1"):
+        model.fit(*images, epochs=1, callbacks=[callback(images[0])], verbose=0)
+
+
+def test_layers_of_the_same_name(images):
+    inner = [keras.Sequential([keras.Input((4,)), bitat_tf.layers.BinaryDense(4, name="same")]) for _ in range(2)]
+    with pytest.raises(ValueError, match=r"several layers named \['same'\]"):
+        SequentialBinarization(images[0]).total_epochs(keras.Sequential([keras.Input((4,)), *inner]))

@@ -194,10 +194,63 @@ def test_after_an_interruption_nothing_stays_frozen(make_network, images):
     trainable = [weight.name for weight in model.trainable_weights]
     with pytest.raises(KeyboardInterrupt):
         run(model, images, Schedule(0.5, 0.5, 1, freeze="always"), [Interrupt()])
-    assert not model.get_layer("stem").trainable  # as the exception left it
+    assert [weight.name for weight in model.trainable_weights] == trainable
+    stem = model.get_layer("stem").kernel.numpy()
+    model.fit(*images, verbose=0)  # a plain fit trains everything as well
+    assert not np.array_equal(model.get_layer("stem").kernel.numpy(), stem)
     with pytest.warns(UserWarning, match="starts anew"):
         run(model, images, Schedule(0.5, 0.5, 1))  # a new callback, as after running a notebook's cell again
     assert [weight.name for weight in model.trainable_weights] == trainable
+
+
+def test_a_frozen_layer_of_the_user_becomes_binary_as_it_is(make_network, images):
+    model = make_network()
+    layer = model.get_layer("binary_1")
+    layer.trainable = False
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    before = layer.get_weights()[:2]
+    run(model, images)
+    assert layer.state == "binary"
+    np.testing.assert_array_equal(layer.get_weights()[0], before[0])
+
+
+def test_a_shared_layer_trains_while_what_lies_below_is_frozen(images):
+    inputs = keras.Input((7, 7, 2))
+    shared = bitat_tf.layers.BinaryConv2D(2, 3, padding="same", name="shared")
+    x = shared(keras.layers.BatchNormalization()(shared(inputs)))
+    model = keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Flatten()(x)))
+    model.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    kernels = []
+
+    class Kernels(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            kernels.append(shared.latent_kernel.numpy())
+
+    run(model, images, Schedule(1, 0, 0, freeze="always"), [Kernels()])
+    assert all(not np.array_equal(a, b) for a, b in zip(kernels, kernels[1:], strict=False))
+
+
+def test_an_early_end_is_reported_and_the_learning_rate_given_back(make_network, images):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+    model = make_network(keras.optimizers.Adam(0.02))
+    with pytest.warns(UserWarning, match="ended before the schedule did: 2 of 3 layers are not binary: binary_2, binary_3"):
+        run(model, images, callbacks=[Stop()])
+    assert float(model.optimizer.learning_rate.numpy()) == pytest.approx(0.02)
+
+
+def test_signals_for_the_grouping_come_from_all_of_the_data(images):
+    # A dataset of batches of one dense sample each: the first batch alone would be a single row.
+    x, y = images
+    regularizer = bitat_tf.regularizers.DisentangledRegularizer(num_groups=20)
+    layer = bitat_tf.layers.BinaryDense(4, disentangled_regularizer=regularizer)
+    model = keras.Sequential([keras.Input((7, 7, 2)), keras.layers.Flatten(), layer])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    bitat = SequentialBinarization(tf.data.Dataset.from_tensor_slices(x).batch(1), Schedule(1, 0, 0), verbose=0)
+    model.fit(x, y, epochs=1, callbacks=[bitat], verbose=0)
+    assert len(layer.disentangled_state.metric.importance) == 20
 
 
 def test_logs_reach_csv_history_and_tensorboard(make_network, images, tmp_path):

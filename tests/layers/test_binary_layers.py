@@ -206,6 +206,13 @@ def test_wrong_arguments():
         BinaryDense(4, disentangled_regularizer="l2")
 
 
+def test_one_regularizer_for_two_layers_is_an_error():
+    regularizer = DisentangledRegularizer()
+    BinaryDense(4, disentangled_regularizer=regularizer).build((None, 3))
+    with pytest.raises(ValueError, match="serves another layer already.*Give every layer a regularizer of its own"):
+        BinaryDense(4, disentangled_regularizer=regularizer).build((None, 3))
+
+
 def test_nested_models_are_searched(make_network):
     outer = keras.Sequential([keras.Input((7, 7, 2)), make_network()])
     assert [layer.name for layer in binary_layers(outer)] == ["binary_1", "binary_2", "binary_3"]

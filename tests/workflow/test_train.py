@@ -13,8 +13,7 @@ from bitat_tf._keras import keras
 from bitat_tf.callbacks import SequentialBinarization
 from bitat_tf.export import run_tflite
 from bitat_tf.layers import binary_layers
-from bitat_tf.workflow import TrainConfig, train
-from bitat_tf.workflow.run_folder import RunFolder
+from bitat_tf.workflow import RunFolder, TrainConfig, TrainJob
 
 SMALL = ["--epochs", "2", "--epochs-per-layer", "0.5", "--joint-epochs", "1", "--blocks", "1", "--width", "0.25"]
 FILES = [
@@ -104,14 +103,40 @@ def test_a_folder_that_holds_a_run_is_left_alone(finished, pictures, capsys):
 
 
 def test_overwrite_replaces_the_runs_own_files_only(tmp_path):
-    folder = RunFolder(tmp_path)
-    (tmp_path / "notes.txt").write_text("mine")
-    (tmp_path / "binary.keras").write_text("old")
-    (tmp_path / "checkpoints" / "float").mkdir(parents=True)
-    with pytest.raises(FileExistsError, match="already holds files"):
+    folder = RunFolder(tmp_path / "run")
+    folder.begin(TrainConfig())
+    (folder.path / "notes.txt").write_text("mine")
+    (folder.path / "binary.keras").write_text("old")
+    (folder.path / "checkpoints" / "float").mkdir(parents=True)
+    with pytest.raises(FileExistsError, match="already holds a run"):
         folder.begin(TrainConfig())
     folder.begin(TrainConfig(), overwrite=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "logs", "notes.txt"]
+    assert sorted(path.name for path in folder.path.iterdir()) == ["config.json", "logs", "notes.txt"]
+
+
+def test_files_that_are_not_of_a_run_are_never_touched(tmp_path, capsys):
+    for name in ("labels.txt", "binary.keras", "logs/a.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    code, _, error = call(capsys, "--out", tmp_path, "--overwrite")
+    assert code == 2
+    assert "holds files that are not of a run. Nothing was changed" in error
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["a.txt", "binary.keras", "labels.txt"]
+
+
+def test_a_mistake_in_the_options_destroys_nothing_and_leaves_nothing(finished, tmp_path, pictures, capsys):
+    before = sorted(finished.rglob("*"))
+    for wrong, message in [
+        (["--data", "nowhere"], "there is no directory"),
+        (["--data", pictures, "--epochs-per-layer", "0.01"], "shorter than one of the"),
+        (["--data", pictures, "--subset", "1000"], "`subset` must lie between"),
+    ]:
+        code, _, error = call(capsys, "--out", finished, "--overwrite", *wrong)
+        assert code == 2
+        assert message in error
+        assert sorted(finished.rglob("*")) == before
+        assert call(capsys, "--out", tmp_path / "new", *wrong)[0] == 2
+        assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("where", ["float", "binary"])
@@ -139,7 +164,9 @@ def test_an_interrupted_run_is_resumed(where, pictures, tmp_path, monkeypatch, c
     assert code == 0
     rows = list(csv.DictReader((out / "history.csv").open()))
     assert [(row["run"], row["epoch"]) for row in rows] == [("float", "0"), ("float", "1"), ("binary", "0"), ("binary", "1")]
-    assert (out / "report.json").exists()
+    report = json.loads((out / "report.json").read_text())
+    assert all(seconds > 0 for seconds in report["seconds"].values())  # of both parts, before and after
+    assert not (out / "checkpoints").exists()
 
 
 def test_the_same_seed_gives_the_same_network(pictures, tmp_path):
@@ -150,7 +177,7 @@ def test_the_same_seed_gives_the_same_network(pictures, tmp_path):
     for name in ("a", "b"):
         folder = RunFolder(tmp_path / name)
         folder.begin(config)
-        train(config, folder)
+        TrainJob(config).run(folder)
         models.append(keras.models.load_model(folder.binary_model))
     for first, second in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-4)
@@ -179,14 +206,14 @@ def test_a_full_disk_while_saving_leaves_no_half_model(pictures, tmp_path, monke
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "nowhere"], "there is no directory nowhere"),
+        (["--data", "nowhere"], "there is no directory"),
         (["--epochs", "0"], "`epochs` must be a finite number >= 1"),
         (["--width", "-1"], "`width` must be a finite number > 0"),
         (["--blocks", "14"], "at most 13 blocks. Received: --blocks 14"),
         (["--epochs-per-layer", "0"], "`epochs_per_layer` must be a finite number > 0"),
         (["--overwrite", "--resume"], "Received: both. Pass one of them"),
         (["--resume"], "holds no run"),
-        (["--subset", "5"], "--subset is for folders of images"),
+        (["--subset", "5", "--image-size", "9"], "--subset, --image-size: only for folders of images"),
     ],
 )
 def test_errors_of_the_command_line(arguments, message, tmp_path, capsys):

@@ -11,7 +11,7 @@ from bitat_tf._files import write_bytes
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_finite, check_labels, check_model
 from bitat_tf.export.operators import read_operators
-from bitat_tf.export.plain import to_plain_larq
+from bitat_tf.export.plain import count_binary_operators, to_plain_larq
 from bitat_tf.export.report import ExportReport, count_operators
 from bitat_tf.export.verification import agreement, run_tflite
 from bitat_tf.layers import binary_layers
@@ -26,6 +26,7 @@ def to_tflite(
     data: np.ndarray | None = None,
     labels: np.ndarray | None = None,
     allow_partial: bool = False,
+    minimum_agreement: float = 0.9,
 ) -> ExportReport:
     """Write a binarized model as a `.tflite` file for larq-compute-engine, and check that the file does what the model does.
 
@@ -38,13 +39,15 @@ def to_tflite(
         data: Inputs for the verification, shape (n, ...), prepared as for training. Default 16 random ones.
         labels: Class indices of `data`, shape (n,), for the accuracy.
         allow_partial: Whether layers may stay float: not binarized yet, or not fused by the converter.
+        minimum_agreement: Share of the samples on which top-1 of the file and of the model must agree, else nothing is
+            written. Default 0.9: a value on a threshold may round to the other side, so that some samples may differ.
 
     Returns:
         An `ExportReport`.
 
     Raises:
         ValueError: If the model is not fully binarized, its sizes are not known, its data or labels are unusable, or the file
-            holds a float operator that should be binary.
+            holds a float operator that should be binary or does not do what the model does.
         TypeError: If it is no Keras 2 model.
         OSError: If the file cannot be written; nothing is left under its name.
 
@@ -68,9 +71,9 @@ def to_tflite(
     content = lce.convert_keras_model(plain)
     operators = read_operators(content)
     counts = count_operators(operators)
-    expected, fused = len(layers) - len(float_layers), counts.get("LceBconv2d", 0)
+    expected, fused = count_binary_operators(plain), counts.get("LceBconv2d", 0)
     left = [operator.output for operator in operators if operator.binary_kernel]
-    if (fused != expected or left) and not allow_partial:
+    if (fused < expected or left) and not allow_partial:
         raise ValueError(
             f"to_tflite: {expected} binary layers must become LceBconv2d operators. Received: {fused} of them"
             + (f", and float operators with a binary kernel at {', '.join(left)}" if left else "")
@@ -80,6 +83,15 @@ def to_tflite(
 
     keras_outputs = model.predict(data, verbose=0)
     outputs = run_tflite(content, data)
+    for what, values in (("the outputs of the Keras model", keras_outputs), ("the outputs of the file", outputs)):
+        check_finite("to_tflite", what, values)
+    found = agreement(keras_outputs, outputs)
+    if found.top1 < minimum_agreement:
+        raise ValueError(
+            f"to_tflite: top-1 of the file and of the Keras model must agree on {minimum_agreement:.1%} of the samples. "
+            f"Received: {found.top1:.1%} of {found.samples}, largest difference {found.largest_difference:.3g}. No file was "
+            "written. Pass representative `data` (random inputs may all lie on thresholds), or a lower `minimum_agreement`."
+        )
     write_bytes(path, content)
     return ExportReport(
         path=str(path),
@@ -90,9 +102,9 @@ def to_tflite(
         expected_binary=expected,
         fused_binary=fused,
         float_layers=float_layers,
-        agreement=agreement(keras_outputs, outputs),
-        accuracy=None if labels is None else float(np.mean(outputs.argmax(axis=-1) == labels)),
-        keras_accuracy=None if labels is None else float(np.mean(keras_outputs.argmax(axis=-1) == labels)),
+        agreement=found,
+        accuracy=None if labels is None else float(np.mean(outputs.argmax(axis=-1) == np.asarray(labels))),
+        keras_accuracy=None if labels is None else float(np.mean(keras_outputs.argmax(axis=-1) == np.asarray(labels))),
         random_data=random_data,
         versions={package: version(package) for package in _PACKAGES},
     )
@@ -122,9 +134,11 @@ def _verification_data(model, data, labels) -> tuple[np.ndarray, bool]:
         raise ValueError(f"to_tflite: `data` must have shape (n >= 1, {', '.join(map(str, shape))}). Received: {data.shape}.")
     check_finite("to_tflite", "the data of the verification", data)
     if labels is not None:
-        if len(labels) != len(data):
+        expected = (len(data), *model.output_shape[1:-1])
+        if np.shape(labels) != expected:
             raise ValueError(
-                f"to_tflite: one label a sample is needed. Received: {len(labels)} labels for {len(data)} samples."
+                f"to_tflite: `labels` must be class indices of shape {expected}. Received: shape {np.shape(labels)}. Labels of "
+                "shape (n, 1) become such with labels.ravel(), one-hot ones with labels.argmax(axis=1)."
             )
         check_labels("to_tflite", labels, model.output_shape[-1])
     return data, False

@@ -150,6 +150,44 @@ def test_float_kernels_are_not_taken_for_binary_ones(tmp_path):
     ]
 
 
+def test_nested_and_shared_layers(tmp_path):
+    inputs = keras.Input((8, 8, 6))
+    inner_inputs = keras.Input((8, 8, 6))
+    inner = keras.Model(inner_inputs, keras.layers.BatchNormalization()(conv(6, 3, padding="same")(inner_inputs)), name="inner")
+    shared = conv(6, 3, padding="same", name="shared")
+    x = shared(shared(inner(inputs)))
+    model = randomize(keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x)))
+    x = np.random.default_rng(0).normal(size=(16, 8, 8, 6)).astype(np.float32)
+    report = to_tflite(model, tmp_path / "model.tflite", x)
+    assert report.fused_binary == report.expected_binary == 3  # the shared layer computes two convolutions
+    np.testing.assert_allclose(to_plain_larq(model)(x), model(x), atol=1e-5)
+
+
+def test_binary_layers_of_larq_beside_ours(tmp_path):
+    larqs = lq.layers.QuantConv2D(
+        8, 3, input_quantizer="ste_sign", kernel_quantizer="ste_sign", kernel_constraint="weight_clip", name="larqs"
+    )
+    report = to_tflite(randomize(network([conv(8, 3), larqs])), tmp_path / "model.tflite")
+    assert report.fused_binary == report.expected_binary == 2
+
+
+def test_a_file_that_does_not_do_what_the_model_does_is_not_written(tmp_path, monkeypatch):
+    model, x = small_model(), np.random.default_rng(0).normal(size=(20, 8, 8, 6)).astype(np.float32)
+    monkeypatch.setattr("bitat_tf.export.convert.run_tflite", lambda content, data: -run_tflite(content, data))
+    with pytest.raises(ValueError, match=r"must agree on 90\.0% of the samples. Received: .*No file was written"):
+        to_tflite(model, tmp_path / "model.tflite", x)
+    assert not list(tmp_path.iterdir())
+    assert to_tflite(model, tmp_path / "model.tflite", x, minimum_agreement=0.0).agreement.top1 < 0.9
+
+
+def test_a_model_that_has_diverged_is_not_written(tmp_path):
+    model = small_model()
+    model.layers[0].bias.assign(np.full(8, np.nan))
+    with pytest.raises(ValueError, match="the outputs of the Keras model must be finite. Received: 128 NaN"):
+        to_tflite(model, tmp_path / "model.tflite")
+    assert not list(tmp_path.iterdir())
+
+
 def small_model():
     return randomize(network([conv(8, 3), keras.layers.GlobalAveragePooling2D()]))
 
@@ -160,7 +198,8 @@ def small_model():
         ({"data": np.zeros((0, 8, 8, 6))}, r"`data` must have shape \(n >= 1, 8, 8, 6\). Received: \(0, 8, 8, 6\)"),
         ({"data": np.zeros((2, 8, 8, 3))}, r"Received: \(2, 8, 8, 3\)"),
         ({"data": np.full((2, 8, 8, 6), np.nan)}, "the data of the verification must be finite. Received: 768 NaN"),
-        ({"data": np.zeros((2, 8, 8, 6)), "labels": np.array([0])}, "Received: 1 labels for 2 samples"),
+        ({"data": np.zeros((2, 8, 8, 6)), "labels": np.array([0])}, r"class indices of shape \(2,\). Received: shape \(1,\)"),
+        ({"data": np.zeros((2, 8, 8, 6)), "labels": np.zeros((2, 1), int)}, r"Received: shape \(2, 1\).*labels\.ravel\(\)"),
         ({"data": np.zeros((2, 8, 8, 6)), "labels": np.array([0, 8])}, r"labels must lie in 0\.\.7 .*label 8 at index 1"),
         ({"data": np.zeros((2, 8, 8, 6)), "labels": np.array([0.0, 1.0])}, "labels must be integers.*float64"),
         ({"labels": np.array([0])}, "labels without data"),
