@@ -51,27 +51,35 @@ class Freezer:
         if layers:
             self._model.train_function = _FrozenStep(self._model, step, layers)
 
+    def allow_step(self) -> None:
+        """Let the next step run with the layers frozen."""
+        if isinstance(self._model.train_function, _FrozenStep):
+            self._model.train_function.allowed = True
+
 
 class _FrozenStep:
-    """A training step with layers frozen only while it runs: saving, or an exception, finds them as the user set them."""
+    """A training step with layers frozen only while it runs: saving, or an exception, finds them as the user set them.
+
+    It must be allowed anew before every step. A fit that was interrupted leaves it in the model, and a later fit without the
+    schedule must train everything.
+    """
 
     def __init__(self, model: keras.Model, step: Callable[[Any], Any], layers: list[keras.layers.Layer]):
         self._model = model
         self._step = step
         self._layers = layers
+        self.allowed = False
 
     def __call__(self, iterator):
+        if not self.allowed:
+            return self._model.make_train_function(force=True)(iterator)
+        self.allowed = False
         parts = [part for layer in self._layers for part in (layer, *layer._flatten_layers(include_self=False))]
         before = [(part, part.trainable) for part in parts]
-        finished = False
         try:
             for layer in self._layers:
                 layer.trainable = False
-            logs = self._step(iterator)
-            finished = True
-            return logs
+            return self._step(iterator)
         finally:
             for part, trainable in before:
                 part.trainable = trainable
-            if not finished:
-                self._model.make_train_function(force=True)

@@ -117,6 +117,7 @@ class SequentialBinarization(keras.callbacks.Callback):
         while self._next < len(self._timeline.phases) and self._timeline.phases[self._next].start <= step:
             self._enter(self._timeline.phases[self._next], step)
             self._next += 1
+        self._freezer.allow_step()
         self._learning_rate = self._timeline.learning_rate(step)
         self.model.optimizer.learning_rate = self._learning_rate
         if self._progress:
