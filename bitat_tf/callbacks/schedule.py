@@ -1,7 +1,7 @@
 """When which layer is binarized: the schedule as plain data, without Keras."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bitat_tf._validation import check_choice, check_number
 
@@ -152,33 +152,28 @@ class Timeline:
 
 # The published numbers of the paper's appendix (7.1). Its lambda = 100 comes without the normalization of Q that it
 # belongs to, and it has no joint phase.
+_PAPER_IMAGENET = Schedule(
+    quantization_epochs=5,
+    fine_tuning_epochs=5,
+    joint_epochs=0,
+    quantization_learning_rate=2e-3,
+    fine_tuning_learning_rate=2e-4,
+    decay="phase",
+    freeze="quantization",
+    strength=100.0,
+    l1=1e-5,
+    retarget=False,
+    center_thresholds=False,
+)
 PRESETS = {
     "short": Schedule(),
-    "paper_imagenet": Schedule(
-        quantization_epochs=5,
-        fine_tuning_epochs=5,
-        joint_epochs=0,
-        quantization_learning_rate=2e-3,
-        fine_tuning_learning_rate=2e-4,
-        decay="phase",
-        freeze="quantization",
-        strength=100.0,
-        l1=1e-5,
-        retarget=False,
-        center_thresholds=False,
-    ),
-    "paper_cifar100": Schedule(
+    "paper_imagenet": _PAPER_IMAGENET,
+    "paper_cifar100": replace(
+        _PAPER_IMAGENET,
         quantization_epochs=40,
         fine_tuning_epochs=40,
-        joint_epochs=0,
         quantization_learning_rate=3e-4,
         fine_tuning_learning_rate=3e-4,
-        decay="phase",
-        freeze="quantization",
-        strength=100.0,
-        l1=1e-5,
-        retarget=False,
-        center_thresholds=False,
     ),
 }
 
