@@ -5,7 +5,9 @@
 | `bitat_tf.dependency` | the mathematics of the paper, pure functions on arrays: Q_orig, Q_ours, s and V |
 | `bitat_tf.quantizers`, `bitat_tf.regularizers` | `RSign`; the disentangled loss |
 | `bitat_tf.layers` | `BinaryConv2D`, `BinaryDense`, `RPReLU` |
+| `bitat_tf.calibration` | statistics of every layer's input; `measure_dependency` |
 | `bitat_tf.callbacks` | `SequentialBinarization`: the schedule, layer by layer |
+| `bitat_tf.binarize_post_training` | binarization without training |
 | `bitat_tf.applications` | `ReActNet` |
 | `bitat_tf.export` | `to_tflite`: conversion with larq-compute-engine, and its verification |
 | `bitat_tf.data` | images from folders |
@@ -17,13 +19,16 @@ from bitat_tf import _keras  # noqa: F401, I001
 
 from importlib.metadata import version
 
-from bitat_tf import applications, callbacks, data, dependency, export, layers, quantizers, regularizers
+from bitat_tf import applications, calibration, callbacks, data, dependency, export, layers, quantizers, regularizers
+from bitat_tf.post_training import binarize_post_training
 
 __version__ = version("bitat_tf")
 
 __all__ = [
     "__version__",
     "applications",
+    "binarize_post_training",
+    "calibration",
     "callbacks",
     "data",
     "dependency",

@@ -85,7 +85,17 @@ def _add_train_options(train: argparse.ArgumentParser) -> None:
         choices=("never", "quantization", "always"),
         help="when the layers below the current one are frozen (default never)",
     )
-    training.add_argument("--calibration", type=int, metavar="N", help="training images for the statistics (default 512)")
+    training.add_argument(
+        "--post-training",
+        action="store_true",
+        help="make the float network binary without training, from closed forms: minutes, and less accurate",
+    )
+    training.add_argument(
+        "--calibration",
+        type=int,
+        metavar="N",
+        help="training images for the statistics (default 512, with --post-training 2048)",
+    )
     training.add_argument("--seed", type=int, metavar="N", help="seed of everything random (default 0)")
 
 

@@ -23,12 +23,13 @@ class DisentangledState(keras.layers.Layer):
         dim: Number d of input dimensions of the kernel.
         units: Number m of output channels.
         num_groups: Number k of groups; the full form where k >= d.
+        cross_layer: Whether a sensitivity M of the output channels is held, m x m numbers.
     """
 
-    def __init__(self, dim: int, units: int, num_groups: int = 256, **kwargs):
+    def __init__(self, dim: int, units: int, num_groups: int = 256, cross_layer: bool = False, **kwargs):
         kwargs.setdefault("trainable", False)
         super().__init__(**kwargs)
-        self.dim, self.units, self.num_groups = dim, units, num_groups
+        self.dim, self.units, self.num_groups, self.cross_layer = dim, units, num_groups, cross_layer
         size = min(dim, num_groups)
 
         def add(name, shape, dtype="float32"):
@@ -41,6 +42,9 @@ class DisentangledState(keras.layers.Layer):
         self.directions = add("directions", (size, size))
         self.residual = add("residual", ())
         self.reference = add("reference", (dim, units))
+        if cross_layer:
+            self.sensitivity = add("sensitivity", (units, units))
+            self.sensitivity.assign(tf.eye(units))
         self.built = True
 
     def assign(self, metric: Metric, reference: np.ndarray) -> None:
@@ -61,17 +65,26 @@ class DisentangledState(keras.layers.Layer):
                 f"DisentangledRegularizer: the reference must have shape {(self.dim, self.units)}, one column an output "
                 f"channel. Received: {reference.shape}."
             )
+        if metric.sensitivity is not None and not self.cross_layer:
+            raise ValueError(
+                "DisentangledRegularizer: it holds no sensitivity of the output channels. Received: a metric with one. Make "
+                "the layer with disentangled_regularizer=DisentangledRegularizer(cross_layer=True)."
+            )
         unused = self.importance.shape[0] - len(metric.importance)  # groups that k-means left empty
         self.groups.assign(metric.groups)
         self.importance.assign(np.pad(metric.importance, (0, unused)))
         self.directions.assign(np.pad(metric.directions, ((0, unused), (0, unused))))
         self.residual.assign(metric.residual)
         self.reference.assign(reference)
+        if self.cross_layer:
+            self.sensitivity.assign(tf.eye(self.units) if metric.sensitivity is None else metric.sensitivity)
 
     def forget(self) -> None:
         """Drop the statistics, so that the loss is inactive."""
         for variable in (self.strength, self.l1, self.groups, self.importance, self.directions, self.residual, self.reference):
             variable.assign(tf.zeros_like(variable))
+        if self.cross_layer:
+            self.sensitivity.assign(tf.eye(self.units))
 
     @property
     def metric(self) -> Metric | None:
@@ -82,7 +95,8 @@ class DisentangledState(keras.layers.Layer):
         if not importance.any():
             return None
         directions = self.directions.numpy()[:used, :used].astype(float)
-        return Metric(groups, importance, directions, float(self.residual.numpy()))
+        sensitivity = self.sensitivity.numpy().astype(float) if self.cross_layer else None
+        return Metric(groups, importance, directions, float(self.residual.numpy()), sensitivity)
 
     def call(self, inputs):
         """Not a layer of a network: holds variables only."""
@@ -90,7 +104,8 @@ class DisentangledState(keras.layers.Layer):
 
     def get_config(self):
         """Return the arguments of the constructor."""
-        return {**super().get_config(), "dim": self.dim, "units": self.units, "num_groups": self.num_groups}
+        own = {name: getattr(self, name) for name in ("dim", "units", "num_groups", "cross_layer")}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable(package="bitat_tf")
@@ -120,6 +135,8 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
         error: "relative" (Q_rel = Q_ours / tr(w_ref^T C w_ref), in [0, 1], comparable across layers; the default, ours),
             "disentangled" (Q_ours, the paper's) or "original" (Q_orig = ||w_ref - alpha b||^2, Eq. 2, for comparison).
         residual: Whether errors inside a group count. Default True (ours); False is the literal form.
+        cross_layer: Whether errors are weighted by how the output of the block that the layer belongs to feels them,
+            tr[(w_ref - alpha b)^T C (w_ref - alpha b) M]. Costs m x m numbers. Default False, M = I.
 
     Raises:
         ValueError: If a value is out of range, or the kernel has fewer than 2 axes.
@@ -141,6 +158,7 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
         num_groups: int = 256,
         error: str = "relative",
         residual: bool = True,
+        cross_layer: bool = False,
     ):
         check_number("DisentangledRegularizer", "strength", strength)
         check_number("DisentangledRegularizer", "l1", l1)
@@ -151,6 +169,7 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
         self.num_groups = int(num_groups)
         self.error = error
         self.residual = bool(residual)
+        self.cross_layer = bool(cross_layer)
         self.state: DisentangledState | None = None
 
     def build(self, kernel_shape) -> DisentangledState:
@@ -161,7 +180,7 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
         dim, units = int(np.prod(shape[:-1])), shape[-1]
         if self.state is None:
             with tf.init_scope():
-                self.state = DisentangledState(dim, units, self.num_groups)
+                self.state = DisentangledState(dim, units, self.num_groups, self.cross_layer)
                 self.state.strength.assign(self.strength)
                 self.state.l1.assign(self.l1)
         elif (self.state.dim, self.state.units) != (dim, units):
@@ -203,33 +222,20 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
         return gated(kernel)
 
     def _error(self, state: DisentangledState, kernel: tf.Tensor) -> tf.Tensor:
-        binary = lq.quantizers.ste_sign(kernel)
-        reference = tf.convert_to_tensor(state.reference)
+        binary, reference = lq.quantizers.ste_sign(kernel), tf.convert_to_tensor(state.reference)
         if self.error == "original":
-            seen_reference, seen_binary = reference, binary
+            scale = _best_scale(tf.reduce_sum(binary * reference, axis=0), tf.reduce_sum(binary**2, axis=0))
+            return tf.reduce_sum((reference - scale * binary) ** 2)
+        seen = _Seen(state, self.residual, binary), _Seen(state, self.residual, reference)
+        norm, product = seen[0].inner(seen[0]), seen[0].inner(seen[1])
+        scale = _best_scale(product, norm)
+        if self.cross_layer:
+            difference = _Seen(state, self.residual, reference - scale * binary)
+            error, energy = (tf.reduce_sum(part.gram() * state.sensitivity) for part in (difference, seen[1]))
         else:
-            seen_reference, seen_binary = self._apply(state, reference), self._apply(state, binary)
-        energy = tf.reduce_sum(seen_binary**2, axis=0)
-        product = tf.reduce_sum(seen_binary * seen_reference, axis=0)
-        scale = tf.stop_gradient(tf.maximum(tf.math.divide_no_nan(product, energy), 0.0))
-        error = tf.reduce_sum((seen_reference - scale * seen_binary) ** 2)
-        if self.error == "relative":
-            error = tf.math.divide_no_nan(error, tf.reduce_sum(seen_reference**2))
-        return error
-
-    def _apply(self, state: DisentangledState, weights: tf.Tensor) -> tf.Tensor:
-        """`Metric.apply` in TensorFlow: the squared sum of the result of an error is its Q_ours."""
-        if state.dim <= state.num_groups:
-            return state.importance[:, None] * tf.matmul(state.directions, weights, transpose_a=True)
-        size = state.importance.shape[0]
-        counts = tf.sqrt(tf.cast(tf.math.bincount(state.groups, minlength=size, maxlength=size), tf.float32))
-        sums = tf.math.unsorted_segment_sum(weights, state.groups, size)
-        grouped = tf.math.divide_no_nan(sums, counts[:, None])
-        seen = state.importance[:, None] * tf.matmul(state.directions, grouped, transpose_a=True)
-        if not self.residual:
-            return seen
-        inside = weights - tf.gather(tf.math.divide_no_nan(grouped, counts[:, None]), state.groups)
-        return tf.concat([seen, tf.sqrt(state.residual) * inside], axis=0)
+            energy = tf.reduce_sum(seen[1].inner(seen[1]))
+            error = energy + tf.reduce_sum(scale * (scale * norm - 2 * product))
+        return tf.math.divide_no_nan(error, energy) if self.error == "relative" else error
 
     def get_config(self):
         """Return the arguments of the constructor."""
@@ -239,4 +245,38 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
             "num_groups": self.num_groups,
             "error": self.error,
             "residual": self.residual,
+            "cross_layer": self.cross_layer,
         }
+
+
+def _best_scale(product: tf.Tensor, norm: tf.Tensor) -> tf.Tensor:
+    return tf.stop_gradient(tf.maximum(tf.math.divide_no_nan(product, norm), 0.0))
+
+
+class _Seen:
+    """Weights of shape (d, m) as a metric sees them: `Metric.inner` in TensorFlow."""
+
+    def __init__(self, state: DisentangledState, residual: bool, weights: tf.Tensor):
+        self.weights, self.grouped, self.residual = weights, weights, None
+        if state.dim > state.num_groups:
+            size = state.importance.shape[0]
+            counts = tf.sqrt(tf.cast(tf.math.bincount(state.groups, minlength=size, maxlength=size), tf.float32))
+            self.grouped = tf.math.divide_no_nan(tf.math.unsorted_segment_sum(weights, state.groups, size), counts[:, None])
+            self.residual = state.residual if residual else None
+        self.seen = state.importance[:, None] * tf.matmul(state.directions, self.grouped, transpose_a=True)
+
+    def inner(self, other: "_Seen") -> tf.Tensor:
+        """Return a^T C b of every output channel, shape (m,)."""
+        product = tf.reduce_sum(self.seen * other.seen, axis=0)
+        if self.residual is None:
+            return product
+        whole, grouped = self.weights * other.weights, self.grouped * other.grouped
+        return product + self.residual * (tf.reduce_sum(whole, axis=0) - tf.reduce_sum(grouped, axis=0))
+
+    def gram(self) -> tf.Tensor:
+        """Return A^T C A, shape (m, m)."""
+        gram = tf.matmul(self.seen, self.seen, transpose_a=True)
+        if self.residual is None:
+            return gram
+        whole, grouped = (tf.matmul(part, part, transpose_a=True) for part in (self.weights, self.grouped))
+        return gram + self.residual * (whole - grouped)

@@ -4,8 +4,9 @@ from typing import Any
 
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_model
+from bitat_tf.calibration import Calibration, LayerInputs, layer_statistics
+from bitat_tf.calibration.statistics import check_statistics_possible
 from bitat_tf.callbacks.error_log import error_logs, layer_errors, layer_rows
-from bitat_tf.callbacks.statistics import Calibration, check_statistics_possible, input_stream, layer_statistics
 from bitat_tf.layers import binary_layers
 
 
@@ -57,8 +58,8 @@ class QuantizationMonitor(keras.callbacks.Callback):
             for layer in self._layers:
                 layer.set_binary(False, False)
             for layer in self._layers:
-                stream = input_stream(self.model, layer, calibration)
-                statistics = layer_statistics(layer, stream, retargeted=False, seed=self.seed)
+                inputs = LayerInputs(self.model, layer, calibration)
+                statistics = layer_statistics(layer, inputs, retargeted=False, seed=self.seed)
                 layer.disentangled_state.assign(statistics.metric, statistics.reference)
         finally:
             for layer, input_is_binary, kernel_is_binary in flags:

@@ -48,6 +48,8 @@ class Schedule:
         retarget: Whether the reference weights are re-targeted to the binary input (ours, default) or the float weights
             (the paper's).
         center_thresholds: Whether a layer's RSign thresholds start at its input's channel means (ours, default) or stay.
+        refresh_epochs: Epochs after which s and V of the layer that is being quantized are measured again, in the current
+            network, > 0; None (default) for once, at the start of its stage. The reference weights stay.
 
     Raises:
         ValueError: If a value is out of range.
@@ -69,8 +71,11 @@ class Schedule:
     l1: float = 1e-5
     retarget: bool = True
     center_thresholds: bool = True
+    refresh_epochs: float | None = None
 
     def __post_init__(self):
+        if self.refresh_epochs is not None:
+            check_number("Schedule", "refresh_epochs", self.refresh_epochs, exclusive=True)
         check_number("Schedule", "quantization_epochs", self.quantization_epochs, exclusive=True)
         for name in ("fine_tuning_epochs", "joint_epochs", "strength", "l1"):
             check_number("Schedule", name, getattr(self, name))
@@ -121,7 +126,8 @@ class Schedule:
             phases.append(Phase(kind, stage, layer, start, stop, learning_rate))
         last = phases.pop()
         phases.append(Phase(last.kind, last.stage, last.layer, last.start, total, last.learning_rate))
-        return Timeline(tuple(phases), self.decay)
+        refresh = None if self.refresh_epochs is None else max(round(self.refresh_epochs * steps_per_epoch), 1)
+        return Timeline(tuple(phases), self.decay, refresh)
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,7 @@ class Timeline:
 
     phases: tuple[Phase, ...]
     decay: str
+    refresh_steps: int | None = None
 
     @property
     def total_steps(self) -> int:
@@ -142,6 +149,12 @@ class Timeline:
             if step < phase.stop:
                 return index
         return len(self.phases) - 1
+
+    def refreshes(self, step: int) -> bool:
+        """Whether the metric of the layer that is being quantized is measured again before `step`."""
+        phase = self.phases[self.index_at(step)]
+        elapsed = step - phase.start
+        return bool(phase.kind == QUANTIZATION and self.refresh_steps and elapsed and elapsed % self.refresh_steps == 0)
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate at `step`: the phase's, times what is left of the run or of the phase."""

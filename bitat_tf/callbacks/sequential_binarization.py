@@ -1,27 +1,19 @@
 """The schedule of BiTAT as a Keras callback."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from bitat_tf._keras import keras
+from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_model
+from bitat_tf.calibration import Calibration
+from bitat_tf.calibration.statistics import check_memory, check_statistics_possible
 from bitat_tf.callbacks.error_log import error_logs, layer_errors, layer_rows
 from bitat_tf.callbacks.freezing import Freezer, layers_below
 from bitat_tf.callbacks.progress import ProgressLine
 from bitat_tf.callbacks.schedule import QUANTIZATION, Phase, Schedule, Timeline, get_schedule
-from bitat_tf.callbacks.statistics import (
-    Calibration,
-    channel_means,
-    check_statistics_possible,
-    input_stream,
-    layer_statistics,
-)
-from bitat_tf.dependency import optimal_scale
+from bitat_tf.callbacks.stages import Stages, resolve_blocks
 from bitat_tf.layers import BinaryLayer, binary_layers
-from bitat_tf.quantizers import RSign
 
 
 class SequentialBinarization(keras.callbacks.Callback):
@@ -41,6 +33,10 @@ class SequentialBinarization(keras.callbacks.Callback):
             A few hundred are enough.
         schedule: A `Schedule`, or the name of a preset: "short" (default), "paper_imagenet", "paper_cifar100".
         order: "bottom_to_top" (default), "top_to_bottom" (an ablation; expect bad results), or a list of layer names.
+        blocks: Cross-layer dependency (ours): weight a layer's errors by how the output of its block feels them. None (default)
+            for none; "residual" for blocks that end where a shortcut around the layer is added; or a mapping from layer
+            names to the names of the layers at whose output their blocks end. The layers need a
+            `DisentangledRegularizer(cross_layer=True)`.
         verbose: 1 (default) shows the progress line on terminals and in notebooks, 0 nothing.
         seed: Seed of the grouping of input dimensions.
 
@@ -65,6 +61,7 @@ class SequentialBinarization(keras.callbacks.Callback):
         calibration: Any,
         schedule: str | Schedule = "short",
         order: str | Sequence[str] = "bottom_to_top",
+        blocks: str | Mapping[str, str] | None = None,
         verbose: int = 1,
         seed: int = 0,
     ):
@@ -72,6 +69,7 @@ class SequentialBinarization(keras.callbacks.Callback):
         self.calibration = calibration
         self.schedule = get_schedule(schedule)
         self.order = order
+        self.blocks = blocks
         self.verbose = verbose
         self.seed = seed
         self.layer_history: list[dict[str, Any]] = []
@@ -94,9 +92,14 @@ class SequentialBinarization(keras.callbacks.Callback):
                 f"{self.model.optimizer!r} with a schedule of its own, or a legacy optimizer. Compile with a constant "
                 "learning rate, as in keras.optimizers.Adam(1e-3)."
             )
-        self._calibration = Calibration(self.calibration, self.model, "SequentialBinarization")
-        for _ in self._calibration:  # every batch is checked now, not after hours in the stage that meets it
-            pass
+        calibration = Calibration(self.calibration, self.model, "SequentialBinarization")
+        # Every batch is checked now, not after hours in the stage that meets it.
+        samples = sum(len(tf.nest.flatten(batch)[0]) for batch in calibration)
+        layers = list(self._layers.values())
+        if self.schedule.retarget:
+            check_memory("SequentialBinarization", layers, samples)
+        blocks = resolve_blocks(self.blocks, self.model, layers)
+        self._stages = Stages(self.model, calibration, self.schedule, blocks, self.seed)
         self._freezer = Freezer(self.model)
         self._users_learning_rate = float(keras.backend.get_value(self.model.optimizer.learning_rate))
         self._begun = False
@@ -117,6 +120,8 @@ class SequentialBinarization(keras.callbacks.Callback):
         while self._next < len(self._timeline.phases) and self._timeline.phases[self._next].start <= step:
             self._enter(self._timeline.phases[self._next], step)
             self._next += 1
+        if self._timeline.refreshes(step):
+            self._stages.refresh(self._layers[self._timeline.phases[self._next - 1].layer])
         self._freezer.allow_step()
         self._learning_rate = self._timeline.learning_rate(step)
         self.model.optimizer.learning_rate = self._learning_rate
@@ -238,7 +243,7 @@ class SequentialBinarization(keras.callbacks.Callback):
 
     def _enter(self, phase: Phase, step: int) -> None:
         if phase.kind == QUANTIZATION:
-            self._quantize(self._layers[phase.layer])
+            self._stages.quantize(self._layers[phase.layer])
         self._adjust(phase, step)
 
     def _adjust(self, phase: Phase, step: int) -> None:
@@ -257,30 +262,3 @@ class SequentialBinarization(keras.callbacks.Callback):
             state = layer.disentangled_state
             state.strength.assign(self.schedule.strength if layer is current else 0.0)
             state.l1.assign(self.schedule.l1 if layer is current else 0.0)
-
-    def _quantize(self, layer: BinaryLayer) -> None:
-        """Make a layer binary: thresholds, statistics, reference weights, then the switch.
-
-        What the user has frozen (`layer.trainable = False`) becomes binary as it is.
-        """
-        stream = input_stream(self.model, layer, self._calibration)
-        if self.schedule.center_thresholds and layer.trainable and isinstance(layer.input_quantizer, RSign):
-            layer.input_quantizer.threshold.assign(-channel_means(stream))
-        statistics = layer_statistics(layer, stream, self.schedule.retarget, self.seed)
-        layer.disentangled_state.assign(statistics.metric, statistics.reference)
-        if self.schedule.retarget and layer.trainable:
-            layer.set_latent_kernel(scaled_for_deployment(statistics.reference, statistics.metric))
-        layer.set_binary()
-
-
-def scaled_for_deployment(reference: np.ndarray, metric) -> np.ndarray:
-    """Return latent weights with the signs of `reference` whose mean magnitude is the best scale in the metric.
-
-    The deployed scale of an output channel is the mean magnitude of its latent weights; this makes the binary layer's
-    output as near to the reference's as the signs allow, so that the batch normalization above it finds what it knows.
-    """
-    binary = np.where(reference >= 0, 1.0, -1.0)
-    best = optimal_scale(metric.apply(binary), metric.apply(reference))
-    magnitude = np.mean(np.abs(reference), axis=0)
-    factor = np.divide(best, magnitude, out=np.ones_like(best), where=(magnitude > 0) & (best > 0))
-    return reference * factor

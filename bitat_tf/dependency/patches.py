@@ -1,5 +1,7 @@
 """A convolution as a dense layer on patches (Eq. 14 of the paper)."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from bitat_tf._keras import tf
@@ -13,6 +15,101 @@ def same_padding(size: int, kernel_size: int, stride: int, dilation_rate: int) -
     return total // 2, total - total // 2
 
 
+@dataclass(frozen=True)
+class PatchGeometry:
+    """Which pixels each output pixel of a convolution sees. The default is that of a dense layer: one pixel, all its channels.
+
+    The features of a patch stand in the order of Keras' HWIO kernels reshaped to (kh * kw * c, m): tap by tap, the channels
+    of a tap together.
+
+    Attributes:
+        kernel_size: Height and width of the kernel.
+        strides: Strides along height and width.
+        dilation_rate: Dilation along height and width.
+        padding: "valid" or "same".
+        pad_value: What "same" pads with: 0 for a float layer, 1 for a binary one.
+
+    Raises:
+        ValueError: If `padding` is neither.
+
+    Example:
+        >>> geometry = PatchGeometry((3, 3), strides=(2, 2), padding="same", pad_value=1.0)
+        >>> geometry.output_size(7, 9)
+        (4, 5)
+        >>> geometry.patches(tf.ones((2, 7, 9, 3))).shape
+        TensorShape([40, 27])
+    """
+
+    kernel_size: tuple[int, int] = (1, 1)
+    strides: tuple[int, int] = (1, 1)
+    dilation_rate: tuple[int, int] = (1, 1)
+    padding: str = "valid"
+    pad_value: float = 0.0
+
+    def __post_init__(self):
+        check_choice("PatchGeometry", "padding", self.padding, ("valid", "same"))
+
+    @property
+    def taps(self) -> int:
+        """Number of pixels of a patch, kh * kw."""
+        return self.kernel_size[0] * self.kernel_size[1]
+
+    @property
+    def _axes(self) -> list[tuple[int, int, int]]:
+        return list(zip(self.kernel_size, self.strides, self.dilation_rate, strict=True))
+
+    def paddings(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Return how many rows come above and below, and how many columns left and right, of a picture."""
+        if self.padding == "valid":
+            return [(0, 0), (0, 0)]
+        return [same_padding(size, *axis) for size, axis in zip((height, width), self._axes, strict=True)]
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width of the convolution's output; 0 where the picture is smaller than the kernel."""
+        padded = [size + sum(sides) for size, sides in zip((height, width), self.paddings(height, width), strict=True)]
+        rows, columns = (
+            max((size - (kernel - 1) * dilation - 1) // stride + 1, 0)
+            for size, (kernel, stride, dilation) in zip(padded, self._axes, strict=True)
+        )
+        return rows, columns
+
+    def pad(self, images: np.ndarray) -> np.ndarray:
+        """Return images of shape (n, height, width, c) as the convolution sees them, with their border."""
+        sides = self.paddings(*images.shape[1:3])
+        if not any(map(any, sides)):
+            return images
+        return np.pad(images, [(0, 0), *sides, (0, 0)], constant_values=self.pad_value)
+
+    def patches(self, images: tf.Tensor) -> tf.Tensor:
+        """Return all patches of images of shape (n, height, width, c), shape (n * out_height * out_width, kh * kw * c)."""
+        images = tf.convert_to_tensor(images)
+        if 0 in self.output_size(int(images.shape[1]), int(images.shape[2])):
+            return tf.zeros((0, self.taps * int(images.shape[-1])), images.dtype)
+        if self.padding == "same":
+            sides = self.paddings(int(images.shape[1]), int(images.shape[2]))
+            images = tf.pad(images, [(0, 0), *sides, (0, 0)], constant_values=tf.cast(self.pad_value, images.dtype))
+        channels = int(images.shape[-1])
+        if self.taps > 1 or self.strides != (1, 1):
+            images = tf.image.extract_patches(
+                images, [1, *self.kernel_size, 1], [1, *self.strides, 1], [1, *self.dilation_rate, 1], padding="VALID"
+            )
+        return tf.reshape(images, (-1, self.taps * channels))
+
+    def patches_at(self, images: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """Return the patches of some output pixels alone, `patches(images)[indices]`, without forming the others."""
+        rows, columns = self.output_size(*images.shape[1:3])
+        padded = self.pad(images)
+        image, row, column = np.unravel_index(indices, (len(images), rows, columns))
+        taps = [
+            padded[
+                image, row * self.strides[0] + i * self.dilation_rate[0], column * self.strides[1] + j * self.dilation_rate[1]
+            ]
+            for i in range(self.kernel_size[0])
+            for j in range(self.kernel_size[1])
+        ]
+        return np.concatenate(taps, axis=1)
+
+
 def extract_patches(
     inputs: tf.Tensor,
     kernel_size: tuple[int, int],
@@ -21,7 +118,7 @@ def extract_patches(
     padding: str = "valid",
     pad_value: float = 0.0,
 ) -> tf.Tensor:
-    """Return every patch that a kernel sees, one a row.
+    """Return every patch that a kernel sees, one a row: `PatchGeometry(...).patches(inputs)` as one call.
 
     Eq. 14: with `w` the kernel reshaped to (kh * kw * c, m), `extract_patches(x, ...) @ w` holds the pixels of the
     convolution's output in row-major order.
@@ -42,18 +139,4 @@ def extract_patches(
         TensorShape([18, 27])
     """
     check_choice("extract_patches", "padding", padding, ("valid", "same"))
-    inputs = tf.convert_to_tensor(inputs)
-    if padding == "same":
-        spatial = [
-            same_padding(int(size), *shape)
-            for size, shape in zip(inputs.shape[1:3], zip(kernel_size, strides, dilation_rate, strict=True), strict=True)
-        ]
-        inputs = tf.pad(inputs, [(0, 0), *spatial, (0, 0)], constant_values=tf.cast(pad_value, inputs.dtype))
-    patches = tf.image.extract_patches(inputs, [1, *kernel_size, 1], [1, *strides, 1], [1, *dilation_rate, 1], padding="VALID")
-    return tf.reshape(patches, (-1, int(np.prod(kernel_size)) * int(inputs.shape[-1])))
-
-
-def dense_rows(inputs: tf.Tensor) -> tf.Tensor:
-    """Return the inputs of a dense layer, shape (..., d), as rows of shape (n, d)."""
-    inputs = tf.convert_to_tensor(inputs)
-    return tf.reshape(inputs, (-1, int(inputs.shape[-1])))
+    return PatchGeometry(kernel_size, strides, dilation_rate, padding, pad_value).patches(inputs)

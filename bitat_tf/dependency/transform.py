@@ -41,12 +41,15 @@ class Metric:
         importance: s, shape (k,), descending.
         directions: V, shape (k, k).
         residual: Weight of an error inside the groups, (tr C - tr C_k) / (d - k). 0 for the full and the literal form.
+        sensitivity: M = E[J^T J] of the output channels, shape (m, m): how much the output of the block that the layer
+            belongs to feels their errors (cross-layer dependency, ours). None for the identity.
     """
 
     groups: np.ndarray
     importance: np.ndarray
     directions: np.ndarray
     residual: float
+    sensitivity: np.ndarray | None = None
 
     @classmethod
     def from_covariance(cls, covariance: np.ndarray, groups: np.ndarray, total: float | None = None, residual: bool = True):
@@ -74,7 +77,7 @@ class Metric:
         return self.importance[:, None] * self.directions.T
 
     def apply(self, error: np.ndarray) -> np.ndarray:
-        """Map an error of shape (d, m) to rows whose squared sum is its Q_ours, per output channel: shape (k + d, m)."""
+        """Map an error of shape (d, m) to rows whose squares sum to e^T C e per output channel: shape (k or k + d, m)."""
         grouped = reduce_inputs(self.groups, error.T).T
         seen = self.transform @ grouped
         if self.residual == 0:
@@ -82,6 +85,33 @@ class Metric:
         counts = np.sqrt(np.bincount(self.groups))
         inside = error - (grouped / counts[:, None])[self.groups]
         return np.concatenate([seen, np.sqrt(self.residual) * inside])
+
+    def inner(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Return a^T C b for the columns a, b of arrays of shape (d, m), shape (m,).
+
+        P P^T = I, so that the part inside the groups is ||e||^2 - ||P e||^2 and needs no array of its own.
+        """
+        grouped = [reduce_inputs(self.groups, weights.T).T for weights in (first, second)]
+        seen = [self.transform @ weights for weights in grouped]
+        product = np.sum(seen[0] * seen[1], axis=0)
+        if self.residual == 0:
+            return product
+        return product + self.residual * (np.sum(first * second, axis=0) - np.sum(grouped[0] * grouped[1], axis=0))
+
+    def norm(self, error: np.ndarray) -> float:
+        """Return tr(E^T C E M) of an error of shape (d, m): Q_ours of E = w_ref - alpha b."""
+        if self.sensitivity is None:
+            return max(float(np.sum(self.inner(error, error))), 0.0)
+        seen = self.apply(error)
+        return max(float(np.sum((seen.T @ seen) * self.sensitivity)), 0.0)
+
+    def optimal_scale(self, binary: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """Return the best scale of each output channel by itself, (b^T C w) / (b^T C b), at least 0; 0 where b is invisible.
+
+        Also under a sensitivity M: it is the scale that a batch normalization after the layer restores.
+        """
+        norm, product = self.inner(binary, binary), self.inner(binary, reference)
+        return np.maximum(np.divide(product, norm, out=np.zeros_like(product), where=norm > 0), 0)
 
 
 def q_orig(reference: np.ndarray, binary: np.ndarray, scale: np.ndarray | None = None) -> float:
@@ -93,15 +123,11 @@ def q_orig(reference: np.ndarray, binary: np.ndarray, scale: np.ndarray | None =
 def q_ours(reference: np.ndarray, binary: np.ndarray, metric: Metric, scale: np.ndarray | None = None) -> float:
     """Eq. 6 without l1: Q_ours = ||diag(s) V^T P (w_ref - alpha b)||^2 plus the residual, at the given or the best scale.
 
-    With all d groups this is tr[(w_ref - alpha b)^T C (w_ref - alpha b)], the expected squared change of the output.
+    With all d groups this is tr[(w_ref - alpha b)^T C (w_ref - alpha b)], the expected squared change of the output; with a
+    sensitivity M it is tr[(w_ref - alpha b)^T C (w_ref - alpha b) M], that of the block's output.
     """
-    scale = _best_scale(reference, binary, metric) if scale is None else scale
-    return float(np.sum(metric.apply(reference - scale * binary) ** 2))
-
-
-def _best_scale(reference: np.ndarray, binary: np.ndarray, metric: Metric) -> np.ndarray:
-    # The metric maps both to vectors in which Q_ours is the plain squared distance.
-    return optimal_scale(metric.apply(binary), metric.apply(reference))
+    scale = metric.optimal_scale(binary, reference) if scale is None else scale
+    return metric.norm(reference - scale * binary)
 
 
 @dataclass(frozen=True)
@@ -128,5 +154,5 @@ def quantization_errors(reference: np.ndarray, binary: np.ndarray, metric: Metri
     """
     reference, binary = np.asarray(reference, float), np.asarray(binary, float)
     ours = q_ours(reference, binary, metric)
-    energy = float(np.sum(metric.apply(reference) ** 2))
+    energy = metric.norm(reference)
     return QuantizationErrors(q_orig(reference, binary), ours, ours / energy if energy else float("nan"))

@@ -3,7 +3,7 @@
 import larq as lq
 
 from bitat_tf._keras import keras, tf
-from bitat_tf.dependency import extract_patches
+from bitat_tf.dependency import PatchGeometry
 from bitat_tf.layers.binary_layer import BinaryLayer, default_input_quantizer
 
 
@@ -92,13 +92,7 @@ class BinaryConv2D(BinaryLayer, lq.layers.QuantConv2D):
         finally:
             self.pad_values = pad_values
 
-    def input_rows(self, inputs: tf.Tensor, binary: bool) -> tf.Tensor:
-        """Return the patches that the kernel sees, shape (n, d), of the binary or of the float layer (Eq. 14)."""
-        return extract_patches(
-            self.input_quantizer(inputs) if binary else inputs,
-            self.kernel_size,
-            self.strides,
-            self.dilation_rate,
-            self.padding,
-            self.pad_values if binary else 0.0,
-        )
+    def geometry(self, binary: bool) -> PatchGeometry:
+        """Return which pixels the kernel sees, and what pads them, in the binary or in the float layer."""
+        pad_value = float(self.pad_values) if binary else 0.0
+        return PatchGeometry(self.kernel_size, self.strides, self.dilation_rate, self.padding, pad_value)

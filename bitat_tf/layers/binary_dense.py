@@ -3,7 +3,7 @@
 import larq as lq
 
 from bitat_tf._keras import keras, tf
-from bitat_tf.dependency import dense_rows
+from bitat_tf.dependency import PatchGeometry
 from bitat_tf.layers.binary_layer import BinaryLayer, default_input_quantizer
 
 
@@ -57,6 +57,11 @@ class BinaryDense(BinaryLayer, lq.layers.QuantDense):
         )
         self._prepare_binary(kernel_quantizer, disentangled_regularizer)
 
-    def input_rows(self, inputs: tf.Tensor, binary: bool) -> tf.Tensor:
-        """Return the rows that the kernel sees, shape (n, d), of the binary or of the float layer."""
-        return dense_rows(self.input_quantizer(inputs) if binary else inputs)
+    def geometry(self, binary: bool) -> PatchGeometry:
+        """Return the geometry of a dense layer: every row is a picture of one pixel."""
+        return PatchGeometry()
+
+    def input_images(self, inputs: tf.Tensor, binary: bool) -> tf.Tensor:
+        """Return the inputs as pictures of one pixel, shape (n, 1, 1, d), of the binary or of the float layer."""
+        images = super().input_images(inputs, binary)
+        return tf.reshape(images, (-1, 1, 1, images.shape[-1]))

@@ -9,7 +9,7 @@ import larq.layers_base
 import numpy as np
 
 from bitat_tf._keras import keras, tf
-from bitat_tf.dependency import QuantizationErrors, quantization_errors
+from bitat_tf.dependency import PatchGeometry, QuantizationErrors, quantization_errors
 from bitat_tf.quantizers import RSign, channel_count
 from bitat_tf.regularizers import DisentangledRegularizer
 
@@ -29,7 +29,10 @@ class BinaryLayer:
     trainable: bool
     input_quantizer: Any
     kernel_regularizer: Any
+    activation: Any
     add_weight: Callable[..., Any]
+    inbound_nodes: list[Any]
+    output: Any
 
     def _prepare_binary(self, kernel_quantizer, disentangled_regularizer) -> None:
         """Finish the constructor: the part that comes after Larq's."""
@@ -116,9 +119,17 @@ class BinaryLayer:
         # Past Larq's own `call`, which would quantize the input again.
         return super(lq.layers_base.BaseLayer, self).call(inputs)
 
-    def input_rows(self, inputs: tf.Tensor, binary: bool) -> tf.Tensor:
-        """Return the rows that the kernel sees, shape (n, d), of the binary or of the float layer."""
+    def geometry(self, binary: bool) -> PatchGeometry:
+        """Return which features of its input a kernel sees, in the binary or in the float layer."""
         raise NotImplementedError
+
+    def input_images(self, inputs: tf.Tensor, binary: bool) -> tf.Tensor:
+        """Return the input as pictures of shape (n, height, width, c): signs for the binary layer, or as they are."""
+        return self.input_quantizer(inputs) if binary else tf.convert_to_tensor(inputs)
+
+    def input_rows(self, inputs: tf.Tensor, binary: bool) -> tf.Tensor:
+        """Return the rows that the kernel sees, shape (n, d), of the binary or of the float layer (Eq. 14)."""
+        return self.geometry(binary).patches(self.input_images(inputs, binary))
 
     @property
     def latent_kernel(self) -> tf.Tensor:

@@ -17,6 +17,8 @@ _FOLDER_DEFAULTS: dict[str, Any] = {
     "batch_size": 64,
     "augment": "shift-flip",
 }
+_POST_TRAINING_CALIBRATION = 2048  # without training, more of them help
+_OF_TRAINED_BINARIZATION = ("epochs_per_layer", "joint_epochs", "strength", "freeze")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class TrainConfig:
         learning_rate: At the start of the float training and of the binarization; both decay linearly to 0.
         strength: lambda of the disentangled loss.
         freeze: When the layers below are frozen: "never", "quantization" or "always".
+        post_training: Whether the network is made binary without training, from closed forms.
         skip_corrupt: Whether images that cannot be read are left out.
         seed: Seed of everything random.
     """
@@ -58,6 +61,7 @@ class TrainConfig:
     learning_rate: float = 1e-3
     strength: float = 1.0
     freeze: str = "never"
+    post_training: bool = False
     skip_corrupt: bool = False
     seed: int = 0
 
@@ -80,7 +84,16 @@ class TrainConfig:
     def for_data(cls, data: str = DIGITS, **given: Any) -> "TrainConfig":
         """Return the settings for a kind of data: the class has the defaults for the digits, folders of images have others."""
         data = data if data == DIGITS else os.path.abspath(data)  # a run may be resumed from another folder
-        return cls(data=data, **{**({} if data == DIGITS else _FOLDER_DEFAULTS), **given})
+        defaults = {} if data == DIGITS else _FOLDER_DEFAULTS
+        if given.get("post_training"):
+            unused = [f"--{name.replace('_', '-')}" for name in _OF_TRAINED_BINARIZATION if name in given]
+            if unused:
+                raise ValueError(
+                    f"train: {', '.join(unused)}: only for a binarization with training. Received: --post-training. Leave "
+                    "either out."
+                )
+            defaults = {**defaults, "calibration": _POST_TRAINING_CALIBRATION}
+        return cls(data=data, **{**defaults, **given})
 
     def schedule(self) -> Schedule:
         """Return the schedule of the binarization."""

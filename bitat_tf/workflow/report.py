@@ -67,7 +67,8 @@ def markdown(report: dict[str, Any]) -> str:
         "",
         f"{report['train_images']} training, {report['validation_images']} validation and {report['test_images']} test "
         f"images of {'x'.join(map(str, report['image_shape']))}, {report['classes']} classes. "
-        f"ReActNet of {export['expected_binary']} binary layers, width {report['settings']['width']:g}.",
+        f"ReActNet of {export['expected_binary']} binary layers, width {report['settings']['width']:g}, made binary "
+        f"{'without training' if report['settings']['post_training'] else 'layer by layer'}.",
         "",
         "| network | test accuracy | size | binary layers |",
         "|---|---|---|---|",
@@ -81,9 +82,9 @@ def markdown(report: dict[str, Any]) -> str:
         "![error of every layer](q_ours.png)",
         "",
         "## Layers",
-        "Errors of the binary weights against the reference weights of their stage: sign of the reference, then trained.",
+        "Errors of the binary weights against the reference weights of their stage: sign of the reference, then in the end.",
         "",
-        "| layer | Q_orig | Q_ours | Q_rel | Q_rel trained |",
+        "| layer | Q_orig | Q_ours | Q_rel | final Q_rel |",
         "|---|---|---|---|---|",
         *(
             f"| {row['layer']} | {row['q_orig_start']:.3g} -> {row['q_orig']:.3g} | {row['q_ours_start']:.3g} -> "

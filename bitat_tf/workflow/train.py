@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from rich import get_console
 from bitat_tf._files import save_model, write_text
 from bitat_tf._keras import keras
 from bitat_tf.applications import ReActNet
-from bitat_tf.callbacks import SequentialBinarization
+from bitat_tf.callbacks import SequentialBinarization, Timeline
 from bitat_tf.data import ImageData, evaluation_dataset, load_digits, load_folder, split_validation, training_dataset
 from bitat_tf.export import ExportReport, to_tflite
 from bitat_tf.layers import binary_layers
+from bitat_tf.post_training import binarize_post_training
 from bitat_tf.workflow.config import DIGITS, TrainConfig
 from bitat_tf.workflow.history import EpochLines, merge_logs, read_log
 from bitat_tf.workflow.plots import plot_accuracy, plot_layer_errors, save_figure
@@ -49,8 +51,10 @@ class TrainJob:
         self.steps = math.ceil(len(self.train_images) / config.batch_size)
         blocks = config.network_blocks(self.images.image_shape)
         self.model = ReActNet(self.images.image_shape, self.images.num_classes, width=config.width, blocks=blocks)
-        # Laid out now, so that a phase shorter than a step is found before the float network has been trained.
-        self.timeline = self.schedule.timeline([layer.name for layer in binary_layers(self.model)], self.steps)
+        self.timeline: Timeline | None = None
+        if not config.post_training:
+            # Laid out now, so that a phase shorter than a step is found before the float network has been trained.
+            self.timeline = self.schedule.timeline([layer.name for layer in binary_layers(self.model)], self.steps)
 
     def run(self, folder: RunFolder) -> dict[str, Any]:
         """Do the job in a run's folder, which was begun or resumed with the same settings.
@@ -87,12 +91,20 @@ class TrainJob:
     def _binarize(self, folder: RunFolder) -> float:
         chosen = np.random.default_rng(self.config.seed).permutation(len(self.train_images))[: self.config.calibration]
         calibration = self.train_images[chosen].astype(np.float32)
-        bitat = SequentialBinarization(calibration, self.schedule, seed=self.config.seed)
         if not folder.binary_model.exists():
-            self._fit(folder, "binary", bitat.total_epochs(self.model), [bitat])
+            if self.config.post_training:
+                self._binarize_post_training(folder, calibration)
+            else:
+                bitat = SequentialBinarization(calibration, self.schedule, seed=self.config.seed)
+                self._fit(folder, "binary", bitat.total_epochs(self.model), [bitat])
             save_model(self.model, folder.binary_model)
         self.model = keras.models.load_model(folder.binary_model)
         return self._test_accuracy()
+
+    def _binarize_post_training(self, folder: RunFolder, calibration: np.ndarray) -> None:
+        started = time.monotonic()
+        self.model = binarize_post_training(self.model, calibration, seed=self.config.seed)
+        write_text(folder.log("binary"), f"epoch,seconds\n0,{time.monotonic() - started:.3f}\n")
 
     def _fit(self, folder: RunFolder, name: str, epochs: int, callbacks: list) -> None:
         config, log = self.config, folder.log(name)
@@ -127,7 +139,7 @@ class TrainJob:
             "export": exported.to_dict(),
             "layers": layer_errors_of(self.model),
             "settings": self.config.to_dict(),
-            "schedule": asdict(self.schedule),
+            "schedule": None if self.config.post_training else asdict(self.schedule),
         }
 
     def _write_results(self, folder: RunFolder, report: dict[str, Any]) -> None:

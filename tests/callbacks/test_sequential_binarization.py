@@ -124,9 +124,11 @@ def test_a_stronger_disentangled_loss_lowers_q_rel(make_network, images):
     results = []
     for strength in (0.0, 100.0):
         keras.utils.set_random_seed(1)
-        _, history = run(make_network(), images, Schedule(4, 0, 0, strength=strength, quantization_learning_rate=1e-2))
+        schedule = Schedule(8, 0, 0, strength=strength, quantization_learning_rate=1e-2)
+        bitat = SequentialBinarization(images[0], schedule, order=["binary_1"], verbose=0)  # one layer: Q_rel as its phase ends
+        history = make_network().fit(*images, batch_size=8, epochs=8, callbacks=[bitat], verbose=0).history
         results.append(history["q_rel"][-1])
-    assert results[1] < 0.95 * results[0]
+    assert results[1] < 0.75 * results[0]
 
 
 @pytest.mark.parametrize("freeze", ["never", "quantization", "always"])

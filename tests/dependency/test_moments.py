@@ -16,12 +16,12 @@ TABLES = arrays(
 )
 
 
-def collect(*batches, cross=False):
-    """The moments of batches: arrays of rows, or pairs (binary, real) with `cross`."""
-    first = batches[0][0] if cross else batches[0]
-    moments = InputMoments(first.shape[1], cross=cross)
-    for batch in batches:
-        moments.update(*batch) if cross else moments.update(batch)
+def collect(*batches):
+    """The moments of batches: arrays of rows, or pairs (rows, targets)."""
+    pairs = [batch if isinstance(batch, tuple) else (batch,) for batch in batches]
+    moments = InputMoments(pairs[0][0].shape[1], *(targets.shape[1] for targets in pairs[0][1:]))
+    for pair in pairs:
+        moments.update(*pair)
     return moments
 
 
@@ -44,7 +44,9 @@ def assert_equal_moments(got, expected, atol=1e-8):
     assert got.count == expected.count
     np.testing.assert_allclose(got.mean, expected.mean, atol=atol)
     np.testing.assert_allclose(got.covariance, expected.covariance, atol=atol)
-    if expected.cross:
+    np.testing.assert_allclose(got.variance, expected.variance, atol=atol)
+    if expected.targets:
+        np.testing.assert_allclose(got.target_mean, expected.target_mean, atol=atol)
         np.testing.assert_allclose(got.cross_covariance, expected.cross_covariance, atol=atol)
 
 
@@ -64,7 +66,7 @@ def test_any_split_equals_one_batch(rows, data):
     parts = list(zip(np.split(rows, cuts), np.split(rows[::-1] ** 2, cuts), strict=True))
     whole = (rows, rows[::-1] ** 2)
     assert_equal_moments(collect(*(part[0] for part in parts)), collect(rows), atol=1e-7)
-    assert_equal_moments(collect(*parts, cross=True), collect(whole, cross=True), atol=1e-5)
+    assert_equal_moments(collect(*parts), collect(whole), atol=1e-5)
 
 
 @settings(deadline=None, max_examples=60)
@@ -72,18 +74,17 @@ def test_any_split_equals_one_batch(rows, data):
 def test_merge_equals_the_whole(rows, data):
     cut = data.draw(st.integers(0, len(rows)))
     real = 3 * rows[::-1] - rows
-    left, right = (collect((rows[part], real[part]), cross=True) for part in (slice(cut), slice(cut, None)))
+    left, right = (collect((rows[part], real[part])) for part in (slice(cut), slice(cut, None)))
     left.merge(right)
     np.testing.assert_allclose(left.mean, rows.mean(axis=0), atol=1e-9)
-    assert_equal_moments(left, collect((rows, real), cross=True), atol=1e-7)
+    assert_equal_moments(left, collect((rows, real)), atol=1e-7)
 
 
-@pytest.mark.parametrize("cross", [False, True])
+@pytest.mark.parametrize("targets", [0, 4])
 @pytest.mark.parametrize("empty_first", [False, True])
-def test_merge_with_an_empty_accumulator(cross, empty_first):
-    binary, real = signs_and_reals()
-    full, empty = collect((binary, real) if cross else binary, cross=cross), InputMoments(4, cross=cross)
-    expected = collect((binary, real) if cross else binary, cross=cross)
+def test_merge_with_an_empty_accumulator(targets, empty_first):
+    batch = signs_and_reals() if targets else signs_and_reals()[0]
+    full, empty, expected = collect(batch), InputMoments(4, targets), collect(batch)
     target, source = (empty, full) if empty_first else (full, empty)
     target.merge(source)
     assert_equal_moments(target, expected, atol=1e-12)
@@ -91,11 +92,11 @@ def test_merge_with_an_empty_accumulator(cross, empty_first):
 
 def test_merged_accumulators_go_on_counting_on_their_own():
     binary, real = signs_and_reals()
-    target, source = InputMoments(4, cross=True), collect((binary[:70], real[:70]), cross=True)
+    target, source = InputMoments(4, targets=4), collect((binary[:70], real[:70]))
     target.merge(source)
     target.update(binary[70:], real[70:])
-    assert_equal_moments(target, collect((binary, real), cross=True), atol=1e-12)
-    assert_equal_moments(source, collect((binary[:70], real[:70]), cross=True), atol=1e-12)
+    assert_equal_moments(target, collect((binary, real)), atol=1e-12)
+    assert_equal_moments(source, collect((binary[:70], real[:70])), atol=1e-12)
 
 
 def test_merge_of_two_empty_accumulators_stays_empty():
@@ -111,17 +112,22 @@ def test_merge_of_two_empty_accumulators_stays_empty():
 def test_order_of_batches_and_rows_does_not_matter(order):
     binary, real = signs_and_reals(n=60)
     parts = list(zip(np.split(binary, [3, 4, 20, 50]), np.split(real, [3, 4, 20, 50]), strict=True))
-    shuffled = collect(*(parts[i] for i in order), cross=True)
-    assert_equal_moments(shuffled, collect(*parts, cross=True), atol=1e-10)
+    shuffled = collect(*(parts[i] for i in order))
+    assert_equal_moments(shuffled, collect(*parts), atol=1e-10)
 
 
-def test_covariances_equal_numpy_for_both_kinds_of_rows():
+@pytest.mark.parametrize("width", [1, 3, 4, 9])
+def test_covariances_equal_numpy_for_rows_and_targets(width):
     binary, real = signs_and_reals()
-    moments = collect((binary[:50], real[:50]), (binary[50:], real[50:]), cross=True)
+    real = real @ np.random.default_rng(1).normal(size=(4, width)) + np.arange(width)
+    moments = collect((binary[:50], real[:50]), (binary[50:], real[50:]))
     np.testing.assert_allclose(moments.mean, binary.mean(axis=0), atol=1e-12)
     np.testing.assert_allclose(moments.covariance, expected_covariance(binary), atol=1e-12)
+    np.testing.assert_allclose(moments.target_mean, real.mean(axis=0), atol=1e-12)
+    assert moments.cross_covariance.shape == (4, width)
     np.testing.assert_allclose(moments.cross_covariance, expected_covariance(binary, real), atol=1e-12)
-    assert not np.allclose(moments.cross_covariance, moments.cross_covariance.T), "the case must tell G from G^T"
+    if width == 4:
+        assert not np.allclose(moments.cross_covariance, moments.cross_covariance.T), "the case must tell G from G^T"
 
 
 def test_covariance_equals_explicit_loops_over_all_patches():
@@ -152,13 +158,14 @@ def test_large_mean_costs_no_accuracy(merge):
     real = (rng.normal(size=(3000, 4)) @ rng.normal(size=(4, 4)) + 1e4).astype(np.float32)
     rows = (real[:, ::-1] + rng.normal(size=real.shape)).astype(np.float32)
     parts = list(zip(np.array_split(rows, 6), np.array_split(real, 6), strict=True))
-    moments = collect(*parts[:3], cross=True)
+    moments = collect(*parts[:3])
     if merge:
-        moments.merge(collect(*parts[3:], cross=True))
+        moments.merge(collect(*parts[3:]))
     else:
         for part in parts[3:]:
             moments.update(*part)
     np.testing.assert_allclose(moments.mean, rows.mean(axis=0, dtype=np.float64), rtol=1e-7)
+    np.testing.assert_allclose(moments.target_mean, real.mean(axis=0, dtype=np.float64), rtol=1e-7)
     np.testing.assert_allclose(moments.covariance, expected_covariance(rows), atol=1e-4)
     np.testing.assert_allclose(moments.cross_covariance, expected_covariance(rows, real), atol=1e-4)
 
@@ -187,9 +194,43 @@ def test_covariance_is_symmetric_and_positive_semidefinite(rows):
     assert np.linalg.eigvalsh(covariance).min() >= -1e-8
 
 
+@pytest.mark.parametrize("mirror_rows", [1, 3, 7, 20])
+@pytest.mark.parametrize("dim", [1, 3, 7, 8])
+def test_covariance_is_mirrored_in_blocks(monkeypatch, dim, mirror_rows):
+    monkeypatch.setattr("bitat_tf.dependency.moments._MIRROR_ROWS", mirror_rows)
+    rows = np.random.default_rng(0).normal(size=(30, dim)) @ np.ones((dim, dim)) + np.arange(30 * dim).reshape(30, dim)
+    moments = collect(*np.split(rows, [10]))
+    moments._second[np.tril_indices(dim, -1)] = np.nan  # PatchMoments fills the upper triangle alone
+    np.testing.assert_array_equal(moments.covariance, moments.covariance.T)
+    np.testing.assert_allclose(moments.covariance, expected_covariance(rows), rtol=1e-9)
+    np.testing.assert_allclose(moments.variance, np.diag(moments.covariance), rtol=1e-9)
+
+
+@settings(deadline=None, max_examples=40)
+@given(rows=TABLES)
+def test_variance_is_that_of_numpy_and_never_negative(rows):
+    moments = collect(*np.array_split(rows, 3))
+    np.testing.assert_allclose(moments.variance, rows.var(axis=0), atol=1e-8)
+    assert np.all(moments.variance >= 0)
+
+
+def test_without_targets_their_mean_is_empty():
+    assert collect(np.ones((5, 4))).target_mean.shape == (0,)
+
+
+def test_reading_the_moments_does_not_change_them():
+    moments = collect(signs_and_reals())
+    for name in ("mean", "target_mean", "variance", "covariance", "cross_covariance"):
+        before = getattr(moments, name).copy()
+        getattr(moments, name)[...] = np.nan
+        np.testing.assert_array_equal(getattr(moments, name), before)
+
+
 def test_one_row_has_no_covariance():
-    moments = collect((np.array([[3.0, -2.0]]), np.array([[5.0, 1.0]])), cross=True)
+    moments = collect((np.array([[3.0, -2.0]]), np.array([[5.0, 1.0]])))
     np.testing.assert_array_equal(moments.mean, [3, -2])
+    np.testing.assert_array_equal(moments.target_mean, [5, 1])
+    np.testing.assert_array_equal(moments.variance, np.zeros(2))
     np.testing.assert_array_equal(moments.covariance, np.zeros((2, 2)))
     np.testing.assert_array_equal(moments.cross_covariance, np.zeros((2, 2)))
 
@@ -204,77 +245,12 @@ def test_one_feature():
 def test_dead_and_constant_features_do_not_vary(value):
     binary, real = signs_and_reals()
     binary[:, 1] = value
-    moments = collect(*zip(np.split(binary, [30]), np.split(real, [30]), strict=True), cross=True)
+    moments = collect(*zip(np.split(binary, [30]), np.split(real, [30]), strict=True))
     np.testing.assert_allclose(moments.mean[1], value, atol=1e-12)
     np.testing.assert_allclose(moments.covariance[1], 0, atol=1e-12)
     np.testing.assert_allclose(moments.covariance[:, 1], 0, atol=1e-12)
     np.testing.assert_allclose(moments.cross_covariance[1], 0, atol=1e-12)
     np.testing.assert_allclose(moments.covariance, expected_covariance(binary), atol=1e-12)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("batch", [0, 1])
-@pytest.mark.parametrize("where", ["binary", "real"])
-def test_values_that_are_not_finite_are_refused(bad, batch, where):
-    moments = InputMoments(4, cross=True)
-    binary, real = signs_and_reals(n=10)
-    for _ in range(batch):
-        moments.update(binary, real)
-    broken = {"binary": binary.copy(), "real": real.copy()}
-    broken[where][3, 2] = bad
-    with pytest.raises(ValueError, match=r"(?i)finite|nan|inf"):
-        moments.update(**broken)
-
-
-@pytest.mark.parametrize("shape", [(5, 3), (5, 5), (4,), (2, 5, 4), (5, 0)])
-def test_wrong_shapes_are_refused(shape):
-    with pytest.raises(ValueError, match=r"shape \(n, 4\)"):
-        InputMoments(4).update(np.ones(shape))
-    with pytest.raises(ValueError, match=r"shape \(n, 4\)"):
-        InputMoments(4, cross=True).update(np.ones((5, 4)), np.ones(shape))
-
-
-def test_real_rows_must_be_as_many_as_binary_rows():
-    with pytest.raises(ValueError, match=r"5 binary rows.*6 real rows"):
-        InputMoments(4, cross=True).update(np.ones((5, 4)), np.ones((6, 4)))
-
-
-def test_real_rows_exactly_with_cross():
-    with pytest.raises(ValueError, match="cross=False"):
-        InputMoments(4).update(np.ones((5, 4)), np.ones((5, 4)))
-    with pytest.raises(ValueError, match="cross=True"):
-        InputMoments(4, cross=True).update(np.ones((5, 4)))
-    with pytest.raises(ValueError, match="needs cross=True"):
-        _ = collect(np.ones((5, 4))).cross_covariance
-
-
-@pytest.mark.parametrize("other", [InputMoments(3), InputMoments(4, cross=True)])
-def test_only_accumulators_of_one_kind_merge(other):
-    with pytest.raises(ValueError, match="one kind"):
-        InputMoments(4).merge(other)
-
-
-@pytest.mark.parametrize("name", ["mean", "covariance", "cross_covariance"])
-@pytest.mark.parametrize("empty_batch", [False, True])
-def test_no_rows_is_an_error(name, empty_batch):
-    moments = InputMoments(2, cross=True)
-    if empty_batch:
-        moments.update(np.zeros((0, 2)), np.zeros((0, 2)))
-    with pytest.raises(ValueError, match="no rows"):
-        getattr(moments, name)
-
-
-def test_refused_rows_leave_the_moments_as_they_were():
-    rows = np.array([[1.0], [-1.0]])
-    moments = InputMoments(1, cross=True)
-    with pytest.raises(ValueError, match="must be finite"):
-        moments.update(rows, np.array([[np.nan], [1.0]]))
-    moments.update(rows, rows)
-    for real, message in [(np.array([[np.nan], [1.0]]), "must be finite"), (np.ones((3, 1)), "2 binary rows came with 3")]:
-        with pytest.raises(ValueError, match=message):
-            moments.update(5 * rows, real)
-    assert moments.count == 2
-    np.testing.assert_allclose(moments.covariance, [[1.0]])
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int64, np.bool_, np.float16, np.float32])

@@ -1,12 +1,14 @@
 """Patches: Eq. 14 against TensorFlow's convolution and against plain loops."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bitat_tf._keras import keras, tf
-from bitat_tf.dependency.patches import dense_rows, extract_patches, same_padding
+from bitat_tf.dependency.patches import PatchGeometry, extract_patches, same_padding
 
 KERNELS = [(1, 1), (3, 3), (2, 3)]
 STRIDES = [(1, 1), (2, 2), (3, 3), (1, 2)]
@@ -142,22 +144,138 @@ def test_any_convolution_is_a_dense_layer_on_patches(height, width, channels, ke
     np.testing.assert_array_equal(patches @ kernel.reshape(-1, 2), expected.reshape(-1, 2))
 
 
+@st.composite
+def geometries(draw):
+    """Any geometry, also one whose kernel is larger than the picture."""
+    sides = [draw(st.tuples(*2 * [st.integers(1, high)])) for high in (4, 3, 2)]
+    return PatchGeometry(*sides, draw(st.sampled_from(["valid", "same"])), draw(st.sampled_from([0.0, 1.0, -0.5])))
+
+
+SIDES = st.tuples(st.integers(1, 8), st.integers(1, 8))
+
+
+def padded_by_definition(geometry, images):
+    shape = geometry.kernel_size, geometry.strides, geometry.dilation_rate
+    return pad_images(images, geometry.pad_value, *shape) if geometry.padding == "same" else images
+
+
+def geometry_by_loops(geometry, images):
+    rows = patches_by_loops(
+        padded_by_definition(geometry, images), geometry.kernel_size, geometry.strides, geometry.dilation_rate
+    )
+    return rows.reshape(-1, geometry.taps * images.shape[-1])
+
+
+@settings(deadline=None, max_examples=150)
+@given(geometry=geometries(), size=SIDES, channels=st.integers(1, 3), seed=st.integers(0, 1000), data=st.data())
+def test_geometry_equals_plain_loops(geometry, size, channels, seed, data):
+    images = whole_numbers(2, *size, channels, seed=seed)
+    expected = geometry_by_loops(geometry, images)
+    rows, columns = geometry.output_size(*size)
+    assert len(expected) == 2 * rows * columns
+    np.testing.assert_array_equal(geometry.pad(images), padded_by_definition(geometry, images))
+    np.testing.assert_array_equal(geometry.paddings(*size)[0][0], (geometry.pad(images).shape[1] - size[0]) // 2)
+    if len(expected):
+        np.testing.assert_array_equal(geometry.patches(images).numpy(), expected)
+    chosen = st.lists(st.integers(0, len(expected) - 1), max_size=6) if len(expected) else st.just([])
+    indices = np.array(data.draw(chosen), int)  # in any order, also twice
+    np.testing.assert_array_equal(geometry.patches_at(images, indices), expected[indices])
+    np.testing.assert_array_equal(geometry.patches_at(images, np.arange(len(expected))), expected)
+
+
+@settings(deadline=None, max_examples=60)
+@given(geometry=geometries(), size=SIDES, strided=st.booleans())
+def test_output_size_is_that_of_keras(geometry, size, strided):
+    # Keras' own formula for the shape of a layer; it knows no strides together with dilation and no output of 0 pixels.
+    geometry = replace(geometry, **{"dilation_rate" if strided else "strides": (1, 1)})
+    if geometry.padding == "valid":
+        extents = zip(size, geometry.kernel_size, geometry.dilation_rate, strict=True)
+        size = [side + (kernel - 1) * dilation for side, kernel, dilation in extents]
+    layer = keras.layers.Conv2D(
+        1, geometry.kernel_size, geometry.strides, geometry.padding, dilation_rate=geometry.dilation_rate
+    )
+    assert geometry.output_size(*size) == tuple(layer.compute_output_shape((1, *size, 1))[1:3])
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("dilation_rate", DILATIONS)
+@pytest.mark.parametrize("strides", STRIDES)
+@pytest.mark.parametrize("kernel_size", KERNELS)
+def test_output_size_is_the_number_of_places_of_the_kernel(kernel_size, strides, dilation_rate, padding):
+    """Counted: the steps of the stride at which the kernel lies inside the padded picture."""
+    geometry = PatchGeometry(kernel_size, strides, dilation_rate, padding)
+    axes = list(zip(kernel_size, strides, dilation_rate, strict=True))
+    for size in [(height, width) for height in range(1, 8) for width in range(1, 8)]:
+        padded = [n + sum(tf_documented_padding(n, *axis)) * (padding == "same") for n, axis in zip(size, axes, strict=True)]
+        places = [len(range(0, n - (k - 1) * d, s)) for n, (k, s, d) in zip(padded, axes, strict=True)]
+        assert geometry.output_size(*size) == tuple(places)
+
+
+@pytest.mark.parametrize("size", [(2, 9), (9, 2), (1, 1)])
+def test_pictures_smaller_than_the_kernel_have_no_output(size):
+    geometry = PatchGeometry((2, 2), dilation_rate=(2, 2))
+    assert 0 in geometry.output_size(*size)
+    assert geometry.patches_at(whole_numbers(3, *size, 2), np.array([], int)).shape == (0, 8)
+    assert geometry.patches(whole_numbers(3, *size, 2)).shape == (0, 8)
+
+
+@pytest.mark.parametrize("size", [(2, 9), (9, 2), (1, 1)])
+def test_with_same_padding_every_picture_has_an_output(size):
+    geometry, images = PatchGeometry((5, 4), dilation_rate=(2, 2), padding="same", pad_value=7.0), whole_numbers(3, *size, 2)
+    expected = geometry_by_loops(geometry, images)
+    assert expected.shape == (3 * size[0] * size[1], 40)
+    np.testing.assert_array_equal(geometry.patches(images).numpy(), expected)
+
+
+def test_extract_patches_is_the_geometry_as_one_call():
+    images = whole_numbers(2, 7, 8, 3)
+    arguments = (3, 2), (2, 1), (1, 2), "same", 1.0
+    expected = PatchGeometry(*arguments).patches(images).numpy()
+    np.testing.assert_array_equal(extract_patches(images, *arguments).numpy(), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_geometry_keeps_the_type_and_the_images(dtype):
+    images = whole_numbers(2, 4, 4, 2).astype(dtype)
+    before, geometry = images.copy(), PatchGeometry((3, 3), padding="same", pad_value=1.0)
+    assert geometry.pad(images).dtype == geometry.patches(images).numpy().dtype == dtype
+    assert geometry.patches_at(images, np.arange(3)).dtype == dtype
+    np.testing.assert_array_equal(images, before)
+
+
+def test_geometries_compare_by_value_and_cannot_be_changed():
+    geometry = PatchGeometry((3, 3), (2, 2))
+    assert geometry == PatchGeometry((3, 3), (2, 2))
+    assert geometry != PatchGeometry((3, 3), (2, 2), padding="same")
+    with pytest.raises(AttributeError, match="padding"):
+        geometry.padding = "same"
+
+
 @pytest.mark.parametrize("shape", [(5, 3), (4, 5, 3), (2, 4, 5, 3)])
-def test_dense_rows_keeps_every_row_in_order(shape):
+def test_the_default_geometry_keeps_every_row_in_order(shape):
     inputs = whole_numbers(*shape)
-    rows = dense_rows(inputs).numpy()
     expected = [inputs[index] for index in np.ndindex(*shape[:-1])]
-    np.testing.assert_array_equal(rows, expected)
+    for images in (inputs.reshape(-1, 1, 1, shape[-1]), inputs.reshape(1, 1, -1, shape[-1])):
+        rows = PatchGeometry().patches(images).numpy()
+        np.testing.assert_array_equal(rows, expected)
+        np.testing.assert_array_equal(PatchGeometry().patches_at(images, np.arange(len(rows))[::-1]), expected[::-1])
+    assert PatchGeometry().output_size(1, 1) == (1, 1)
+    assert PatchGeometry().taps == 1
 
 
-def test_dense_rows_gives_the_output_of_a_dense_layer():
+def test_the_default_geometry_gives_the_output_of_a_dense_layer():
     inputs, kernel = whole_numbers(2, 3, 4, 5), whole_numbers(5, 6, seed=1)
     layer = keras.layers.Dense(6, use_bias=False, weights=[kernel])
     expected = layer(inputs).numpy()
     assert expected.shape == (2, 3, 4, 6)
-    np.testing.assert_array_equal(dense_rows(inputs).numpy() @ kernel, expected.reshape(-1, 6))
+    rows = PatchGeometry().patches(inputs.reshape(-1, 1, 1, 5)).numpy()
+    np.testing.assert_array_equal(rows @ kernel, expected.reshape(-1, 6))
 
 
-def test_unknown_padding_is_an_error():
-    with pytest.raises(ValueError, match="`padding` must be one of 'valid', 'same'. Received: padding='SAME'"):
-        extract_patches(np.ones((1, 4, 4, 1), np.float32), (3, 3), padding="SAME")
+@pytest.mark.parametrize("padding", ["SAME", "causal", None])
+def test_unknown_padding_is_an_error(padding):
+    message = f"`padding` must be one of 'valid', 'same'. Received: padding={padding!r}"
+    with pytest.raises(ValueError, match=f"extract_patches: {message}"):
+        extract_patches(np.ones((1, 4, 4, 1), np.float32), (3, 3), padding=padding)
+    with pytest.raises(ValueError, match=f"PatchGeometry: {message}"):
+        PatchGeometry((3, 3), padding=padding)

@@ -1,11 +1,11 @@
-"""Closed forms: the best scale against a grid search, the re-targeted weights against least squares."""
+"""Closed forms: the best scale against a grid search, ridge and re-targeted weights against least squares."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitat_tf.dependency.solvers import optimal_scale, retarget
+from bitat_tf.dependency.solvers import latent_weights, optimal_scale, retarget, ridge, ridge_from_rows
 
 SEEDS = st.integers(0, 10_000)
 TINY = 1e-12
@@ -198,7 +198,115 @@ def test_an_input_that_does_not_vary_gives_a_copy_of_the_kernel():
     assert kernel[0, 0] == 1
 
 
-@pytest.mark.parametrize("damping", [0, -0.01, float("nan")])
-def test_damping_must_be_positive(damping):
-    with pytest.raises(ValueError, match=f"`damping` must be positive.*damping={damping}"):
-        retarget(np.eye(2), np.eye(2), np.ones((2, 1)), damping)
+def least_squares(rows, targets, damping):
+    """Ridge regression as least squares with an extra row a feature."""
+    level = len(rows) * damping * rows.var(axis=0).mean()
+    rows = np.vstack([centre(rows), np.sqrt(level) * np.eye(rows.shape[1])])
+    return np.linalg.lstsq(rows, np.vstack([centre(targets), np.zeros((rows.shape[1], targets.shape[1]))]), rcond=None)[0]
+
+
+@st.composite
+def regressions(draw):
+    """Rows of any shape with means, some of their features dead, constant or double; targets; a damping."""
+    n, dim, outputs = draw(st.integers(1, 12)), draw(st.integers(1, 12)), draw(st.integers(1, 3))
+    rng = np.random.default_rng(draw(SEEDS))
+    rows, targets = rng.normal(size=(n, dim)) + rng.normal(size=dim), rng.normal(size=(n, outputs)) + 5
+    for feature in range(dim):
+        kind = draw(st.sampled_from(["free", "free", "sign", "dead", "constant", "double"]))
+        if kind == "sign":
+            rows[:, feature] = sign(rows[:, feature])
+        elif kind != "free":
+            rows[:, feature] = {"dead": 0, "constant": -1, "double": rows[:, 0]}[kind]
+    return rows, targets, draw(st.sampled_from([0.001, 0.01, 1, 10.0]))
+
+
+@settings(deadline=None, max_examples=150)
+@given(case=regressions())
+def test_ridge_from_rows_and_from_moments_are_least_squares_with_extra_rows(case):
+    rows, targets, damping = case
+    expected = least_squares(rows, targets, damping)
+    assert expected.shape == (rows.shape[1], targets.shape[1])
+    np.testing.assert_allclose(ridge(*covariances(rows, targets), damping), expected, atol=1e-9)
+    np.testing.assert_allclose(ridge_from_rows(rows, targets, damping), expected, atol=1e-9)
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=SEEDS)
+def test_retarget_is_the_ridge_of_the_float_outputs(seed):
+    binary, real, kernel = correlated_rows(seed, n=40)
+    moments, outputs = covariances(binary, real), real @ kernel
+    np.testing.assert_allclose(retarget(*moments, kernel), ridge(*covariances(binary, outputs)), atol=1e-10)
+    np.testing.assert_allclose(retarget(*moments, kernel), ridge_from_rows(binary, outputs), atol=1e-10)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -1.0, 0.1, 1e4 / 3])
+@pytest.mark.parametrize("n", [1, 3, 10])
+def test_rows_that_do_not_vary_predict_nothing(n, value):
+    rows, targets = np.full((n, 4), value), np.random.default_rng(0).normal(size=(n, 2))
+    np.testing.assert_array_equal(ridge(np.zeros((4, 4)), np.zeros((4, 2))), np.zeros((4, 2)))
+    np.testing.assert_array_equal(ridge_from_rows(rows, targets), np.zeros((4, 2)))
+
+
+def test_ridge_in_float32_and_defaults():
+    binary, real, kernel = correlated_rows(0, n=4)
+    rows, targets = binary.astype(np.float32), (real @ kernel).astype(np.float32)
+    expected = ridge_from_rows(rows.astype(float), targets.astype(float), 0.01)
+    np.testing.assert_allclose(ridge_from_rows(rows, targets), expected, rtol=1e-12)
+    np.testing.assert_allclose(ridge(*covariances(rows, targets)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_ridge_leaves_its_arguments_alone():
+    binary, real, kernel = correlated_rows(0)
+    arguments = [*covariances(binary, real @ kernel), binary, real @ kernel]
+    before = [array.copy() for array in arguments]
+    ridge(*arguments[:2])
+    ridge_from_rows(*arguments[2:])
+    for array, copy in zip(arguments, before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("damping", [0, -0.01, float("nan"), float("inf"), None, True, "1"])
+@pytest.mark.parametrize("level", [0, 1])
+def test_damping_must_be_positive(level, damping):
+    square, table, message = level * np.eye(2), np.ones((2, 1)), f"`damping` must be a finite number > 0. .*damping={damping!r}"
+    for call in (
+        lambda: retarget(square, square, table, damping),
+        lambda: ridge(square, table, damping),
+        lambda: ridge_from_rows(square, table, damping),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=SEEDS)
+def test_latent_weights_have_the_signs_the_scale_and_the_shape_of_the_reference(seed):
+    rng = np.random.default_rng(seed)
+    reference, binary, scale = rng.normal(size=(6, 3)), sign(rng.normal(size=(6, 3))), rng.uniform(0.1, 5, 3)
+    reference[0, 0] = 0  # keeps its sign all the same
+    latent = latent_weights(reference, binary, scale)
+    np.testing.assert_array_equal(np.sign(latent), binary)
+    np.testing.assert_allclose(np.abs(latent).mean(axis=0), scale)
+    np.testing.assert_allclose(
+        np.abs(latent), np.abs(reference) * (scale / np.abs(reference).mean(axis=0)), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [1.0, 1e-20, 1e20])
+@pytest.mark.parametrize("scale", [0.0, 1e-6, 0.5, 1e6])
+def test_latent_weights_of_zeros_keep_their_signs_in_float32(scale, size):
+    # A channel with some zeros, one of zeros alone.
+    reference = size * np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 0.0], [-1.0, 0.0]], np.float32)
+    binary = np.array([[-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0], [1.0, 1.0]])
+    latent = latent_weights(reference, binary, np.full(2, scale)).astype(np.float32)
+    np.testing.assert_array_equal(np.sign(latent), binary)
+    np.testing.assert_allclose(np.abs(latent).mean(axis=0), scale or np.abs(reference).mean(axis=0), rtol=1e-5, atol=1e-37)
+
+
+def test_latent_weights_keep_their_magnitudes_at_scale_zero():
+    reference, binary = np.array([[1.0, 0.0], [-3.0, 0.0]]), np.array([[-1.0, 1.0], [-1.0, -1.0]])
+    latent = latent_weights(reference, binary, np.zeros(2))
+    np.testing.assert_allclose(latent[:, 0], [-1, -3])
+    np.testing.assert_array_equal(np.sign(latent.astype(np.float32)), binary)  # also of a reference of zeros
+    np.testing.assert_allclose(np.abs(latent_weights(reference, binary, np.full(2, 0.5))).mean(axis=0), 0.5)

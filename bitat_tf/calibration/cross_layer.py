@@ -1,0 +1,122 @@
+"""Dependency across the layers of a block: how the block's output feels an error of one of its layers (ours)."""
+
+import numpy as np
+
+from bitat_tf._keras import keras, tf
+from bitat_tf._validation import check_number
+from bitat_tf.calibration.data import Calibration
+from bitat_tf.layers import BinaryLayer, binary_layers
+
+
+def find_blocks(model: keras.Model) -> dict[str, str]:
+    """Return the block of every binary layer in a residual network: the name of the layer whose output is the block's.
+
+    The block of a layer ends at the first `Add` above it that closes a shortcut around it: one of its inputs depends on the
+    layer, another does not. Layers without such an `Add`, in nested models, or used several times are in no block.
+
+    Args:
+        model: A functional or sequential model.
+
+    Returns:
+        Names of the ends of the blocks, by layer names.
+
+    Raises:
+        ValueError: If the model is neither functional nor sequential.
+
+    Example:
+        >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 4, width=0.25, blocks=((64, 1),))
+        >>> find_blocks(model)
+        {'block_1_conv3x3': 'block_1_add3x3', 'block_1_conv1x1': 'block_1_add1x1'}
+    """
+    _check_graph(model)
+    nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]]
+    blocks = {}
+    for layer in binary_layers(model):
+        own = [node for node in nodes if node.layer is layer]
+        if len(own) != 1:
+            continue
+        above = {id(own[0])}
+        for node in nodes:  # from bottom to top
+            parents = [id(parent) in above for parent in node.parent_nodes]
+            if isinstance(node.layer, keras.layers.Add) and any(parents) and not all(parents):
+                blocks[layer.name] = node.layer.name
+                break
+            if any(parents):
+                above.add(id(node))
+    return blocks
+
+
+def output_sensitivity(
+    model: keras.Model, layer: BinaryLayer, block: str, calibration: Calibration, probes: int = 1, seed: int = 0
+) -> np.ndarray:
+    """Return M = E[J^T J], J = d y / d z from the output z of a layer to the output y of its block.
+
+    M weights the error of the layer, tr(D^T C D M) with D = w_ref - alpha b: the Kronecker form of the Gauss-Newton
+    approximation, C and M taken as independent. The mean is over samples and pixels of z, J^T J summed over all of y. It is
+    estimated without bias from random vectors v of signs, E[(J^T v)(J^T v)^T] = J^T J. Layers of the block that are binary
+    already contribute their straight-through gradient.
+
+    Args:
+        model: A functional or sequential model; batch normalization as at inference.
+        layer: A binary layer of it, without an activation of its own.
+        block: Name of the layer whose output is y, as from `find_blocks`.
+        calibration: The data.
+        probes: Random vectors a sample.
+        seed: Seed of the random vectors.
+
+    Returns:
+        M, shape (m, m), symmetric and positive semidefinite.
+
+    Raises:
+        ValueError: If the block does not depend on the layer, or the layer has an activation.
+    """
+    check_number("output_sensitivity", "probes", probes, minimum=1)
+    check_block("output_sensitivity", model, layer, block)
+    both = keras.Model(model.inputs, [layer.output, model.get_layer(block).output])
+    generator = tf.random.Generator.from_seed(seed)
+    units = layer.output.shape[-1]
+    total, count = np.zeros((units, units)), 0
+
+    @tf.function(reduce_retracing=True)
+    def gradients(batch, signs_seed):
+        with tf.GradientTape() as tape:
+            tape.watch(batch)
+            outputs, block_outputs = both(batch, training=False)
+        bits = tf.random.stateless_uniform(tf.shape(block_outputs), signs_seed, 0, 2, tf.int32)
+        signs = tf.cast(2 * bits - 1, block_outputs.dtype)
+        return tape.gradient(block_outputs, outputs, output_gradients=signs)
+
+    for batch in calibration:
+        floats = tf.nest.map_structure(lambda part: tf.cast(part, tf.float32), batch)
+        for _ in range(probes):
+            gradient = gradients(floats, generator.make_seeds()[:, 0])
+            if gradient is None:
+                raise ValueError(f"output_sensitivity: the output of {block!r} does not depend on layer {layer.name!r}.")
+            rows = tf.reshape(gradient, (-1, units)).numpy().astype(float)
+            total += rows.T @ rows
+            count += len(rows)
+    return total / count
+
+
+def check_block(where: str, model: keras.Model, layer: BinaryLayer, block: str) -> None:
+    """Raise ValueError unless `block` can be the end of a block that `layer` belongs to."""
+    _check_graph(model)
+    if block not in [other.name for other in model.layers]:
+        raise ValueError(f"{where}: the block of layer {layer.name!r} must end at a layer of the model. Received: {block!r}.")
+    if layer not in model.layers or len(layer.inbound_nodes) != 1:
+        raise ValueError(
+            f"{where}: a block needs a layer that stands once in the model, not in a nested one. Received: {layer.name!r}. "
+            "Leave it out of `blocks`."
+        )
+    if layer.activation is not keras.activations.linear:
+        raise ValueError(
+            f"{where}: a layer of a block must have no activation of its own, since its error is that before the activation. "
+            f"Received: layer {layer.name!r} with activation {layer.activation.__name__!r}. Put it into a layer after this one."
+        )
+
+
+def _check_graph(model: keras.Model) -> None:
+    if not model._is_graph_network:
+        raise ValueError(
+            f"Blocks are found in functional and sequential models. Received: a {type(model).__name__}. Leave `blocks` out."
+        )

@@ -1,0 +1,209 @@
+"""Statistics of a layer's input: its metric, and reference weights."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bitat_tf._keras import tf
+from bitat_tf._validation import check_finite
+from bitat_tf.dependency import (
+    Curvature,
+    GroupedMoments,
+    Metric,
+    PatchMoments,
+    group_inputs,
+    reduce_inputs,
+    reduction_matrix,
+    ridge,
+    ridge_from_rows,
+)
+from bitat_tf.dependency.moments import MEMORY_LIMIT, check_full_covariance
+from bitat_tf.dependency.patch_moments import FEW_CHANNELS
+from bitat_tf.layers import BinaryLayer
+
+_SIGNAL_ROWS = 1024  # rows that k-means sees; the signals of the input dimensions
+
+
+def check_statistics_possible(where: str, layers: list[BinaryLayer]) -> None:
+    """Raise ValueError for layers whose input has no single covariance."""
+    grouped = [layer.name for layer in layers if getattr(layer, "groups", 1) != 1]
+    if grouped:
+        raise ValueError(
+            f"{where}: the statistics are of convolutions whose outputs see all input channels. Received: layers with "
+            f"groups > 1: {', '.join(grouped)}. Use groups=1, or make these layers binary yourself (`layer.set_binary()`) and "
+            "name the others in `order`."
+        )
+
+
+@dataclass(frozen=True)
+class LayerStatistics:
+    """What the binarization of a layer starts from.
+
+    Attributes:
+        metric: How much an error of the weights changes the layer's output; over k groups where d > k.
+        reference: w_ref, shape (d, m).
+        curvature: The whole covariance C; None where only that of the groups was formed.
+        mean: Mean of the binary layer's input, shape (d,); None as above.
+        target_mean: Mean of the targets, shape (m,); None without re-targeting.
+    """
+
+    metric: Metric
+    reference: np.ndarray
+    curvature: Curvature | None = None
+    mean: np.ndarray | None = None
+    target_mean: np.ndarray | None = None
+
+
+def channel_means(inputs: Iterable[tf.Tensor]) -> np.ndarray:
+    """Return the mean of each input channel, shape (channels,)."""
+    count, total = 0, np.zeros(())
+    for batch in inputs:
+        values = batch.numpy().reshape(-1, batch.shape[-1])
+        check_finite("channel_means", "the input of a layer", values)
+        count += len(values)
+        total = total + values.sum(axis=0, dtype=np.float64)
+    return total / count
+
+
+def float_outputs(layer: BinaryLayer, inputs: tf.Tensor) -> np.ndarray:
+    """Return what the float layer makes of its inputs, without bias and activation, as rows of shape (n, m)."""
+    geometry = layer.geometry(binary=False)
+    images = tf.cast(layer.input_images(inputs, binary=False), tf.float32)
+    channels = images.shape[-1]
+    if channels < FEW_CHANNELS:  # TensorFlow's convolution of one channel is wrong for some strides
+        return (geometry.patches(images) @ layer.latent_kernel_matrix.astype(np.float32)).numpy()
+    kernel = tf.reshape(tf.cast(layer.latent_kernel, tf.float32), (*geometry.kernel_size, channels, -1))
+    outputs = tf.nn.conv2d(geometry.pad(images.numpy()), kernel, geometry.strides, "VALID", dilations=geometry.dilation_rate)
+    return outputs.numpy().reshape(-1, outputs.shape[-1])
+
+
+def layer_statistics(
+    layer: BinaryLayer,
+    inputs: Iterable[tf.Tensor],
+    retargeted: bool = True,
+    seed: int = 0,
+    targets: Iterable[np.ndarray] | None = None,
+    memory_limit: int = MEMORY_LIMIT,
+) -> LayerStatistics:
+    """Measure the input of a layer as the binary layer sees it.
+
+    Re-targeted, the reference weights are those with which the binary input predicts the targets best. They need the full
+    d x d covariance, or, where there are fewer rows than features, the rows themselves.
+
+    Args:
+        layer: The layer; its thresholds and its latent kernel are used as they are.
+        inputs: Batches of the layer's input; iterated up to twice.
+        retargeted: Whether w_ref is re-targeted to the binary input. Without it w_ref is the latent kernel, and for
+            d > k only moments of the k groups are formed.
+        seed: Seed of the grouping.
+        targets: One array of rows (n, m) for each batch: what the layer's output should be. Default: what the float layer makes
+            of the same inputs.
+        memory_limit: Bytes that the full covariance may take.
+
+    Raises:
+        ValueError: If an input is not finite, or the full covariance takes more than `memory_limit`.
+    """
+    kernel = layer.latent_kernel_matrix.astype(float)
+    regularizer = layer.disentangled_regularizer
+    dim = len(kernel)
+    groups, rows = np.arange(dim, dtype=np.int32), dim
+    if dim > regularizer.num_groups:
+        signals, rows = _signals(layer, inputs, seed)
+        groups = group_inputs(signals, regularizer.num_groups, seed)
+        if not retargeted:
+            return LayerStatistics(layer_metric(layer, inputs, groups), kernel)
+    pairs: Iterable[tuple[tf.Tensor, np.ndarray | None]]
+    if not retargeted:
+        pairs = ((batch, None) for batch in inputs)
+    elif targets is None:
+        pairs = ((batch, float_outputs(layer, batch)) for batch in inputs)
+    else:
+        pairs = zip(inputs, targets, strict=True)
+    if rows < dim:
+        return _from_rows(layer, pairs, groups)
+
+    moments = _moments(layer, pairs, retargeted, memory_limit)
+    covariance = moments.covariance
+    total = float(np.trace(covariance))
+    reference = ridge(covariance, moments.cross_covariance) if retargeted and total > 0 else kernel
+    grouped = covariance
+    if dim > regularizer.num_groups:
+        reduction = reduction_matrix(groups)
+        grouped = reduction @ covariance @ reduction.T
+    metric = Metric.from_covariance(grouped, groups, total, regularizer.residual)
+    return LayerStatistics(metric, reference, Curvature(covariance), moments.mean, moments.target_mean if retargeted else None)
+
+
+def layer_metric(layer: BinaryLayer, inputs: Iterable[tf.Tensor], groups: np.ndarray) -> Metric:
+    """Return the metric of a layer's input over given groups (each input its own for the full form).
+
+    For d > k it forms no d x d numbers.
+    """
+    if int(groups.max()) + 1 == len(groups):
+        pairs = ((batch, None) for batch in inputs)
+        return Metric.from_covariance(_moments(layer, pairs, False, MEMORY_LIMIT).covariance, groups)
+    moments = GroupedMoments(layer.geometry(binary=True), groups)
+    for batch in inputs:
+        moments.update(layer.input_images(batch, binary=True).numpy())
+    return Metric.from_covariance(moments.covariance, groups, moments.total, layer.disentangled_regularizer.residual)
+
+
+def check_memory(where: str, layers: list[BinaryLayer], samples: int, memory_limit: int = MEMORY_LIMIT) -> None:
+    """Raise ValueError, or warn, where the full covariance of a layer's input is too large or expensive.
+
+    Args:
+        where: Name of the public function, for the message.
+        layers: The layers whose weights are to be re-targeted.
+        samples: Number of calibration samples.
+        memory_limit: Bytes that a covariance may take.
+    """
+    for layer in layers:
+        dim = len(layer.latent_kernel_matrix)
+        shapes = [node.output_shapes for node in layer.inbound_nodes]
+        known = all(None not in shape[1:-1] for shape in shapes)
+        if not known or samples * sum(int(np.prod(shape[1:-1])) for shape in shapes) >= dim:  # else the rows are kept instead
+            check_full_covariance(f"{where}, layer {layer.name!r}", dim, memory_limit)
+
+
+def _moments(layer: BinaryLayer, pairs, retargeted: bool, memory_limit: int) -> PatchMoments:
+    geometry = layer.geometry(binary=True)
+    dim, units = layer.latent_kernel_matrix.shape
+    moments = PatchMoments(geometry, dim // geometry.taps, units if retargeted else 0, memory_limit)
+    for batch, targets in pairs:
+        check_finite("layer_statistics", "the input of a layer", batch.numpy())
+        moments.update(layer.input_images(batch, binary=True).numpy(), targets)
+    return moments
+
+
+def _from_rows(layer: BinaryLayer, pairs, groups: np.ndarray) -> LayerStatistics:
+    """Statistics of fewer rows than features: the rows take less memory than the covariance."""
+    parts = [(layer.input_rows(batch, binary=True).numpy(), targets) for batch, targets in pairs]
+    rows, outputs = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    check_finite("layer_statistics", "the targets of a layer", outputs)
+    mean = rows.mean(axis=0, dtype=np.float64)
+    factor = (rows - mean) / np.sqrt(len(rows))
+    total = float(np.sum(np.square(factor)))
+    reference = ridge_from_rows(rows, outputs) if total > 0 else layer.latent_kernel_matrix.astype(float)
+    reduced = reduce_inputs(groups, factor)
+    metric = Metric.from_covariance(reduced.T @ reduced, groups, total, layer.disentangled_regularizer.residual)
+    return LayerStatistics(metric, reference, Curvature(factor=factor), mean, outputs.mean(axis=0, dtype=np.float64))
+
+
+def _signals(layer: BinaryLayer, inputs: Iterable[tf.Tensor], seed: int) -> tuple[np.ndarray, int]:
+    """Return a sample of the rows that the binary layer sees, shape (up to _SIGNAL_ROWS, d), and the number of all rows."""
+    generator = np.random.default_rng(seed)
+    geometry = layer.geometry(binary=True)
+    sample, keys, count = np.zeros((0, len(layer.latent_kernel_matrix)), np.float32), np.zeros(0), 0
+    for batch in inputs:
+        # Every row draws a key, and the smallest keys of all the data stay: a uniform sample of a stream of unknown length.
+        check_finite("layer_statistics", "the input of a layer", batch.numpy())
+        images = layer.input_images(batch, binary=True).numpy()
+        drawn = generator.random(len(images) * int(np.prod(geometry.output_size(*images.shape[1:3]))))
+        count += len(drawn)
+        chosen = np.argsort(drawn)[:_SIGNAL_ROWS]
+        keys = np.concatenate([keys, drawn[chosen]])
+        sample = np.concatenate([sample, geometry.patches_at(images, chosen)])
+        kept = np.argsort(keys)[:_SIGNAL_ROWS]
+        sample, keys = sample[kept], keys[kept]
+    return sample, count

@@ -1,0 +1,171 @@
+"""Binarization without training: closed forms from bottom to top."""
+
+from typing import Any, cast
+
+import numpy as np
+from rich.progress import Progress
+
+from bitat_tf._keras import keras, tf
+from bitat_tf._validation import check_choice, check_model
+from bitat_tf.calibration import Calibration, layer_statistics
+from bitat_tf.calibration.statistics import channel_means, check_memory, check_statistics_possible, float_outputs
+from bitat_tf.dependency import Curvature, flip_descent, latent_weights
+from bitat_tf.dependency.moments import MEMORY_LIMIT
+from bitat_tf.layers import BinaryLayer, binary_layers
+from bitat_tf.post_training.propagation import Flow, layer_uses, propagate
+from bitat_tf.quantizers import RSign
+
+_NAME = "binarize_post_training"
+
+
+def binarize_post_training(
+    model: keras.Model,
+    calibration: Any,
+    batch_normalization: str = "mean",
+    seed: int = 0,
+    verbose: int = 1,
+    memory_limit: int = MEMORY_LIMIT,
+) -> keras.Model:
+    """Make a float network binary without training, from a few hundred inputs, in one pass from bottom to top.
+
+    For each binary layer, with everything below it binary already:
+
+    1. the thresholds of RSign become the negative channel means of the layer's input;
+    2. re-target: w_ref = (H + eps I)^-1 E[x_b z^T], the weights that predict the float network's output z of this layer from
+       the binary input x_b best;
+    3. flips: b starts as sign(w_ref), and signs are flipped as long as that lowers Q_ours = tr[(w_ref - alpha b)^T H
+       (w_ref - alpha b)];
+    4. alpha, and the bias if the layer has one, are the best ones.
+
+    The statistics of every batch normalization above a binary layer are estimated anew. It does not replace
+    `SequentialBinarization`: deep networks lose much (docs/benchmarks.md has figures).
+
+    Args:
+        model: A float functional or sequential model with `BinaryConv2D` or `BinaryDense` layers, nested models included. It is
+            not changed.
+        calibration: Training inputs, prepared as for `fit`: an array of shape (n, ...), or a finite, batched tf.data.Dataset.
+            The more the better, 2,000 rather than 500. What runs through the network at one place is held in memory for all
+            of them, twice: for 512 pictures of 112x112x64 that is 3 GiB.
+        batch_normalization: What is estimated anew: "mean" (default), or "mean_and_variance". With the best scale a binary
+            layer's output has less variance than the float one's, by what it cannot explain; the new variance would scale
+            it up, errors included.
+        seed: Seed of the grouping in the metric that the layers keep for their errors.
+        verbose: 1 (default) shows a progress bar, 0 nothing.
+        memory_limit: Bytes that the covariance of one layer may take. Default 4 GiB, which is d = 13,000 inputs.
+
+    Returns:
+        A new model with all binary layers in binary state, compiled as `model` is. Its layers hold w_ref and their metric:
+        `layer.quantization_errors()`. It can be trained further and exported.
+
+    Raises:
+        TypeError: If `model` is no Keras 2 model, or the data are neither an array nor a dataset.
+        ValueError: If the model has no binary layers, layers that are binary already, or a binary layer that is used several
+            times; if it is neither functional nor sequential; or if the data are unusable.
+
+    Example:
+        >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 4, width=0.25, blocks=((64, 1),))
+        >>> binary = binarize_post_training(model, np.random.rand(64, 8, 8, 1).astype("float32"), verbose=0)
+        >>> [layer.state for layer in bitat_tf.layers.binary_layers(binary)]
+        ['binary', 'binary']
+    """
+    check_choice(_NAME, "batch_normalization", batch_normalization, ("mean", "mean_and_variance"))
+    layers = _checked_layers(model)
+    batches = _input_batches(model, Calibration(calibration, model, _NAME))
+    check_memory(_NAME, layers, sum(len(batch) for batch in batches[0]), memory_limit)
+    binary = keras.models.clone_model(model)
+    binary.set_weights(model.get_weights())
+    with Progress(transient=True, disable=not verbose) as progress:
+        task = progress.add_task("post-training binarization", total=len(layers))
+
+        def visit(layer: keras.layers.Layer, float_layer: keras.layers.Layer, flow: Flow) -> None:
+            if isinstance(layer, BinaryLayer):
+                progress.update(task, description=f"post-training binarization: {layer.name}")
+                binarize_layer(layer, float_layer, flow, seed, memory_limit)
+                progress.advance(task)
+            elif isinstance(layer, keras.layers.BatchNormalization) and flow.changed:
+                estimate_batch_normalization(layer, flow.current, batch_normalization == "mean_and_variance")
+
+        propagate(binary, model, [Flow(flow, flow) for flow in batches], visit)
+    if model.optimizer is not None:
+        binary.compile_from_config(model.get_compile_config())
+    return binary
+
+
+def binarize_layer(layer: BinaryLayer, float_layer: BinaryLayer, flow: Flow, seed: int, memory_limit: int) -> None:
+    """Make one layer binary: thresholds, reference weights, signs, scales and bias from closed forms.
+
+    Args:
+        layer: The layer, in float state.
+        float_layer: Its counterpart in the float network, which tells what the output should be.
+        flow: What reaches both.
+        seed: Seed of the grouping.
+        memory_limit: Bytes that the covariance may take.
+    """
+    if isinstance(layer.input_quantizer, RSign):
+        layer.input_quantizer.threshold.assign(-channel_means(flow.current))
+    targets = (float_outputs(float_layer, batch) for batch in flow.real)
+    statistics = layer_statistics(layer, flow.current, True, seed, targets, memory_limit)
+    reference, curvature = statistics.reference, cast(Curvature, statistics.curvature)
+    binary = flip_descent(np.where(reference >= 0, 1.0, -1.0), reference, curvature)
+    seen = curvature.times(binary)
+    norm = np.sum(binary * seen, axis=0)
+    scale = np.divide(np.sum(reference * seen, axis=0), norm, out=np.zeros_like(norm), where=norm > 0)
+    layer.disentangled_state.assign(statistics.metric, reference)
+    layer.set_latent_kernel(latent_weights(reference, binary, scale))
+    if layer.use_bias:
+        layer.bias.assign(float_layer.bias + statistics.target_mean - statistics.mean @ (scale * binary))
+    layer.set_binary()
+
+
+def estimate_batch_normalization(layer: keras.layers.BatchNormalization, inputs: list[tf.Tensor], variance: bool) -> None:
+    """Set the moving mean of a batch normalization, and its variance if wanted, to those of its inputs over all batches."""
+    channel_axes = {axis % inputs[0].shape.rank for axis in layer.axis}
+    axes = tuple(axis for axis in range(inputs[0].shape.rank) if axis not in channel_axes)
+    arrays = [batch.numpy().astype(float) for batch in inputs]
+    count = sum(array.size for array in arrays) / layer.moving_mean.shape.num_elements()
+    mean = sum(array.sum(axis=axes, keepdims=True) for array in arrays) / count
+    layer.moving_mean.assign(mean.reshape(layer.moving_mean.shape))
+    if variance:
+        squares = sum(np.square(array - mean).sum(axis=axes) for array in arrays) / count
+        layer.moving_variance.assign(squares.reshape(layer.moving_variance.shape))
+
+
+def _checked_layers(model: keras.Model) -> list[BinaryLayer]:
+    check_model(model, _NAME)
+    if not model._is_graph_network:
+        raise ValueError(
+            f"{_NAME}: the model must be functional or sequential. Received: a {type(model).__name__}. Build it with "
+            "keras.Model(inputs, outputs), or train it with SequentialBinarization."
+        )
+    layers = binary_layers(model)
+    if not layers:
+        raise ValueError(
+            f"{_NAME}: model {model.name!r} has no binary layers. Build it with BinaryConv2D or BinaryDense of bitat_tf.layers "
+            "in place of the layers that are to become binary."
+        )
+    check_statistics_possible(_NAME, layers)
+    started = [layer.name for layer in layers if layer.state != "float"]
+    if started:
+        raise ValueError(
+            f"{_NAME}: it starts from a float network. Received: {len(started)} of {len(layers)} layers that are binary "
+            f"already: {', '.join(started[:5])}{', ...' if len(started) > 5 else ''}. Load the float network."
+        )
+    uses = layer_uses(model)
+    odd = sorted(layer.name for layer in layers if uses[layer.name] != 1)
+    if odd:
+        raise ValueError(
+            f"{_NAME}: every binary layer must be used once, under a name of its own: a layer that is used several times has "
+            f"inputs that depend on itself. Received: {', '.join(odd)}. Train the model with SequentialBinarization."
+        )
+    return layers
+
+
+def _input_batches(model: keras.Model, calibration: Calibration) -> list[list[tf.Tensor]]:
+    """Return the batches of each input of the model."""
+    batches = []
+    for batch in calibration:
+        named = isinstance(batch, dict)
+        parts = [batch[name] for name in model.input_names] if named else tf.nest.flatten(batch)
+        # As Keras does it: integers become what the input takes.
+        batches.append([tf.cast(part, tensor.dtype) for part, tensor in zip(parts, model.inputs, strict=True)])
+    return [list(parts) for parts in zip(*batches, strict=True)]

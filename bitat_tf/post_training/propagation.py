@@ -1,0 +1,103 @@
+"""Calibration data on their way through a network, layer by layer, so that nothing below is computed twice."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bitat_tf._keras import keras, tf
+from bitat_tf.layers import BinaryLayer
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What runs through one edge of the network, in batches: in the float network, and in the one that is being made binary.
+
+    Both are the same object as long as no binary layer lies below.
+    """
+
+    real: list[tf.Tensor]
+    current: list[tf.Tensor]
+
+    @property
+    def changed(self) -> bool:
+        """Whether a binary layer lies below."""
+        return self.real is not self.current
+
+
+Visitor = Callable[[keras.layers.Layer, keras.layers.Layer, Flow], None]
+
+
+def propagate(model: keras.Model, float_model: keras.Model, flows: list[Flow], visit: Visitor) -> list[Flow]:
+    """Run data through two copies of a functional model at once, one layer after the other.
+
+    Nested functional models are entered.
+
+    Args:
+        model: The copy that `visit` changes.
+        float_model: The copy that stays as it is.
+        flows: What goes into each input of the model.
+        visit: Called as `visit(layer, float_layer, flow)` before a layer with one input is run.
+
+    Returns:
+        What comes out, one for each output of the model.
+    """
+    edges: dict[str, Flow] = {str(id(tensor)): flow for tensor, flow in zip(model.inputs, flows, strict=True)}
+    outputs = [str(id(tensor)) for tensor in model.outputs]
+    waiting = Counter(outputs)  # how often each edge is still needed, so that it is dropped after its last use
+    for node in _nodes(model):
+        waiting.update(node.flat_input_ids)
+    for node in _nodes(model):
+        layer, float_layer = node.layer, float_model.get_layer(node.layer.name)
+        inputs = [edges[edge] for edge in node.flat_input_ids]
+        if _is_graph(layer):
+            results = propagate(layer, float_layer, inputs, visit)
+        else:
+            if len(inputs) == 1:
+                visit(layer, float_layer, inputs[0])
+            results = _run(node, layer, float_layer, dict(zip(node.flat_input_ids, inputs, strict=True)))
+        edges.update(zip(node.flat_output_ids, results, strict=True))
+        for edge in node.flat_input_ids:
+            waiting[edge] -= 1
+            if not waiting[edge]:
+                del edges[edge]
+    return [edges[edge] for edge in outputs]
+
+
+def layer_uses(model: keras.Model) -> Counter[str]:
+    """Return how often each layer is used in a functional model, nested models included, by name."""
+    uses: Counter[str] = Counter()
+    for node in _nodes(model):
+        if _is_graph(node.layer):
+            uses.update(layer_uses(node.layer))
+        else:
+            uses[node.layer.name] += 1
+    return uses
+
+
+def _is_graph(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, keras.Model) and layer._is_graph_network
+
+
+def _nodes(model: keras.Model) -> Iterator[Any]:
+    """Yield the layer calls of a functional model in the order in which Keras runs them."""
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        yield from (node for node in model._nodes_by_depth[depth] if not node.is_input)
+
+
+def _run(node, layer, float_layer, flows: Mapping[str, Flow]) -> list[Flow]:
+    changed = isinstance(layer, BinaryLayer) or any(flow.changed for flow in flows.values())
+    real = _outputs(node, float_layer, {edge: flow.real for edge, flow in flows.items()})
+    current = _outputs(node, layer, {edge: flow.current for edge, flow in flows.items()}) if changed else real
+    return [Flow(*pair) for pair in zip(real, current, strict=True)]
+
+
+def _outputs(node, layer, edges: Mapping[str, list[tf.Tensor]]) -> list[list[tf.Tensor]]:
+    """Return the batches of each output of a layer call."""
+    batches = []
+    for batch in zip(*edges.values(), strict=True):
+        # Keras takes every use of a tensor off its list.
+        values = {edge: [tensor] * len(node.flat_input_ids) for edge, tensor in zip(edges, batch, strict=True)}
+        arguments, keywords = node.map_arguments(values)
+        batches.append(tf.nest.flatten(layer(*arguments, **keywords)))
+    return [list(tensors) for tensors in zip(*batches, strict=True)]

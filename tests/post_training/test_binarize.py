@@ -1,0 +1,218 @@
+"""Binarization without training: every closed form against brute force, and what a user may do wrong."""
+
+import numpy as np
+import pytest
+
+import bitat_tf
+from bitat_tf import binarize_post_training
+from bitat_tf._keras import keras, tf
+from bitat_tf.layers import BinaryConv2D, BinaryDense, binary_layers
+
+
+def trained(make_network, images):
+    """A network whose weights and batch normalizations are those of some training."""
+    model = make_network()
+    model.fit(*images, batch_size=8, epochs=3, verbose=0)
+    return model
+
+
+def input_of(model, name, x):
+    return keras.Model(model.input, model.get_layer(name).input)(x, training=False).numpy()
+
+
+def output_of(model, name, x):
+    return keras.Model(model.input, model.get_layer(name).output)(x, training=False).numpy()
+
+
+def test_a_new_binary_network_and_the_old_one_as_it_was(make_network, images):
+    model = trained(make_network, images)
+    before = model.get_weights()
+    binary = binarize_post_training(model, images[0], verbose=0)
+    assert [layer.state for layer in binary_layers(binary)] == ["binary"] * 3
+    assert [layer.state for layer in binary_layers(model)] == ["float"] * 3
+    for now, then in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert np.isfinite(binary.evaluate(*images, verbose=0)).all()  # compiled as the old one
+    assert not any(a is b for a in binary.layers for b in model.layers)
+
+
+def test_thresholds_are_centred_on_the_input_of_the_binary_network(make_network, images):
+    binary = binarize_post_training(trained(make_network, images), images[0], verbose=0)
+    for layer in binary_layers(binary):
+        means = input_of(binary, layer.name, images[0]).reshape(-1, layer.latent_kernel_matrix.shape[0] // _taps(layer))
+        np.testing.assert_allclose(layer.input_quantizer.threshold.numpy(), -means.mean(axis=0), atol=1e-4)
+
+
+def _taps(layer):
+    return int(np.prod(getattr(layer, "kernel_size", (1,))))
+
+
+def test_signs_and_scales_are_the_best_of_all_single_flips_for_the_float_outputs(make_network, images):
+    model = trained(make_network, images)
+    binary = binarize_post_training(model, images[0], verbose=0)
+    for layer in binary_layers(binary):
+        rows = layer.input_rows(tf.constant(input_of(binary, layer.name, images[0])), binary=True).numpy().astype(float)
+        rows -= rows.mean(axis=0)
+        covariance = rows.T @ rows / len(rows)
+        reference = layer.disentangled_state.reference.numpy().astype(float)
+        signs = np.where(layer.latent_kernel_matrix >= 0, 1.0, -1.0)
+        scale = np.abs(layer.latent_kernel_matrix).mean(axis=0)
+
+        def error(b, w, covariance=covariance):
+            explained = max(b @ covariance @ w, 0) ** 2 / (b @ covariance @ b)
+            return w @ covariance @ w - explained
+
+        for channel in range(signs.shape[1]):
+            b, w = signs[:, channel], reference[:, channel]
+            best = error(b, w)
+            for feature in range(len(b)):
+                flipped = b * np.where(np.arange(len(b)) == feature, -1, 1)
+                assert error(flipped, w) >= best - 1e-5 * abs(w @ covariance @ w)
+            np.testing.assert_allclose(scale[channel], b @ covariance @ w / (b @ covariance @ b), rtol=1e-3, atol=1e-6)
+        # The reference predicts the float network's outputs of this layer, as ridge regression does.
+        source = model.get_layer(layer.name)
+        targets = source.input_rows(tf.constant(input_of(model, layer.name, images[0])), binary=False).numpy()
+        targets = targets @ source.latent_kernel_matrix
+        level = 0.01 * np.trace(covariance) / len(covariance)
+        cross = rows.T @ (targets - targets.mean(axis=0)) / len(rows)
+        expected = np.linalg.solve(covariance + level * np.eye(len(covariance)), cross)
+        np.testing.assert_allclose(reference, expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_the_bias_keeps_the_mean_of_the_float_output(make_network, images):
+    model = trained(make_network, images)
+    binary = binarize_post_training(model, images[0], verbose=0)
+    assert binary.get_layer("binary_3").use_bias
+    for name in ("binary_3",):
+        means = [output_of(network, name, images[0]).mean(axis=0) for network in (model, binary)]
+        np.testing.assert_allclose(means[0], means[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("choice", ["mean", "mean_and_variance"])
+def test_batch_normalization_above_binary_layers_is_estimated_anew(choice, make_network, images):
+    model = trained(make_network, images)
+    binary = binarize_post_training(model, images[0], choice, verbose=0)
+    for name in ("bn_1", "bn_2", "bn_3"):
+        inputs = input_of(binary, name, images[0])
+        inputs = inputs.reshape(-1, inputs.shape[-1])
+        layer, old = binary.get_layer(name), model.get_layer(name)
+        np.testing.assert_allclose(layer.moving_mean.numpy(), inputs.mean(axis=0), atol=1e-4)
+        expected = inputs.var(axis=0) if choice == "mean_and_variance" else old.moving_variance.numpy()
+        np.testing.assert_allclose(layer.moving_variance.numpy(), expected, rtol=1e-3)
+        assert not np.allclose(layer.moving_mean.numpy(), old.moving_mean.numpy())
+    for weight, old in zip(binary.get_layer("bn_0").weights, model.get_layer("bn_0").weights, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), old.numpy())  # no binary layer below
+
+
+def test_batches_do_not_matter(make_network, images):
+    model = trained(make_network, images)
+    results = []
+    for data in (images[0], tf.data.Dataset.from_tensor_slices(images).batch(5)):
+        results.append(binarize_post_training(model, data, verbose=0).predict(images[0], verbose=0))
+    # Rounding may decide a sign that is a tie; the networks must agree otherwise.
+    assert np.mean(np.abs(results[0] - results[1]) > 1e-3) < 0.05
+
+
+def test_fewer_rows_than_inputs(images):
+    model = keras.Sequential([keras.Input((98,)), BinaryDense(6, name="wide"), keras.layers.BatchNormalization()])
+    layer = model.get_layer("wide")
+    layer.disentangled_regularizer.num_groups = 256
+    binary = binarize_post_training(model, images[0][:20].reshape(20, -1), verbose=0)
+    assert binary.get_layer("wide").quantization_errors().q_rel < 0.2
+
+
+def test_nested_models_and_export(images, tmp_path):
+    inner_inputs = keras.Input((7, 7, 32))
+    x = BinaryConv2D(32, 3, padding="same", use_bias=False, name="conv")(inner_inputs)
+    inner = keras.Model(inner_inputs, keras.layers.BatchNormalization(name="bn")(x), name="inner")
+    model = keras.Sequential(
+        [
+            keras.Input((7, 7, 2)),
+            keras.layers.Conv2D(32, 3, padding="same"),
+            keras.layers.BatchNormalization(),
+            inner,
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(4),
+        ]
+    )
+    binary = binarize_post_training(model, images[0], verbose=0)
+    assert binary.get_layer("inner").get_layer("conv").state == "binary"
+    assert model.get_layer("inner").get_layer("conv").state == "float"
+    report = bitat_tf.export.to_tflite(binary, tmp_path / "model.tflite", images[0], images[1])
+    assert report.fused_binary == 1
+
+
+def test_several_inputs(images):
+    inputs = [keras.Input((7, 7, 2), name=name) for name in ("left", "right")]
+    x = keras.layers.Concatenate()(inputs)
+    x = keras.layers.BatchNormalization()(BinaryConv2D(4, 3, name="conv")(x))
+    model = keras.Model(inputs, keras.layers.Flatten()(x))
+    named = tf.data.Dataset.from_tensor_slices({"right": images[0] + 1, "left": images[0]}).batch(16)
+    listed = tf.data.Dataset.from_tensor_slices((((images[0], images[0] + 1)), images[1])).batch(16)
+    first, second = (binarize_post_training(model, data, verbose=0).get_weights() for data in (named, listed))
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_better_than_the_signs_of_the_weights(make_network, images):
+    """The outputs are nearer to the float network's than those of the same network made binary as it stands."""
+    model = trained(make_network, images)
+    expected = model.predict(images[0], verbose=0)
+    binary = binarize_post_training(model, images[0], verbose=0)
+    plain = keras.models.clone_model(model)
+    plain.set_weights(model.get_weights())
+    for layer in binary_layers(plain):
+        layer.set_binary()
+    errors = [np.mean((network.predict(images[0], verbose=0) - expected) ** 2) for network in (binary, plain)]
+    assert errors[0] < 0.5 * errors[1]
+
+
+def shared_layer():
+    layer = BinaryDense(2, name="twice")
+    inputs = keras.Input((2,))
+    return keras.Model(inputs, layer(layer(inputs)))
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.layer = BinaryDense(2)
+        self.build((None, 2))
+
+    def call(self, inputs):
+        return self.layer(inputs)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (shared_layer, "every binary layer must be used once.*Received: twice. Train the model with SequentialBinarization"),
+        (Subclassed, "must be functional or sequential. Received: a Subclassed"),
+        (lambda: keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]), "has no binary layers. Build it with"),
+    ],
+)
+def test_networks_that_it_cannot_do(build, message):
+    with pytest.raises(ValueError, match=message):
+        binarize_post_training(build(), np.zeros((4, 2), np.float32), verbose=0)
+
+
+def test_a_network_that_is_binary_already(make_network, images):
+    model = make_network()
+    model.get_layer("binary_2").set_binary()
+    with pytest.raises(ValueError, match="1 of 3 layers that are binary already: binary_2. Load the float network"):
+        binarize_post_training(model, images[0], verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"calibration": np.zeros((0, 7, 7, 2), np.float32)}, "the calibration data are empty"),
+        ({"calibration": np.full((4, 7, 7, 2), np.nan, np.float32)}, "calibration data must be finite"),
+        ({"calibration": np.zeros((4, 5, 7, 2), np.float32)}, "must have the shape of the model's input"),
+        ({"batch_normalization": "all"}, "`batch_normalization` must be one of 'mean', 'mean_and_variance'"),
+        ({"memory_limit": 1000}, "layer 'binary_1': the full covariance of d = 45 inputs.*the limit is"),
+    ],
+)
+def test_unusable_arguments(arguments, message, make_network, images):
+    with pytest.raises(ValueError, match=message):
+        binarize_post_training(make_network(), **{"calibration": images[0], "verbose": 0, **arguments})
