@@ -6,7 +6,9 @@ import pytest
 
 from bitat_tf._keras import keras
 from bitat_tf.applications import ReActNet
+from bitat_tf.callbacks import Schedule, SequentialBinarization
 from bitat_tf.layers import RPReLU, binary_layers
+from bitat_tf.regularizers import DisentangledRegularizer
 
 
 def test_reactnet_a_is_the_mobilenet_of_the_paper():
@@ -100,3 +102,18 @@ def test_it_is_a_keras_model_that_trains():
     x, y = np.random.default_rng(0).uniform(0, 255, (16, 8, 8, 1)), np.arange(16) % 3
     losses = model.fit(x, y, epochs=5, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
+
+
+def test_every_layer_gets_a_copy_of_the_regularizer():
+    given = DisentangledRegularizer(num_groups=16, cross_layer=True, residual=False)
+    model = ReActNet((8, 8, 1), 4, width=0.25, blocks=((64, 1),), disentangled_regularizer=given)
+    own = [layer.disentangled_regularizer for layer in binary_layers(model)]
+    assert len({id(regularizer) for regularizer in [given, *own]}) == 3
+    assert [regularizer.get_config() for regularizer in own] == [given.get_config()] * 2
+    assert given.state is None
+    x = np.random.default_rng(0).normal(size=(16, 8, 8, 1)).astype(np.float32)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    schedule = Schedule(0.5, 0, 0)
+    bitat = SequentialBinarization(x, schedule, blocks="residual", verbose=0)
+    model.fit(x, np.arange(16) % 4, batch_size=4, epochs=bitat.total_epochs(model), callbacks=[bitat], verbose=0)
+    assert all(not np.allclose(r.state.sensitivity.numpy(), np.eye(r.state.units)) for r in own)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_number
 from bitat_tf.layers import BinaryConv2D, RPReLU
+from bitat_tf.regularizers import DisentangledRegularizer
 
 # (filters, stride) of the 13 blocks of ReActNet-A: 26 binary layers, over a stem of 32 filters.
 REACTNET_A_BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
@@ -21,6 +22,7 @@ def ReActNet(  # noqa: N802 (the name of a model, as in tf.keras.applications)
     blocks: Sequence[tuple[int, int]] = REACTNET_A_BLOCKS,
     include_preprocessing: bool = True,
     classifier_activation: str | None = None,
+    disentangled_regularizer: DisentangledRegularizer | None = None,
     name: str = "reactnet",
 ) -> keras.Model:
     """Build a ReActNet whose 3x3 and 1x1 convolutions are `BinaryConv2D`, in float state.
@@ -38,6 +40,8 @@ def ReActNet(  # noqa: N802 (the name of a model, as in tf.keras.applications)
         blocks: (filters, stride) of each block, before `width`. Filters stay or double from block to block.
         include_preprocessing: Whether the network takes pixels from 0 to 255 and scales them to [-1, 1] itself.
         classifier_activation: Activation of the last layer. Default None: logits.
+        disentangled_regularizer: Of every binary layer: each gets a copy of it, as it holds that layer's statistics. Default
+            as in `BinaryConv2D`.
         name: Name of the model.
 
     Returns:
@@ -77,7 +81,7 @@ def ReActNet(  # noqa: N802 (the name of a model, as in tf.keras.applications)
                 f"ReActNet: pictures of {input_shape[0]}x{input_shape[1]} are too small for these blocks: block {number} of "
                 f"stride {stride} receives {x.shape[1]}x{x.shape[2]}. Use larger pictures, or fewer blocks of stride 2."
             )
-        x = _block(x, block_filters, stride, f"block_{number}")
+        x = _block(x, block_filters, stride, f"block_{number}", disentangled_regularizer)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     outputs = keras.layers.Dense(classes, activation=classifier_activation, name="logits")(x)
     model = keras.Model(inputs, outputs, name=name)
@@ -104,17 +108,22 @@ def _scaled_filters(blocks: Sequence[tuple[int, int]], width: float) -> list[int
     return scaled
 
 
-def _block(x, filters: int, stride: int, name: str):
+def _block(x, filters: int, stride: int, name: str, regularizer: DisentangledRegularizer | None):
     """3x3 and 1x1 binary convolution, each with a shortcut around it."""
+
+    def convolution(*arguments, **keywords):
+        own = None if regularizer is None else DisentangledRegularizer.from_config(regularizer.get_config())
+        return BinaryConv2D(*arguments, use_bias=False, disentangled_regularizer=own, **keywords)
+
     channels = x.shape[-1]
-    y = BinaryConv2D(channels, 3, stride, padding="same", use_bias=False, name=f"{name}_conv3x3")(x)
+    y = convolution(channels, 3, stride, padding="same", name=f"{name}_conv3x3")(x)
     y = _batch_normalization(name=f"{name}_bn3x3")(y)
     if stride > 1:
         x = keras.layers.AveragePooling2D(stride, padding="same", name=f"{name}_pool")(x)
     x = keras.layers.Add(name=f"{name}_add3x3")([x, y])
     x = RPReLU(name=f"{name}_rprelu3x3")(x)
 
-    y = BinaryConv2D(filters, 1, use_bias=False, name=f"{name}_conv1x1")(x)
+    y = convolution(filters, 1, name=f"{name}_conv1x1")(x)
     y = _batch_normalization(name=f"{name}_bn1x1")(y)
     if filters != channels:
         x = keras.layers.Concatenate(name=f"{name}_double")([x, x])
