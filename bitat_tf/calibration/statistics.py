@@ -161,7 +161,7 @@ def check_memory(where: str, layers: list[BinaryLayer], samples: int, memory_lim
     for layer in layers:
         dim = len(layer.latent_kernel_matrix)
         shapes = [node.output_shapes for node in layer.inbound_nodes]
-        known = all(None not in shape[1:-1] for shape in shapes)
+        known = bool(shapes) and all(None not in shape[1:-1] for shape in shapes)  # a subclassed model has no shapes
         if not known or samples * sum(int(np.prod(shape[1:-1])) for shape in shapes) >= dim:  # else the rows are kept instead
             check_full_covariance(f"{where}, layer {layer.name!r}", dim, memory_limit)
 

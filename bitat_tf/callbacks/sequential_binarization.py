@@ -120,8 +120,11 @@ class SequentialBinarization(keras.callbacks.Callback):
         while self._next < len(self._timeline.phases) and self._timeline.phases[self._next].start <= step:
             self._enter(self._timeline.phases[self._next], step)
             self._next += 1
-        if self._timeline.refreshes(step):
-            self._stages.refresh(self._layers[self._timeline.phases[self._next - 1].layer])
+        phase = self._timeline.phases[self._next - 1]
+        first = max(phase.start, self._step + 1)  # several steps may have passed, with steps_per_execution
+        if phase.kind == QUANTIZATION and any(map(self._timeline.refreshes, range(first, step + 1))):
+            self._stages.refresh(self._layers[phase.layer])
+        self._step = step
         self._freezer.allow_step()
         self._learning_rate = self._timeline.learning_rate(step)
         self.model.optimizer.learning_rate = self._learning_rate
@@ -207,6 +210,7 @@ class SequentialBinarization(keras.callbacks.Callback):
         if self.verbose:
             self._progress = ProgressLine(self._timeline.total_steps, live=not self.params.get("verbose"))
         step = epoch * steps
+        self._step = step - 1
         self._next = self._timeline.index_at(step) if step else 0
         if step:
             self._resume(step)

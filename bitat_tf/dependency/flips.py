@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bitat_tf._validation import check_number
+from bitat_tf._validation import check_finite, check_number
 
 _BLOCK = 128  # features whose flips are decided before the products of all others are brought up to date
 _GAIN = 1e-9  # what a flip must gain, as a share of what is explained already: above the rounding of the sums
@@ -104,16 +104,18 @@ def flip_descent(binary: np.ndarray, reference: np.ndarray, curvature: Curvature
     """
     check_number("flip_descent", "max_sweeps", max_sweeps, minimum=1)
     binary, reference = np.array(binary, float), np.asarray(reference, float)
-    if binary.shape != reference.shape or len(binary) != curvature.dim or not np.all(np.abs(binary) == 1):
+    check_finite("flip_descent", "`reference`", reference)
+    shape_fits = binary.ndim == 2 and binary.shape == reference.shape and len(binary) == curvature.dim
+    if not shape_fits or not np.all(np.abs(binary) == 1):
         raise ValueError(
-            f"flip_descent: `binary` must hold -1 and +1 in the shape of `reference`, with the {curvature.dim} features of the "
-            f"curvature. Received: binary of shape {binary.shape}, reference of shape {reference.shape}."
+            f"flip_descent: `binary` must hold -1 and +1 in the shape (d, m) of `reference`, with the {curvature.dim} features "
+            f"of the curvature. Received: binary of shape {binary.shape}, reference of shape {reference.shape}."
         )
     pull = curvature.times(reference)
     away = np.sum(binary * pull, axis=0) < 0
     binary[:, away] *= -1
     active = np.arange(binary.shape[1])
-    for _ in range(max_sweeps):
+    for _ in range(int(max_sweeps)):
         flipped = _sweep(binary, pull, curvature, active)
         active = active[flipped]  # a channel that made no flip in a whole sweep is finished
         if not len(active):

@@ -53,8 +53,8 @@ def retarget(
     Raises:
         ValueError: If `damping` is not positive.
     """
+    check_number("retarget", "damping", damping, exclusive=True)
     if not np.trace(covariance) > 0:
-        check_number("retarget", "damping", damping, exclusive=True)
         return np.array(kernel, float)
     return ridge(covariance, cross_covariance @ kernel, damping)
 

@@ -121,12 +121,11 @@ def estimate_batch_normalization(layer: keras.layers.BatchNormalization, inputs:
     """Set the moving mean of a batch normalization, and its variance if wanted, to those of its inputs over all batches."""
     channel_axes = {axis % inputs[0].shape.rank for axis in layer.axis}
     axes = tuple(axis for axis in range(inputs[0].shape.rank) if axis not in channel_axes)
-    arrays = [batch.numpy().astype(float) for batch in inputs]
-    count = sum(array.size for array in arrays) / layer.moving_mean.shape.num_elements()
-    mean = sum(array.sum(axis=axes, keepdims=True) for array in arrays) / count
+    count = sum(int(np.prod(batch.shape)) for batch in inputs) / layer.moving_mean.shape.num_elements()
+    mean = sum(batch.numpy().sum(axis=axes, keepdims=True, dtype=float) for batch in inputs) / count
     layer.moving_mean.assign(mean.reshape(layer.moving_mean.shape))
     if variance:
-        squares = sum(np.square(array - mean).sum(axis=axes) for array in arrays) / count
+        squares = sum(np.square(batch.numpy() - mean).sum(axis=axes) for batch in inputs) / count
         layer.moving_variance.assign(squares.reshape(layer.moving_variance.shape))
 
 

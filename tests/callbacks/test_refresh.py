@@ -88,3 +88,18 @@ def test_a_run_with_refresh_continues_as_if_never_stopped(make_network, images, 
     assert not all(np.array_equal(a, b) for a, b in zip(whole.get_weights(), start, strict=True))
     for now, then in zip(continued.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_a_refresh_inside_one_execution_of_several_steps_is_not_missed(images):
+    model = keras.Sequential([keras.Input((7, 7, 2)), make_layer(256), keras.layers.GlobalAveragePooling2D()])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), steps_per_execution=2)
+    (layer,) = binary_layers(model)
+    importances = []
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: importances.append(layer.disentangled_state.importance.numpy())
+    )
+    bitat = SequentialBinarization(images[0], Schedule(1, 0, 0, refresh_epochs=0.5), verbose=0)  # before step 3 of 6
+    model.fit(*images, batch_size=8, epochs=1, callbacks=[bitat, watch], verbose=0)
+    # Asked before steps 0, 2 and 4: the refresh that is due at 3 comes at 4.
+    changes = [not np.array_equal(now, then) for now, then in zip(importances[1:], importances, strict=False)]
+    assert changes == [False, True]

@@ -297,6 +297,13 @@ def test_shapes_and_values_must_fit(binary, reference):
             flip_descent(binary, reference, curvature)
 
 
+def test_rows_instead_of_matrices_and_weights_that_are_not_finite():
+    with pytest.raises(ValueError, match=r"in the shape \(d, m\) of `reference`.*Received: binary of shape \(2,\)"):
+        flip_descent(np.ones(2), np.ones(2), Curvature(np.eye(2)))
+    with pytest.raises(ValueError, match="flip_descent: `reference` must be finite. Received: 1 NaN"):
+        flip_descent(np.ones((2, 1)), np.array([[np.nan], [1]]), Curvature(np.eye(2)))
+
+
 @pytest.mark.parametrize("max_sweeps", [0, -1, float("nan"), float("inf"), True, "2", None])
 def test_the_number_of_sweeps_must_be_positive(max_sweeps):
     with pytest.raises(

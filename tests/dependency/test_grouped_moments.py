@@ -98,7 +98,7 @@ def test_as_a_convolution_it_gives_the_same(kernel_size, strides, dilation_rate,
     sides=st.tuples(*[st.tuples(st.integers(1, high), st.integers(1, high)) for high in (4, 3, 2)]),
     border=st.sampled_from(BORDERS),
     shapes=st.lists(st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=3),
-    channels=st.integers(2, 4),  # one channel has its own test: there TensorFlow's conv2d can be wrong
+    channels=st.integers(1, 4),
     k=st.integers(1, 20),
     chunk_values=st.sampled_from([2**24, 200, 1]),
     seed=st.integers(0, 1000),
