@@ -5,7 +5,7 @@ RUN ?= runs/demo
 BIN = $(VENV)/bin
 SOURCES = setup.cfg pyproject.toml
 
-.PHONY: demo test test-slow lint notebooks clean
+.PHONY: demo test test-slow lint benchmarks clean
 
 demo: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/bitat-tf train --data digits --out $(RUN) --overwrite
@@ -16,6 +16,9 @@ test: lint
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow
+
+benchmarks: $(VENV)/.installed
+	$(BIN)/python -m benchmarks
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

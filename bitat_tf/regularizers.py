@@ -120,7 +120,8 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
 
     which is the expected squared change of the layer's output. For kernels with more than `num_groups` inputs it is
     taken over k groups, `P (w_ref - alpha b)`, plus a residual for errors inside a group. alpha is the best scale of each
-    output channel in the metric; the gradient does not pass through it (at the best scale its derivative is zero).
+    output channel in the metric; the gradient does not pass through it (at the best scale its derivative is zero; under
+    `cross_layer` it is held fixed).
     With +-1 inputs every variance is 1, so a diagonal importance says nothing: only the full matrix informs.
 
     It is inactive until it has statistics: `SequentialBinarization` gives them to the layers of this package; for a
@@ -136,7 +137,8 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
             "disentangled" (Q_ours, the paper's) or "original" (Q_orig = ||w_ref - alpha b||^2, Eq. 2, for comparison).
         residual: Whether errors inside a group count. Default True (ours); False is the literal form.
         cross_layer: Whether errors are weighted by how the output of the block that the layer belongs to feels them,
-            tr[(w_ref - alpha b)^T C (w_ref - alpha b) M]. Costs m x m numbers. Default False, M = I.
+            tr[(w_ref - alpha b)^T C (w_ref - alpha b) M]; not with "original". Costs m x m numbers, and 2 d m^2 operations
+            a step while the layer is quantized. Q_rel can then exceed 1. Default False, M = I.
 
     Raises:
         ValueError: If a value is out of range, or the kernel has fewer than 2 axes.

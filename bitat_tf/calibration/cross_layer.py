@@ -1,5 +1,7 @@
 """Dependency across the layers of a block: how the block's output feels an error of one of its layers (ours)."""
 
+from typing import Any
+
 import numpy as np
 
 from bitat_tf._keras import keras, tf
@@ -29,21 +31,28 @@ def find_blocks(model: keras.Model) -> dict[str, str]:
         {'block_1_conv3x3': 'block_1_add3x3', 'block_1_conv1x1': 'block_1_add1x1'}
     """
     _check_graph(model)
-    nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]]
     blocks = {}
     for layer in binary_layers(model):
-        own = [node for node in nodes if node.layer is layer]
-        if len(own) != 1:
-            continue
-        above = {id(own[0])}
-        for node in nodes:  # from bottom to top
-            parents = [id(parent) in above for parent in node.parent_nodes]
-            if isinstance(node.layer, keras.layers.Add) and any(parents) and not all(parents):
+        above = _nodes_above(model, layer)
+        for node in above:
+            depends = [parent.layer is layer or parent in above for parent in node.parent_nodes]
+            if isinstance(node.layer, keras.layers.Add) and not all(depends):
                 blocks[layer.name] = node.layer.name
                 break
-            if any(parents):
-                above.add(id(node))
     return blocks
+
+
+def _nodes_above(model: keras.Model, layer: keras.layers.Layer) -> list[Any]:
+    """Return the layer calls that depend on a layer, from bottom to top; none for a layer that is used several times."""
+    nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]]
+    own = [node for node in nodes if node.layer is layer]
+    if len(own) != 1:
+        return []
+    above = {id(own[0])}
+    for node in nodes:
+        if any(id(parent) in above for parent in node.parent_nodes):
+            above.add(id(node))
+    return [node for node in nodes if id(node) in above and node is not own[0]]
 
 
 def output_sensitivity(
@@ -90,8 +99,6 @@ def output_sensitivity(
         floats = tf.nest.map_structure(lambda part: tf.cast(part, tf.float32), batch)
         for _ in range(probes):
             gradient = gradients(floats, generator.make_seeds()[:, 0])
-            if gradient is None:
-                raise ValueError(f"output_sensitivity: the output of {block!r} does not depend on layer {layer.name!r}.")
             rows = tf.reshape(gradient, (-1, units)).numpy().astype(float)
             total += rows.T @ rows
             count += len(rows)
@@ -107,6 +114,12 @@ def check_block(where: str, model: keras.Model, layer: BinaryLayer, block: str) 
         raise ValueError(
             f"{where}: a block needs a layer that stands once in the model, not in a nested one. Received: {layer.name!r}. "
             "Leave it out of `blocks`."
+        )
+    end = model.get_layer(block)
+    if len(end.inbound_nodes) != 1 or not any(node.layer is end for node in _nodes_above(model, layer)):
+        raise ValueError(
+            f"{where}: the block of layer {layer.name!r} must end at a layer that stands once in the model and depends on it. "
+            f"Received: {block!r}."
         )
     if layer.activation is not keras.activations.linear:
         raise ValueError(

@@ -12,7 +12,7 @@ from bitat_tf._validation import check_model
 from bitat_tf.calibration.data import Calibration, LayerInputs
 from bitat_tf.calibration.statistics import check_statistics_possible, float_outputs, layer_statistics
 from bitat_tf.dependency import Metric, QuantizationErrors, quantization_errors, reduce_inputs
-from bitat_tf.layers import binary_layers
+from bitat_tf.layers import BinaryLayer, binary_layers
 
 
 @dataclass(frozen=True)
@@ -133,26 +133,14 @@ def measure_dependency(
             "BinaryDense."
         )
     check_statistics_possible("measure_dependency", layers)
-    sources = {layer.name: layer for layer in layers}
+    sources = layers
     if float_model is not None:
         check_model(float_model, "measure_dependency")
-        sources = {layer.name: layer for layer in binary_layers(float_model)}
-        missing = [layer.name for layer in layers if layer.name not in sources]
-        if missing:
-            raise ValueError(
-                f"measure_dependency: `float_model` must have binary layers of the same names. Received: none named {missing}."
-            )
-        for layer in layers:
-            shapes = [other.latent_kernel.shape for other in (layer, sources[layer.name])]
-            if shapes[0] != shapes[1]:
-                raise ValueError(
-                    f"measure_dependency: the kernels of `float_model` must have the shapes of those of `model`. Received: "
-                    f"{tuple(shapes[1])} in layer {layer.name!r} instead of {tuple(shapes[0])}."
-                )
+        sources = _counterparts(layers, binary_layers(float_model))
     calibration = Calibration(data, model, "measure_dependency")
     measured = []
-    for layer in layers:
-        inputs, source = LayerInputs(model, layer, calibration), sources[layer.name]
+    for layer, source in zip(layers, sources, strict=True):
+        inputs = LayerInputs(model, layer, calibration)
         targets = (float_outputs(source, batch) for batch in inputs) if retargeted else None
         statistics = layer_statistics(layer, inputs, retargeted, seed, targets)
         reference = statistics.reference if retargeted else source.latent_kernel_matrix.astype(float)
@@ -160,3 +148,22 @@ def measure_dependency(
         errors = quantization_errors(reference, binary, statistics.metric)
         measured.append(LayerDependency(layer.name, statistics.metric, reference, errors))
     return NetworkDependency(tuple(measured))
+
+
+def _counterparts(layers: list[BinaryLayer], others: list[BinaryLayer]) -> list[BinaryLayer]:
+    """Return the layers of `float_model` of the same names, checked."""
+    names = [layer.name for layer in others]
+    missing = [layer.name for layer in layers if names.count(layer.name) != 1]
+    if missing or len({layer.name for layer in layers}) < len(layers):
+        raise ValueError(
+            "measure_dependency: `float_model` must have binary layers of the same names, each once in both models. Received: "
+            f"none, or several, named {missing or sorted(layer.name for layer in layers)}."
+        )
+    found = [others[names.index(layer.name)] for layer in layers]
+    for layer, other in zip(layers, found, strict=True):
+        if layer.latent_kernel.shape != other.latent_kernel.shape:
+            raise ValueError(
+                "measure_dependency: the kernels of `float_model` must have the shapes of those of `model`. Received: "
+                f"{tuple(other.latent_kernel.shape)} in layer {layer.name!r} instead of {tuple(layer.latent_kernel.shape)}."
+            )
+    return found

@@ -18,11 +18,12 @@ from bitat_tf.dependency import (
     ridge,
     ridge_from_rows,
 )
-from bitat_tf.dependency.moments import MEMORY_LIMIT, check_full_covariance
+from bitat_tf.dependency.moments import MEMORY_LIMIT, check_full_covariance, full_covariance_bytes
 from bitat_tf.dependency.patch_moments import FEW_CHANNELS
 from bitat_tf.layers import BinaryLayer
 
 _SIGNAL_ROWS = 1024  # rows that k-means sees; the signals of the input dimensions
+_ROW_BYTES = 40  # for each number of a row that is kept: as it came, in float64, centred, and in the solver
 
 
 def check_statistics_possible(where: str, layers: list[BinaryLayer]) -> None:
@@ -89,7 +90,7 @@ def layer_statistics(
     """Measure the input of a layer as the binary layer sees it.
 
     Re-targeted, the reference weights are those with which the binary input predicts the targets best. They need the full
-    d x d covariance, or, where there are fewer rows than features, the rows themselves.
+    d x d covariance, or, where there are far fewer rows than features, the rows themselves.
 
     Args:
         layer: The layer; its thresholds and its latent kernel are used as they are.
@@ -99,10 +100,10 @@ def layer_statistics(
         seed: Seed of the grouping.
         targets: One array of rows (n, m) for each batch: what the layer's output should be. Default: what the float layer makes
             of the same inputs.
-        memory_limit: Bytes that the full covariance may take.
+        memory_limit: Bytes that the statistics may take.
 
     Raises:
-        ValueError: If an input is not finite, or the full covariance takes more than `memory_limit`.
+        ValueError: If an input is not finite, or the statistics take more than `memory_limit`.
     """
     kernel = layer.latent_kernel_matrix.astype(float)
     regularizer = layer.disentangled_regularizer
@@ -120,7 +121,8 @@ def layer_statistics(
         pairs = ((batch, float_outputs(layer, batch)) for batch in inputs)
     else:
         pairs = zip(inputs, targets, strict=True)
-    if rows < dim:
+    if _rows_are_kept(rows, dim):
+        _check_rows("layer_statistics", rows, dim, "Use fewer calibration inputs, or raise `memory_limit`.", memory_limit)
         return _from_rows(layer, pairs, groups)
 
     moments = _moments(layer, pairs, retargeted, memory_limit)
@@ -149,21 +151,39 @@ def layer_metric(layer: BinaryLayer, inputs: Iterable[tf.Tensor], groups: np.nda
     return Metric.from_covariance(moments.covariance, groups, moments.total, layer.disentangled_regularizer.residual)
 
 
-def check_memory(where: str, layers: list[BinaryLayer], samples: int, memory_limit: int = MEMORY_LIMIT) -> None:
-    """Raise ValueError, or warn, where the full covariance of a layer's input is too large or expensive.
+def check_memory(where: str, layers: list[BinaryLayer], samples: int, cure: str, memory_limit: int = MEMORY_LIMIT) -> None:
+    """Raise ValueError, or warn, where the re-targeting of a layer takes too much memory.
 
     Args:
         where: Name of the public function, for the message.
         layers: The layers whose weights are to be re-targeted.
         samples: Number of calibration samples.
-        memory_limit: Bytes that a covariance may take.
+        cure: What the user can do, for the message.
+        memory_limit: Bytes that the statistics of a layer may take.
     """
     for layer in layers:
         dim = len(layer.latent_kernel_matrix)
         shapes = [node.output_shapes for node in layer.inbound_nodes]
         known = bool(shapes) and all(None not in shape[1:-1] for shape in shapes)  # a subclassed model has no shapes
-        if not known or samples * sum(int(np.prod(shape[1:-1])) for shape in shapes) >= dim:  # else the rows are kept instead
-            check_full_covariance(f"{where}, layer {layer.name!r}", dim, memory_limit)
+        rows = samples * sum(int(np.prod(shape[1:-1])) for shape in shapes) if known else dim
+        if _rows_are_kept(rows, dim):
+            _check_rows(f"{where}, layer {layer.name!r}", rows, dim, cure, memory_limit)
+        else:
+            check_full_covariance(f"{where}, layer {layer.name!r}", dim, memory_limit, cure)
+
+
+def _rows_are_kept(rows: int, dim: int) -> bool:
+    """Whether the rows themselves take less memory than their covariance."""
+    return _ROW_BYTES * rows * dim < full_covariance_bytes(dim)
+
+
+def _check_rows(where: str, rows: int, dim: int, cure: str, memory_limit: int) -> None:
+    needed = _ROW_BYTES * rows * dim
+    if needed > memory_limit:
+        raise ValueError(
+            f"{where}: {rows} rows of {dim} inputs take {needed / 2**30:.1f} GiB of memory; the limit is "
+            f"{memory_limit / 2**30:.1f} GiB. {cure}"
+        )
 
 
 def _moments(layer: BinaryLayer, pairs, retargeted: bool, memory_limit: int) -> PatchMoments:
@@ -177,9 +197,10 @@ def _moments(layer: BinaryLayer, pairs, retargeted: bool, memory_limit: int) -> 
 
 
 def _from_rows(layer: BinaryLayer, pairs, groups: np.ndarray) -> LayerStatistics:
-    """Statistics of fewer rows than features: the rows take less memory than the covariance."""
+    """Statistics of far fewer rows than features: the rows take less memory than the covariance."""
     parts = [(layer.input_rows(batch, binary=True).numpy(), targets) for batch, targets in pairs]
     rows, outputs = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    del parts
     check_finite("layer_statistics", "the targets of a layer", outputs)
     mean = rows.mean(axis=0, dtype=np.float64)
     factor = (rows - mean) / np.sqrt(len(rows))

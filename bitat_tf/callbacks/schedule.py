@@ -74,9 +74,14 @@ class Schedule:
     refresh_epochs: float | None = None
 
     def __post_init__(self):
+        check_number("Schedule", "quantization_epochs", self.quantization_epochs, exclusive=True)
         if self.refresh_epochs is not None:
             check_number("Schedule", "refresh_epochs", self.refresh_epochs, exclusive=True)
-        check_number("Schedule", "quantization_epochs", self.quantization_epochs, exclusive=True)
+            if self.refresh_epochs >= self.quantization_epochs:
+                raise ValueError(
+                    "Schedule: `refresh_epochs` must be less than `quantization_epochs`, or nothing is ever measured again. "
+                    f"Received: refresh_epochs={self.refresh_epochs}, quantization_epochs={self.quantization_epochs}."
+                )
         for name in ("fine_tuning_epochs", "joint_epochs", "strength", "l1"):
             check_number("Schedule", name, getattr(self, name))
         for name in ("quantization_learning_rate", "fine_tuning_learning_rate", "joint_learning_rate"):

@@ -97,7 +97,8 @@ class SequentialBinarization(keras.callbacks.Callback):
         samples = sum(len(tf.nest.flatten(batch)[0]) for batch in calibration)
         layers = list(self._layers.values())
         if self.schedule.retarget:
-            check_memory("SequentialBinarization", layers, samples)
+            cure = "Use Schedule(retarget=False), which needs no such statistics, or fewer calibration inputs."
+            check_memory("SequentialBinarization", layers, samples, cure)
         blocks = resolve_blocks(self.blocks, self.model, layers)
         self._stages = Stages(self.model, calibration, self.schedule, blocks, self.seed)
         self._freezer = Freezer(self.model)

@@ -16,13 +16,19 @@ def full_covariance_bytes(dim: int) -> int:
     return 3 * 8 * dim * dim
 
 
-def check_full_covariance(where: str, dim: int, memory_limit: int = MEMORY_LIMIT) -> None:
+def check_full_covariance(
+    where: str,
+    dim: int,
+    memory_limit: int = MEMORY_LIMIT,
+    cure: str = "Aggregate the inputs (GroupedMoments), or raise `memory_limit` if the machine has the memory.",
+) -> None:
     """Warn where the full covariance of d features is expensive; refuse it where it does not fit.
 
     Args:
         where: Name of the public function, for the message.
         dim: Number d of features.
         memory_limit: Bytes that it may take.
+        cure: What the user can do, for the message.
 
     Raises:
         ValueError: If it takes more than `memory_limit`.
@@ -33,10 +39,7 @@ def check_full_covariance(where: str, dim: int, memory_limit: int = MEMORY_LIMIT
         f"it {dim**3 / 3e12:.2g} to {9 * dim**3 / 1e12:.2g} TFLOP"
     )
     if needed > memory_limit:
-        raise ValueError(
-            f"{where}: {cost}; the limit is {memory_limit / 2**30:.1f} GiB. Aggregate the inputs (num_groups=256, without "
-            "re-targeting), use fewer rows than inputs, or raise `memory_limit` if the machine has the memory."
-        )
+        raise ValueError(f"{where}: {cost}; the limit is {memory_limit / 2**30:.1f} GiB. {cure}")
     if needed > _LARGE_BYTES:
         warnings.warn(f"{where}: {cost}.", stacklevel=3)
 

@@ -223,10 +223,9 @@ def _windows(geometry: PatchGeometry, size: tuple[int, int]) -> list[tuple[slice
 def _product(images: np.ndarray, first: tuple[slice, slice], second: tuple[slice, slice]) -> np.ndarray:
     channels = images.shape[-1]
     left = images[:, first[0], first[1]].reshape(-1, channels)
-    if second == first:
-        return left.T @ left  # numpy sees the symmetry, which halves the work
-    right = images[:, second[0], second[1]].reshape(-1, channels)
-    return tf.matmul(left, right, transpose_a=True).numpy()  # a little faster than numpy's
+    # numpy sees where both are the same array, which halves the work.
+    right = left if second == first else images[:, second[0], second[1]].reshape(-1, channels)
+    return left.T @ right
 
 
 def _parts(images: np.ndarray, targets: np.ndarray | None, values: int) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:

@@ -101,7 +101,8 @@ def ridge_from_rows(rows: np.ndarray, targets: np.ndarray, damping: float = 0.01
         ValueError: If `damping` is not positive.
     """
     check_number("ridge_from_rows", "damping", damping, exclusive=True)
-    rows = np.asarray(rows, float) - np.asarray(rows, float)[:1]  # so that constant features become exactly 0
+    rows = np.array(rows, float)
+    rows -= rows[:1].copy()  # so that constant features become exactly 0
     rows -= np.mean(rows, axis=0)
     targets = np.asarray(targets, float) - np.mean(targets, axis=0, dtype=float)
     gram = rows @ rows.T

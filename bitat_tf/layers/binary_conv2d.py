@@ -21,7 +21,7 @@ class BinaryConv2D(BinaryLayer, lq.layers.QuantConv2D):
         pad_values: What "same" pads with once the input is binary. Default 1.
         input_quantizer: Default `bitat_tf.quantizers.RSign()`.
         kernel_quantizer: Default `larq.quantizers.MagnitudeAwareSign` (alpha * sign, one alpha per output channel).
-        disentangled_regularizer: A `DisentangledRegularizer`, for its `error`, `num_groups` and `residual`;
+        disentangled_regularizer: A `DisentangledRegularizer`, for its `error`, `num_groups`, `residual` and `cross_layer`;
             `SequentialBinarization` sets its strength and l1 from the schedule. Default one that is switched off.
         **kwargs: Initializers, regularizers and constraints, as in `larq.layers.QuantConv2D`.
 

@@ -18,7 +18,7 @@ class BinaryDense(BinaryLayer, lq.layers.QuantDense):
         units, activation, use_bias: As in `larq.layers.QuantDense`.
         input_quantizer: Default `bitat_tf.quantizers.RSign()`.
         kernel_quantizer: Default `larq.quantizers.MagnitudeAwareSign`.
-        disentangled_regularizer: A `DisentangledRegularizer`, for its `error`, `num_groups` and `residual`;
+        disentangled_regularizer: A `DisentangledRegularizer`, for its `error`, `num_groups`, `residual` and `cross_layer`;
             `SequentialBinarization` sets its strength and l1 from the schedule. Default one that is switched off.
         **kwargs: Initializers, regularizers and constraints, as in `larq.layers.QuantDense`.
 

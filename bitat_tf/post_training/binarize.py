@@ -1,7 +1,9 @@
 """Binarization without training: closed forms from bottom to top."""
 
+import warnings
 from typing import Any, cast
 
+import larq as lq
 import numpy as np
 from rich.progress import Progress
 
@@ -12,7 +14,7 @@ from bitat_tf.calibration.statistics import channel_means, check_memory, check_s
 from bitat_tf.dependency import Curvature, flip_descent, latent_weights
 from bitat_tf.dependency.moments import MEMORY_LIMIT
 from bitat_tf.layers import BinaryLayer, binary_layers
-from bitat_tf.post_training.propagation import Flow, layer_uses, propagate
+from bitat_tf.post_training.propagation import Flow, check_activations, layer_uses, propagate
 from bitat_tf.quantizers import RSign
 
 _NAME = "binarize_post_training"
@@ -38,20 +40,20 @@ def binarize_post_training(
     4. alpha, and the bias if the layer has one, are the best ones.
 
     The statistics of every batch normalization above a binary layer are estimated anew. It does not replace
-    `SequentialBinarization`: deep networks lose much (docs/benchmarks.md has figures).
+    `SequentialBinarization`: deep networks lose much (the README has figures).
 
     Args:
         model: A float functional or sequential model with `BinaryConv2D` or `BinaryDense` layers, nested models included. It is
             not changed.
         calibration: Training inputs, prepared as for `fit`: an array of shape (n, ...), or a finite, batched tf.data.Dataset.
             The more the better, 2,000 rather than 500. What runs through the network at one place is held in memory for all
-            of them, twice: for 512 pictures of 112x112x64 that is 3 GiB.
+            of them, in both networks; from 4 GiB on a warning says how much that is.
         batch_normalization: What is estimated anew: "mean" (default), or "mean_and_variance". With the best scale a binary
             layer's output has less variance than the float one's, by what it cannot explain; the new variance would scale
             it up, errors included.
         seed: Seed of the grouping in the metric that the layers keep for their errors.
         verbose: 1 (default) shows a progress bar, 0 nothing.
-        memory_limit: Bytes that the covariance of one layer may take. Default 4 GiB, which is d = 13,000 inputs.
+        memory_limit: Bytes that the statistics of one layer may take. Default 4 GiB, which is a covariance of 13,000 inputs.
 
     Returns:
         A new model with all binary layers in binary state, compiled as `model` is. Its layers hold w_ref and their metric:
@@ -59,8 +61,9 @@ def binarize_post_training(
 
     Raises:
         TypeError: If `model` is no Keras 2 model, or the data are neither an array nor a dataset.
-        ValueError: If the model has no binary layers, layers that are binary already, or a binary layer that is used several
-            times; if it is neither functional nor sequential; or if the data are unusable.
+        ValueError: If the model has no binary layers, layers that are binary already or whose kernel quantizer has no scale, or
+            a binary layer, or a batch normalization above one, that is used several times; if it is neither functional nor
+            sequential; or if the data are unusable.
 
     Example:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 4, width=0.25, blocks=((64, 1),))
@@ -71,9 +74,11 @@ def binarize_post_training(
     check_choice(_NAME, "batch_normalization", batch_normalization, ("mean", "mean_and_variance"))
     layers = _checked_layers(model)
     batches = _input_batches(model, Calibration(calibration, model, _NAME))
-    check_memory(_NAME, layers, sum(len(batch) for batch in batches[0]), memory_limit)
-    binary = keras.models.clone_model(model)
-    binary.set_weights(model.get_weights())
+    samples = sum(len(batch) for batch in batches[0])
+    check_memory(_NAME, layers, samples, "Pass fewer calibration inputs, or a larger `memory_limit`.", memory_limit)
+    check_activations(_NAME, model, samples)
+    binary = _copy(model)
+    uses = layer_uses(model)
     with Progress(transient=True, disable=not verbose) as progress:
         task = progress.add_task("post-training binarization", total=len(layers))
 
@@ -83,11 +88,15 @@ def binarize_post_training(
                 binarize_layer(layer, float_layer, flow, seed, memory_limit)
                 progress.advance(task)
             elif isinstance(layer, keras.layers.BatchNormalization) and flow.changed:
+                if uses[layer.name] > 1:
+                    raise ValueError(
+                        f"{_NAME}: a batch normalization above a binary layer must be used once. Received: {layer.name!r}, "
+                        f"used {uses[layer.name]} times. Give every branch its own, or train the model with "
+                        "SequentialBinarization."
+                    )
                 estimate_batch_normalization(layer, flow.current, batch_normalization == "mean_and_variance")
 
         propagate(binary, model, [Flow(flow, flow) for flow in batches], visit)
-    if model.optimizer is not None:
-        binary.compile_from_config(model.get_compile_config())
     return binary
 
 
@@ -113,7 +122,8 @@ def binarize_layer(layer: BinaryLayer, float_layer: BinaryLayer, flow: Flow, see
     layer.disentangled_state.assign(statistics.metric, reference)
     layer.set_latent_kernel(latent_weights(reference, binary, scale))
     if layer.use_bias:
-        layer.bias.assign(float_layer.bias + statistics.target_mean - statistics.mean @ (scale * binary))
+        deployed = np.abs(layer.latent_kernel_matrix).mean(axis=0) * binary
+        layer.bias.assign(float_layer.bias + statistics.target_mean - statistics.mean @ deployed)
     layer.set_binary()
 
 
@@ -149,22 +159,51 @@ def _checked_layers(model: keras.Model) -> list[BinaryLayer]:
             f"{_NAME}: it starts from a float network. Received: {len(started)} of {len(layers)} layers that are binary "
             f"already: {', '.join(started[:5])}{', ...' if len(started) > 5 else ''}. Load the float network."
         )
-    uses = layer_uses(model)
-    odd = sorted(layer.name for layer in layers if uses[layer.name] != 1)
-    if odd:
+    unscaled = [layer.name for layer in layers if not isinstance(layer.kernel_quantizer, lq.quantizers.MagnitudeAwareSign)]
+    if unscaled:
         raise ValueError(
-            f"{_NAME}: every binary layer must be used once, under a name of its own: a layer that is used several times has "
-            f"inputs that depend on itself. Received: {', '.join(odd)}. Train the model with SequentialBinarization."
+            f"{_NAME}: it solves for a scale of every output channel, which only kernel_quantizer='magnitude_aware_sign' has. "
+            f"Received: layers with another quantizer: {', '.join(unscaled)}."
         )
+    uses = layer_uses(model)
+    for number, reason in ((0, "stand in a layer that is no functional model"), (2, "are used several times")):
+        odd = sorted(layer.name for layer in layers if min(uses[layer.name], 2) == number)
+        if odd:
+            raise ValueError(
+                f"{_NAME}: every binary layer must be used once in the functional model or a nested one, under a name of its "
+                f"own. Received: layers that {reason}: {', '.join(odd)}. Train the model with SequentialBinarization."
+            )
     return layers
+
+
+def _copy(model: keras.Model) -> keras.Model:
+    """Return a model of the same weights, compiled in the same way where Keras can copy that."""
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    if model.optimizer is not None:
+        try:
+            copy.compile_from_config(model.get_compile_config())
+        except (TypeError, ValueError, OSError, NotImplementedError) as error:  # a loss or metric of the user's own
+            message = f"{_NAME}: the new model is not compiled, since Keras cannot copy how `model` is ({error})."
+            warnings.warn(message, stacklevel=3)
+    return copy
 
 
 def _input_batches(model: keras.Model, calibration: Calibration) -> list[list[tf.Tensor]]:
     """Return the batches of each input of the model."""
     batches = []
     for batch in calibration:
-        named = isinstance(batch, dict)
-        parts = [batch[name] for name in model.input_names] if named else tf.nest.flatten(batch)
+        if isinstance(batch, dict):
+            missing = [name for name in model.input_names if name not in batch]
+            if missing:
+                raise ValueError(f"{_NAME}: the calibration data lack the inputs {missing}. Received: {sorted(batch)}.")
+            batch = [batch[name] for name in model.input_names]
+        parts = tf.nest.flatten(batch)
+        if len(parts) != len(model.inputs):
+            raise ValueError(
+                f"{_NAME}: the model has {len(model.inputs)} inputs. Received: calibration data of {len(parts)} each. Pass a "
+                "tf.data.Dataset of tuples of inputs (with labels: of ((first, second), labels)), or of dicts by input name."
+            )
         # As Keras does it: integers become what the input takes.
         batches.append([tf.cast(part, tensor.dtype) for part, tensor in zip(parts, model.inputs, strict=True)])
     return [list(parts) for parts in zip(*batches, strict=True)]

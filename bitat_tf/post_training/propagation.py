@@ -1,5 +1,7 @@
 """Calibration data on their way through a network, layer by layer, so that nothing below is computed twice."""
 
+import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -7,6 +9,8 @@ from typing import Any
 
 from bitat_tf._keras import keras, tf
 from bitat_tf.layers import BinaryLayer
+
+_LARGE_BYTES = 2**32
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,7 @@ def propagate(model: keras.Model, float_model: keras.Model, flows: list[Flow], v
     """
     edges: dict[str, Flow] = {str(id(tensor)): flow for tensor, flow in zip(model.inputs, flows, strict=True)}
     outputs = [str(id(tensor)) for tensor in model.outputs]
-    waiting = Counter(outputs)  # how often each edge is still needed, so that it is dropped after its last use
-    for node in _nodes(model):
-        waiting.update(node.flat_input_ids)
+    waiting = _uses_of_edges(model)  # an edge is dropped after its last use
     for node in _nodes(model):
         layer, float_layer = node.layer, float_model.get_layer(node.layer.name)
         inputs = [edges[edge] for edge in node.flat_input_ids]
@@ -62,6 +64,41 @@ def propagate(model: keras.Model, float_model: keras.Model, flows: list[Flow], v
             if not waiting[edge]:
                 del edges[edge]
     return [edges[edge] for edge in outputs]
+
+
+def check_activations(where: str, model: keras.Model, samples: int) -> None:
+    """Warn where what `propagate` holds at one time takes more than 4 GiB."""
+    needed = 2 * samples * _peak_values(model) * 4  # two networks, float32
+    if needed > _LARGE_BYTES:
+        warnings.warn(
+            f"{where}: what runs through the network is held for all {samples} calibration inputs, and takes about "
+            f"{needed / 2**30:.1f} GiB at the widest place. Pass fewer inputs if the machine has less memory.",
+            stacklevel=3,
+        )
+
+
+def _peak_values(model: keras.Model) -> int:
+    """Return how many numbers of one sample are alive at once, at most; unknown sizes count as 1."""
+    sizes = {str(id(tensor)): math.prod(size or 1 for size in tensor.shape[1:]) for tensor in model.inputs}
+    waiting, peak = _uses_of_edges(model), 0
+    for node in _nodes(model):
+        outputs = tf.nest.flatten(node.outputs)
+        inner = _peak_values(node.layer) if _is_graph(node.layer) else 0
+        sizes.update({str(id(tensor)): math.prod(size or 1 for size in tensor.shape[1:]) for tensor in outputs})
+        peak = max(peak, sum(sizes.values()) + inner)
+        for edge in node.flat_input_ids:
+            waiting[edge] -= 1
+            if not waiting[edge]:
+                del sizes[edge]
+    return peak
+
+
+def _uses_of_edges(model: keras.Model) -> Counter[str]:
+    """Return how often each tensor is used, as an output of the model too."""
+    uses = Counter(str(id(tensor)) for tensor in model.outputs)
+    for node in _nodes(model):
+        uses.update(node.flat_input_ids)
+    return uses
 
 
 def layer_uses(model: keras.Model) -> Counter[str]:

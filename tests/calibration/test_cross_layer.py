@@ -185,7 +185,7 @@ def refused(case):
     ("case", "message"),
     [
         ("unknown", "output_sensitivity: the block of layer 'second' must end at a layer of the model. Received: 'nowhere'"),
-        ("before", "output_sensitivity: the output of 'stem' does not depend on layer 'second'"),
+        ("before", "must end at a layer that stands once in the model and depends on it. Received: 'stem'"),
         ("activation", "no activation of its own.*layer 'active' with activation 'relu'"),
         ("nested", "stands once in the model, not in a nested one. Received: 'nested'"),
         ("shared", "stands once in the model.* Received: 'shared'"),

@@ -10,7 +10,7 @@ from bitat_tf.regularizers import DisentangledRegularizer
 
 
 @pytest.mark.parametrize(
-    ("refresh", "expected"), [(None, []), (0.25, [2, 4, 6, 14, 16, 18]), (0.5, [4, 16]), (1.0, []), (0.01, [1, 2, 3])]
+    ("refresh", "expected"), [(None, []), (0.25, [2, 4, 6, 14, 16, 18]), (0.5, [4, 16]), (0.01, [1, 2, 3])]
 )
 def test_steps_at_which_a_layer_is_measured_again(refresh, expected):
     timeline = Schedule(1, 0.5, 1, refresh_epochs=refresh).timeline(["a", "b"], steps_per_epoch=8)
@@ -23,6 +23,11 @@ def test_steps_at_which_a_layer_is_measured_again(refresh, expected):
 def test_refresh_must_be_a_positive_number(refresh):
     with pytest.raises(ValueError, match="`refresh_epochs` must be a finite number > 0"):
         Schedule(refresh_epochs=refresh)
+
+
+def test_a_refresh_that_never_comes_is_refused():
+    with pytest.raises(ValueError, match="must be less than `quantization_epochs`.*Received: refresh_epochs=1, quantization_e"):
+        Schedule(refresh_epochs=1, quantization_epochs=0.5)
 
 
 @pytest.mark.parametrize("num_groups", [256, 6])

@@ -1,5 +1,7 @@
 """Binarization without training: every closed form against brute force, and what a user may do wrong."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ import bitat_tf
 from bitat_tf import binarize_post_training
 from bitat_tf._keras import keras, tf
 from bitat_tf.layers import BinaryConv2D, BinaryDense, binary_layers
+from bitat_tf.post_training.propagation import check_activations
 
 
 def trained(make_network, images):
@@ -183,10 +186,34 @@ class Subclassed(keras.Model):
         return self.layer(inputs)
 
 
+def hidden_layer():
+    class Wrapper(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = BinaryDense(2, name="hidden")
+
+        def call(self, inputs):
+            return self.inner(inputs)
+
+    return keras.Sequential([keras.Input((2,)), Wrapper()])
+
+
+def shared_normalization():
+    inputs, shared = keras.Input((2,)), keras.layers.BatchNormalization(name="bn")
+    return keras.Model(inputs, [shared(BinaryDense(2)(inputs)), shared(BinaryDense(2)(inputs))])
+
+
+def without_scale():
+    return keras.Sequential([keras.Input((2,)), BinaryDense(2, kernel_quantizer="ste_sign", name="signs")])
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (shared_layer, "every binary layer must be used once.*Received: twice. Train the model with SequentialBinarization"),
+        (shared_layer, "Received: layers that are used several times: twice. Train the model with SequentialBinarization"),
+        (hidden_layer, "Received: layers that stand in a layer that is no functional model: hidden. Train the model with"),
+        (shared_normalization, "a batch normalization above a binary layer must be used once. Received: 'bn', used 2 times"),
+        (without_scale, "only kernel_quantizer='magnitude_aware_sign' has. Received: layers with another quantizer: signs"),
         (Subclassed, "must be functional or sequential. Received: a Subclassed"),
         (lambda: keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]), "has no binary layers. Build it with"),
     ],
@@ -201,6 +228,47 @@ def test_a_network_that_is_binary_already(make_network, images):
     model.get_layer("binary_2").set_binary()
     with pytest.raises(ValueError, match="1 of 3 layers that are binary already: binary_2. Load the float network"):
         binarize_post_training(model, images[0], verbose=0)
+
+
+def test_the_bias_is_right_where_the_input_does_not_vary():
+    model = keras.Sequential([keras.Input((3,)), BinaryDense(4, bias_initializer="normal")])
+    x = np.tile(np.float32([[1.0, -2.0, 0.5]]), (8, 1))
+    binary = binarize_post_training(model, x, verbose=0)
+    np.testing.assert_allclose(binary.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
+
+
+def test_a_loss_that_keras_cannot_copy_costs_nothing_but_the_compilation(make_network, images):
+    model = make_network()
+    model.compile("adam", lambda labels, outputs: tf.reduce_mean(outputs))
+    with pytest.warns(UserWarning, match="the new model is not compiled, since Keras cannot copy how `model` is"):
+        binary = binarize_post_training(model, images[0], verbose=0)
+    assert binary.optimizer is None
+    assert binary_layers(binary)[0].state == "binary"
+
+
+def test_calibration_data_that_lack_an_input(images):
+    inputs = [keras.Input((2,), name=name) for name in ("left", "right")]
+    model = keras.Model(inputs, BinaryDense(2)(keras.layers.Add()(inputs)))
+    x = images[0][:, 0, 0]
+    with pytest.raises(ValueError, match="the model has 2 inputs. Received: calibration data of 1 each. Pass a"):
+        binarize_post_training(model, x, verbose=0)
+    named = tf.data.Dataset.from_tensor_slices({"left": x, "top": x}).batch(8)
+    with pytest.raises(ValueError, match=r"lack the inputs \['right'\]. Received: \['left', 'top'\]"):
+        binarize_post_training(model, named, verbose=0)
+
+
+def test_what_runs_through_a_large_network_is_announced():
+    inputs = keras.Input((100, 100, 4))
+    x = BinaryConv2D(8, 3, padding="same")(inputs)
+    model = keras.Model(inputs, keras.layers.Add()([x, x * 2.0]))
+    # At the addition, or before it: x, its double, and the sum are alive: 3 times 80,000 numbers; 2 networks, 4 bytes.
+    needed = 3 * 80_000 * 2 * 4
+    samples = int(2**32 / needed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_activations("here", model, samples)
+    with pytest.warns(UserWarning, match=f"held for all {10 * samples} calibration inputs, and takes about 40.0 GiB"):
+        check_activations("here", model, 10 * samples)
 
 
 @pytest.mark.parametrize(
