@@ -35,9 +35,7 @@ def main() -> None:
     """Parse the options, run, write `benchmarks.json`, `benchmarks.md` and the plot."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=NAMES, help="run these alone; the others are taken from the last run")
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parents[1] / "docs", help="folder of the page (default docs)"
-    )
+    parser.add_argument("--out", type=Path, help="folder of the page (default docs)")
     parser.add_argument("--tiny", action="store_true", help="toy sizes, to see that everything runs")
     options = parser.parse_args()
     if options.tiny and not options.out:

@@ -29,14 +29,14 @@ def measure(function: Callable[[], Any], repeats: int = 1) -> dict[str, float]:
 
 
 def run_case(name: str, tiny: bool = False) -> Any:
-    """Run a case of `cases` in a process of its own and return what it returns."""
+    """Run a case in a process of its own and return what it returns."""
     environment = {
         **os.environ,
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "OMP_NUM_THREADS": str(THREADS),
         "OPENBLAS_NUM_THREADS": str(THREADS),
     }
-    command = [sys.executable, "-m", "benchmarks.measure", name, *(["--tiny"] if tiny else [])]
+    command = [sys.executable, "-m", "benchmarks.child", name, *(["--tiny"] if tiny else [])]
     root = Path(__file__).parents[1]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -56,11 +56,3 @@ def _reset_peak() -> int:
     """Set the peak of resident memory to what is resident now, and return that."""
     Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")
-
-
-if __name__ == "__main__":
-    from benchmarks import growth
-    from benchmarks.cases import CASES
-
-    case = growth.run if sys.argv[1] == "growth" else CASES[sys.argv[1]]
-    sys.stdout.write("\n" + json.dumps(case("--tiny" in sys.argv)) + "\n")

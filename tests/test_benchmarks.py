@@ -17,6 +17,13 @@ def test_every_case_is_run_by_the_command():
     assert set(command.NAMES) == {*CASES, "growth"}
 
 
+def test_toy_figures_stay_out_of_the_documentation(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--tiny"])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "--tiny needs --out" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def results():
     found = {name: case(True) for name, case in CASES.items()}
