@@ -11,7 +11,7 @@ from bitat_tf._keras import keras
 from bitat_tf._validation import check_model
 from bitat_tf.calibration.data import Calibration, LayerInputs
 from bitat_tf.calibration.statistics import check_statistics_possible, float_outputs, layer_statistics
-from bitat_tf.dependency import Metric, QuantizationErrors, quantization_errors, reduce_inputs
+from bitat_tf.dependency import Metric, QuantizationErrors, network_errors, quantization_errors, reduce_inputs
 from bitat_tf.layers import BinaryLayer, binary_layers
 
 
@@ -37,24 +37,28 @@ class NetworkDependency:
     layers: tuple[LayerDependency, ...]
 
     @property
+    def _errors(self) -> QuantizationErrors:
+        return network_errors([layer.errors for layer in self.layers])
+
+    @property
     def q_orig(self) -> float:
         """Q_orig summed over the layers, as the paper's table has it."""
-        return sum(layer.errors.q_orig for layer in self.layers)
+        return self._errors.q_orig
 
     @property
     def q_ours(self) -> float:
         """Q_ours summed over the layers."""
-        return sum(layer.errors.q_ours for layer in self.layers)
+        return self._errors.q_ours
 
     @property
     def q_ratio(self) -> float:
         """Q_ours / Q_orig of the sums (Fig. 8); NaN for Q_orig = 0."""
-        return self.q_ours / self.q_orig if self.q_orig else float("nan")
+        return self._errors.q_ratio
 
     @property
     def q_rel(self) -> float:
         """Q_rel, averaged over the layers."""
-        return float(np.mean([layer.errors.q_rel for layer in self.layers]))
+        return self._errors.q_rel
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one row a layer."""

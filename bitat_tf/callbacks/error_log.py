@@ -1,8 +1,6 @@
 """The errors of binary layers in the `logs` of Keras."""
 
-import numpy as np
-
-from bitat_tf.dependency import QuantizationErrors
+from bitat_tf.dependency import QuantizationErrors, network_errors
 from bitat_tf.layers import BinaryLayer
 
 
@@ -14,14 +12,8 @@ def layer_errors(layers: list[BinaryLayer]) -> dict[str, QuantizationErrors]:
 
 def error_logs(errors: dict[str, QuantizationErrors]) -> dict[str, float]:
     """Return the entries for `logs`: Q_orig and Q_ours summed over layers as in Fig. 8, their ratio, and the mean Q_rel."""
-    q_orig = sum(error.q_orig for error in errors.values())
-    q_ours = sum(error.q_ours for error in errors.values())
-    return {
-        "q_orig": q_orig,
-        "q_ours": q_ours,
-        "q_rel": float(np.mean([error.q_rel for error in errors.values()])) if errors else float("nan"),
-        "q_ratio": q_ours / q_orig if q_orig else float("nan"),
-    }
+    network = network_errors(errors.values())
+    return {"q_orig": network.q_orig, "q_ours": network.q_ours, "q_rel": network.q_rel, "q_ratio": network.q_ratio}
 
 
 def layer_rows(epoch: int, errors: dict[str, QuantizationErrors]) -> list[dict[str, float | int | str]]:

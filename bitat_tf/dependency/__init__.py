@@ -16,8 +16,16 @@ from bitat_tf.dependency.grouping import group_inputs, reduce_inputs, reduction_
 from bitat_tf.dependency.moments import InputMoments
 from bitat_tf.dependency.patch_moments import GroupedMoments, PatchMoments
 from bitat_tf.dependency.patches import PatchGeometry, extract_patches
-from bitat_tf.dependency.solvers import latent_weights, optimal_scale, retarget, ridge, ridge_from_rows
-from bitat_tf.dependency.transform import Metric, QuantizationErrors, disentangle, q_orig, q_ours, quantization_errors
+from bitat_tf.dependency.solvers import latent_weights, optimal_scale, retarget, ridge, ridge_from_rows, scale_from_products
+from bitat_tf.dependency.transform import (
+    Metric,
+    QuantizationErrors,
+    disentangle,
+    network_errors,
+    q_orig,
+    q_ours,
+    quantization_errors,
+)
 
 __all__ = [
     "Curvature",
@@ -32,6 +40,7 @@ __all__ = [
     "flip_descent",
     "group_inputs",
     "latent_weights",
+    "network_errors",
     "optimal_scale",
     "q_orig",
     "q_ours",
@@ -41,4 +50,5 @@ __all__ = [
     "retarget",
     "ridge",
     "ridge_from_rows",
+    "scale_from_products",
 ]

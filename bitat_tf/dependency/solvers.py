@@ -24,8 +24,11 @@ def optimal_scale(binary: np.ndarray, reference: np.ndarray, covariance: np.ndar
         array([1.])
     """
     seen = binary if covariance is None else covariance @ binary
-    norm = np.sum(binary * seen, axis=0)
-    product = np.sum(reference * seen, axis=0)
+    return scale_from_products(np.sum(reference * seen, axis=0), np.sum(binary * seen, axis=0))
+
+
+def scale_from_products(product: np.ndarray, norm: np.ndarray) -> np.ndarray:
+    """Return the best scales, shape (m,), from b^T C w and b^T C b of each output channel; see `optimal_scale`."""
     return np.maximum(np.divide(product, norm, out=np.zeros_like(product, float), where=norm > 0), 0)
 
 

@@ -4,12 +4,13 @@ Notation, as in the paper: w_ref are reference weights of shape (d, m), one colu
 sign(0) = +1; alpha one scale per output channel; C the centred covariance of the layer's input, shape (d, d).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from bitat_tf.dependency.grouping import reduce_inputs
-from bitat_tf.dependency.solvers import optimal_scale
+from bitat_tf.dependency.solvers import optimal_scale, scale_from_products
 
 
 def disentangle(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -110,8 +111,7 @@ class Metric:
 
         Also under a sensitivity M: it is the scale that a batch normalization after the layer restores.
         """
-        norm, product = self.inner(binary, binary), self.inner(binary, reference)
-        return np.maximum(np.divide(product, norm, out=np.zeros_like(product), where=norm > 0), 0)
+        return scale_from_products(self.inner(binary, reference), self.inner(binary, binary))
 
 
 def q_orig(reference: np.ndarray, binary: np.ndarray, scale: np.ndarray | None = None) -> float:
@@ -156,3 +156,13 @@ def quantization_errors(reference: np.ndarray, binary: np.ndarray, metric: Metri
     ours = q_ours(reference, binary, metric)
     energy = metric.norm(reference)
     return QuantizationErrors(q_orig(reference, binary), ours, ours / energy if energy else float("nan"))
+
+
+def network_errors(errors: Collection[QuantizationErrors]) -> QuantizationErrors:
+    """Return the errors of a network: Q_orig and Q_ours summed over its layers as in Fig. 8, and the mean Q_rel.
+
+    Args:
+        errors: The errors of each layer; with none of them the sums are 0, the mean and the ratio NaN.
+    """
+    q_rel = float(np.mean([error.q_rel for error in errors])) if errors else float("nan")
+    return QuantizationErrors(sum(error.q_orig for error in errors), sum(error.q_ours for error in errors), q_rel)

@@ -11,7 +11,7 @@ from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_choice, check_model
 from bitat_tf.calibration import Calibration, layer_statistics
 from bitat_tf.calibration.statistics import channel_means, check_memory, check_statistics_possible, float_outputs
-from bitat_tf.dependency import Curvature, flip_descent, latent_weights
+from bitat_tf.dependency import Curvature, flip_descent, latent_weights, scale_from_products
 from bitat_tf.dependency.moments import MEMORY_LIMIT
 from bitat_tf.layers import BinaryLayer, binary_layers
 from bitat_tf.post_training.propagation import Flow, check_activations, layer_uses, propagate
@@ -117,8 +117,7 @@ def binarize_layer(layer: BinaryLayer, float_layer: BinaryLayer, flow: Flow, see
     reference, curvature = statistics.reference, cast(Curvature, statistics.curvature)
     binary = flip_descent(np.where(reference >= 0, 1.0, -1.0), reference, curvature)
     seen = curvature.times(binary)
-    norm = np.sum(binary * seen, axis=0)
-    scale = np.divide(np.sum(reference * seen, axis=0), norm, out=np.zeros_like(norm), where=norm > 0)
+    scale = scale_from_products(np.sum(reference * seen, axis=0), np.sum(binary * seen, axis=0))
     layer.disentangled_state.assign(statistics.metric, reference)
     layer.set_latent_kernel(latent_weights(reference, binary, scale))
     if layer.use_bias:
