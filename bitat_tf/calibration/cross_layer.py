@@ -7,6 +7,7 @@ import numpy as np
 from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_number
 from bitat_tf.calibration.data import Calibration
+from bitat_tf.graph import is_graph, layer_nodes
 from bitat_tf.layers import BinaryLayer, binary_layers
 
 
@@ -44,7 +45,7 @@ def find_blocks(model: keras.Model) -> dict[str, str]:
 
 def _nodes_above(model: keras.Model, layer: keras.layers.Layer) -> list[Any]:
     """Return the layer calls that depend on a layer, from bottom to top; none for a layer that is used several times."""
-    nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]]
+    nodes = list(layer_nodes(model))
     own = [node for node in nodes if node.layer is layer]
     if len(own) != 1:
         return []
@@ -129,7 +130,7 @@ def check_block(where: str, model: keras.Model, layer: BinaryLayer, block: str) 
 
 
 def _check_graph(model: keras.Model) -> None:
-    if not model._is_graph_network:
+    if not is_graph(model):
         raise ValueError(
             f"Blocks are found in functional and sequential models. Received: a {type(model).__name__}. Leave `blocks` out."
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bitat_tf._keras import keras
+from bitat_tf.graph import is_graph
 
 
 def layers_below(model: keras.Model, layer: keras.layers.Layer) -> list[keras.layers.Layer]:
@@ -12,7 +13,7 @@ def layers_below(model: keras.Model, layer: keras.layers.Layer) -> list[keras.la
     Raises:
         ValueError: If the model is no functional or sequential model that holds the layer itself.
     """
-    if not model._is_graph_network or layer not in model.layers:
+    if not is_graph(model) or layer not in model.layers:
         raise ValueError(
             f"SequentialBinarization: freezing needs a functional or sequential model that holds layer {layer.name!r} itself, "
             f"not in a nested model. Received: a {type(model).__name__}. Use Schedule(freeze='never')."

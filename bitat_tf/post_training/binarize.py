@@ -7,14 +7,16 @@ import larq as lq
 import numpy as np
 from rich.progress import Progress
 
+from bitat_tf._copies import copy_weights
 from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_choice, check_model
 from bitat_tf.calibration import Calibration, layer_statistics
 from bitat_tf.calibration.statistics import channel_means, check_memory, check_statistics_possible, float_outputs
 from bitat_tf.dependency import Curvature, flip_descent, latent_weights, scale_from_products
 from bitat_tf.dependency.moments import MEMORY_LIMIT
+from bitat_tf.graph import is_graph, layer_uses
 from bitat_tf.layers import BinaryLayer, binary_layers
-from bitat_tf.post_training.propagation import Flow, check_activations, layer_uses, propagate
+from bitat_tf.post_training.propagation import Flow, check_activations, propagate
 from bitat_tf.quantizers import RSign
 
 _NAME = "binarize_post_training"
@@ -140,7 +142,7 @@ def estimate_batch_normalization(layer: keras.layers.BatchNormalization, inputs:
 
 def _checked_layers(model: keras.Model) -> list[BinaryLayer]:
     check_model(model, _NAME)
-    if not model._is_graph_network:
+    if not is_graph(model):
         raise ValueError(
             f"{_NAME}: the model must be functional or sequential. Received: a {type(model).__name__}. Build it with "
             "keras.Model(inputs, outputs), or train it with SequentialBinarization."
@@ -178,7 +180,7 @@ def _checked_layers(model: keras.Model) -> list[BinaryLayer]:
 def _copy(model: keras.Model) -> keras.Model:
     """Return a model of the same weights, compiled in the same way where Keras can copy that."""
     copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
+    copy_weights(model, copy)
     if model.optimizer is not None:
         try:
             copy.compile_from_config(model.get_compile_config())

@@ -3,11 +3,11 @@
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from bitat_tf._keras import keras, tf
+from bitat_tf.graph import is_graph, layer_nodes
 from bitat_tf.layers import BinaryLayer
 
 _LARGE_BYTES = 2**32
@@ -49,10 +49,10 @@ def propagate(model: keras.Model, float_model: keras.Model, flows: list[Flow], v
     edges: dict[str, Flow] = {str(id(tensor)): flow for tensor, flow in zip(model.inputs, flows, strict=True)}
     outputs = [str(id(tensor)) for tensor in model.outputs]
     waiting = _uses_of_edges(model)  # an edge is dropped after its last use
-    for node in _nodes(model):
+    for node in layer_nodes(model):
         layer, float_layer = node.layer, float_model.get_layer(node.layer.name)
         inputs = [edges[edge] for edge in node.flat_input_ids]
-        if _is_graph(layer):
+        if is_graph(layer):
             results = propagate(layer, float_layer, inputs, visit)
         else:
             if len(inputs) == 1:
@@ -81,9 +81,9 @@ def _peak_values(model: keras.Model) -> int:
     """Return how many numbers of one sample are alive at once, at most; unknown sizes count as 1."""
     sizes = {str(id(tensor)): math.prod(size or 1 for size in tensor.shape[1:]) for tensor in model.inputs}
     waiting, peak = _uses_of_edges(model), 0
-    for node in _nodes(model):
+    for node in layer_nodes(model):
         outputs = tf.nest.flatten(node.outputs)
-        inner = _peak_values(node.layer) if _is_graph(node.layer) else 0
+        inner = _peak_values(node.layer) if is_graph(node.layer) else 0
         sizes.update({str(id(tensor)): math.prod(size or 1 for size in tensor.shape[1:]) for tensor in outputs})
         peak = max(peak, sum(sizes.values()) + inner)
         for edge in node.flat_input_ids:
@@ -96,30 +96,9 @@ def _peak_values(model: keras.Model) -> int:
 def _uses_of_edges(model: keras.Model) -> Counter[str]:
     """Return how often each tensor is used, as an output of the model too."""
     uses = Counter(str(id(tensor)) for tensor in model.outputs)
-    for node in _nodes(model):
+    for node in layer_nodes(model):
         uses.update(node.flat_input_ids)
     return uses
-
-
-def layer_uses(model: keras.Model) -> Counter[str]:
-    """Return how often each layer is used in a functional model, nested models included, by name."""
-    uses: Counter[str] = Counter()
-    for node in _nodes(model):
-        if _is_graph(node.layer):
-            uses.update(layer_uses(node.layer))
-        else:
-            uses[node.layer.name] += 1
-    return uses
-
-
-def _is_graph(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, keras.Model) and layer._is_graph_network
-
-
-def _nodes(model: keras.Model) -> Iterator[Any]:
-    """Yield the layer calls of a functional model in the order in which Keras runs them."""
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        yield from (node for node in model._nodes_by_depth[depth] if not node.is_input)
 
 
 def _run(node, layer, float_layer, flows: Mapping[str, Flow]) -> list[Flow]:

@@ -141,7 +141,7 @@ def test_nested_models_and_export(images, tmp_path):
     binary = binarize_post_training(model, images[0], verbose=0)
     assert binary.get_layer("inner").get_layer("conv").state == "binary"
     assert model.get_layer("inner").get_layer("conv").state == "float"
-    report = bitat_tf.export.to_tflite(binary, tmp_path / "model.tflite", images[0], images[1])
+    report = bitat_tf.export.bitat_tf.export.to_tflite(binary, tmp_path / "model.tflite", images[0], images[1])
     assert report.fused_binary == 1
 
 
@@ -284,3 +284,15 @@ def test_what_runs_through_a_large_network_is_announced():
 def test_unusable_arguments(arguments, message, make_network, images):
     with pytest.raises(ValueError, match=message):
         binarize_post_training(make_network(), **{"calibration": images[0], "verbose": 0, **arguments})
+
+
+def test_dead_channels_reach_the_device_in_a_binary_layer(make_network, images, tmp_path):
+    """A channel whose weights are 0 throughout gets the scale 0: the file must hold a binary kernel all the same."""
+    model = make_network()
+    layer = model.get_layer("binary_1")
+    kernel = layer.latent_kernel.numpy()
+    kernel[..., 2] = 0
+    layer.kernel.assign(kernel)
+    binary = binarize_post_training(model, images[0], verbose=0)
+    report = bitat_tf.export.to_tflite(binary, tmp_path / "model.tflite", images[0], minimum_agreement=0.5)
+    assert report.fused_binary == report.expected_binary == 3

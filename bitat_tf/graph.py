@@ -1,0 +1,137 @@
+"""The calls of layers in a functional or sequential model: their order, and what is connected to what."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bitat_tf._keras import keras, tf
+
+Shape = tuple[int | None, ...]
+
+
+def is_graph(layer: keras.layers.Layer) -> bool:
+    """Return whether a layer is a functional or sequential model, whose layers can be walked through."""
+    return isinstance(layer, keras.Model) and layer._is_graph_network
+
+
+def layer_nodes(model: keras.Model) -> Iterator[Any]:
+    """Yield Keras' nodes, one for each layer call, of a functional model in the order in which Keras runs them."""
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        yield from (node for node in model._nodes_by_depth[depth] if not node.is_input)
+
+
+def layer_uses(model: keras.Model) -> Counter[str]:
+    """Return how often each layer is used in a functional model, nested models included, by name."""
+    uses: Counter[str] = Counter()
+    for node in layer_nodes(model):
+        if is_graph(node.layer):
+            uses.update(layer_uses(node.layer))
+        else:
+            uses[node.layer.name] += 1
+    return uses
+
+
+@dataclass(frozen=True, eq=False)
+class LayerCall:
+    """One call of a layer, seen from the outermost model.
+
+    Attributes:
+        layer: The layer; it has several calls where it is shared, or stands in a nested model that is.
+        path: Its name, after the names of the nested models around it: "backbone/conv".
+        node: Keras' node of the call; a nested model that is called twice has two calls of one node.
+        inputs: The calls whose outputs it takes, in order.
+        input_shapes, output_shapes: Shapes of what goes in and comes out, the batch included.
+    """
+
+    layer: keras.layers.Layer
+    path: str
+    node: Any
+    inputs: tuple["LayerCall", ...]
+    input_shapes: tuple[Shape, ...]
+    output_shapes: tuple[Shape, ...]
+
+
+class CallGraph:
+    """All layer calls of a functional or sequential model, those of nested models in their places.
+
+    Args:
+        model: The model.
+
+    Attributes:
+        calls: The calls in the order in which Keras runs them, without the inputs of the model.
+        sources: The inputs of the model, as calls.
+        outputs: The calls whose outputs the model returns.
+
+    Raises:
+        ValueError: If the model is neither functional nor sequential.
+
+    Example:
+        >>> inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="dense")], name="inner")
+        >>> model = keras.Sequential([keras.Input((4,)), inner, keras.layers.ReLU(name="relu")])
+        >>> [call.path for call in CallGraph(model).calls]
+        ['inner/dense', 'relu']
+    """
+
+    def __init__(self, model: keras.Model):
+        if not is_graph(model):
+            raise ValueError(
+                f"CallGraph: only functional and sequential models have a graph of layers. Received: a {type(model).__name__}. "
+                "Build the model with keras.Model(inputs, outputs)."
+            )
+        self.calls: list[LayerCall] = []
+        self.sources: list[LayerCall] = []
+        edges = []
+        for tensor in model.inputs:
+            shape = tuple(tensor.shape)
+            layer = tensor.node.layer
+            self.sources.append(LayerCall(layer, layer.name, tensor.node, (), (shape,), (shape,)))
+            edges.append((self.sources[-1], shape))
+        self.outputs: list[LayerCall] = [call for call, _ in self._walk(model, "", edges)]
+        self._consumers: dict[int, list[LayerCall]] = defaultdict(list)
+        for call in self.calls:
+            for source in dict.fromkeys(call.inputs):
+                self._consumers[id(source)].append(call)
+
+    def consumers(self, call: LayerCall) -> list[LayerCall]:
+        """Return the calls that take an output of `call`, each once."""
+        return self._consumers[id(call)]
+
+    def is_output(self, call: LayerCall) -> bool:
+        """Return whether the model returns an output of `call`."""
+        return any(call is output for output in self.outputs)
+
+    def _walk(self, model: keras.Model, prefix: str, sources: list[tuple[LayerCall, Shape]]) -> list[tuple[LayerCall, Shape]]:
+        edges = {str(id(tensor)): source for tensor, source in zip(model.inputs, sources, strict=True)}
+        known = all(shape == tuple(tensor.shape) for tensor, (_, shape) in zip(model.inputs, sources, strict=True))
+        for node in layer_nodes(model):
+            inputs = [edges[edge] for edge in node.flat_input_ids]
+            if is_graph(node.layer):
+                results = self._walk(node.layer, f"{prefix}{node.layer.name}/", inputs)
+            else:
+                input_shapes = tuple(shape for _, shape in inputs)
+                output_shapes = _output_shapes(node, input_shapes, known)
+                path, below = prefix + node.layer.name, tuple(call for call, _ in inputs)
+                call = LayerCall(node.layer, path, node, below, input_shapes, output_shapes)
+                self.calls.append(call)
+                results = [(call, shape) for shape in output_shapes]
+            edges.update(zip(node.flat_output_ids, results, strict=True))
+        return [edges[str(id(tensor))] for tensor in model.outputs]
+
+
+def _output_shapes(node: Any, input_shapes: tuple[Shape, ...], known: bool) -> tuple[Shape, ...]:
+    """Return the shapes of a call's outputs; a nested model may be given pictures of a size that it does not know itself."""
+    own = tuple(tuple(tensor.shape) for tensor in tf.nest.flatten(node.outputs))
+    if known or all(size is not None for shape in own for size in shape[1:]):
+        return own
+    given = [tf.TensorShape(shape) for shape in input_shapes]
+    try:
+        shapes = node.layer.compute_output_shape(given[0] if len(given) == 1 else given)
+    except (NotImplementedError, TypeError, ValueError):  # a layer that takes more than tensors, as an operator does
+        return own
+    flat = [shapes] if isinstance(shapes, (tuple, tf.TensorShape)) and not _is_several(shapes) else list(shapes)
+    return tuple(tuple(tf.TensorShape(shape)) for shape in flat) if len(flat) == len(own) else own
+
+
+def _is_several(shapes: Any) -> bool:
+    return not isinstance(shapes, tf.TensorShape) and any(isinstance(shape, (tuple, list, tf.TensorShape)) for shape in shapes)
