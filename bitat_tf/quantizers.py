@@ -1,10 +1,13 @@
 """Quantizers in Larq's manner. What Larq has (`ste_sign`, `approx_sign`, `magnitude_aware_sign`, ...) is used, not repeated."""
 
 import larq as lq
+import numpy as np
 
 from bitat_tf._keras import keras, tf
 
 __all__ = ["RSign"]
+
+_SMALLEST_SCALE = 1.5e-7  # the converter's limit is 1.19e-7
 
 
 @keras.saving.register_keras_serializable(package="bitat_tf")
@@ -64,6 +67,24 @@ class RSign(lq.quantizers.Quantizer):
             **super().get_config(),
             "threshold_initializer": keras.initializers.serialize(self.threshold_initializer),
         }
+
+
+def revive_dead_channels(kernel: np.ndarray) -> np.ndarray:
+    """Return a latent kernel, output channels last, whose scales the converter can tell from 0.
+
+    It takes a kernel with a scale alpha = mean|w| below the float32 epsilon for a float one: a single dead channel, as
+    pruning or a ReLU leaves it, would make the whole layer float. Such channels keep their signs at a scale just above.
+
+    Args:
+        kernel: Shape (..., m).
+
+    Example:
+        >>> revive_dead_channels(np.array([[0.0, 0.5], [-1e-9, 2.0]]))
+        array([[ 1.5e-07,  5.0e-01],
+               [-1.5e-07,  2.0e+00]])
+    """
+    dead = np.abs(kernel).mean(axis=tuple(range(kernel.ndim - 1))) < _SMALLEST_SCALE
+    return np.where(dead, np.where(kernel >= 0, _SMALLEST_SCALE, -_SMALLEST_SCALE), kernel).astype(kernel.dtype)
 
 
 def channel_count(input_shape, where: str) -> int:

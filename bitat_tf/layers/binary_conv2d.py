@@ -23,6 +23,9 @@ class BinaryConv2D(BinaryLayer, lq.layers.QuantConv2D):
         kernel_quantizer: Default `larq.quantizers.MagnitudeAwareSign` (alpha * sign, one alpha per output channel).
         disentangled_regularizer: A `DisentangledRegularizer`, for its `error`, `num_groups`, `residual` and `cross_layer`;
             `SequentialBinarization` sets its strength and l1 from the schedule. Default one that is switched off.
+        float_activation: Activation of the layer's *input* for as long as the input is float, in the place that the sign takes
+            afterwards: a function or its name. For networks whose only non-linearity is the sign, "hard_tanh" (Larq's
+            clip(x, -1, 1)), as Bi-Real Net's pre-training does. Default None: the input as it is.
         **kwargs: Initializers, regularizers and constraints, as in `larq.layers.QuantConv2D`.
 
     Input shape:
@@ -32,7 +35,9 @@ class BinaryConv2D(BinaryLayer, lq.layers.QuantConv2D):
         (batch, new_height, new_width, filters).
 
     Raises:
-        ValueError: If the number of channels is unknown, a quantizer is missing, or the data format is another one.
+        ValueError: If the number of channels is unknown, a quantizer is missing, the data format is another one, or
+            `float_activation` is no known name.
+        TypeError: If `float_activation` is a layer.
 
     Example:
         >>> layer = BinaryConv2D(16, 3, padding="same", use_bias=False)
@@ -61,6 +66,7 @@ class BinaryConv2D(BinaryLayer, lq.layers.QuantConv2D):
         kernel_quantizer="magnitude_aware_sign",
         *,
         disentangled_regularizer=None,
+        float_activation=None,
         **kwargs,
     ):
         super().__init__(
@@ -82,7 +88,7 @@ class BinaryConv2D(BinaryLayer, lq.layers.QuantConv2D):
                 "BinaryConv2D: larq-compute-engine runs channels-last models only. Received: "
                 f"data_format={self.data_format!r}. Use data_format='channels_last'."
             )
-        self._prepare_binary(kernel_quantizer, disentangled_regularizer)
+        self._prepare_binary(kernel_quantizer, disentangled_regularizer, float_activation)
 
     def _call_quantized(self, inputs):
         pad_values = self.pad_values

@@ -20,6 +20,9 @@ class BinaryDense(BinaryLayer, lq.layers.QuantDense):
         kernel_quantizer: Default `larq.quantizers.MagnitudeAwareSign`.
         disentangled_regularizer: A `DisentangledRegularizer`, for its `error`, `num_groups`, `residual` and `cross_layer`;
             `SequentialBinarization` sets its strength and l1 from the schedule. Default one that is switched off.
+        float_activation: Activation of the layer's *input* for as long as the input is float, in the place that the sign takes
+            afterwards: a function or its name. For networks whose only non-linearity is the sign, "hard_tanh" (Larq's
+            clip(x, -1, 1)), as Bi-Real Net's pre-training does. Default None: the input as it is.
         **kwargs: Initializers, regularizers and constraints, as in `larq.layers.QuantDense`.
 
     Input shape:
@@ -29,7 +32,9 @@ class BinaryDense(BinaryLayer, lq.layers.QuantDense):
         (batch, ..., units).
 
     Raises:
-        ValueError: If the number of input dimensions is unknown, or a quantizer is missing.
+        ValueError: If the number of input dimensions is unknown, a quantizer is missing, or `float_activation` is no known
+            name.
+        TypeError: If `float_activation` is a layer.
 
     Example:
         >>> layer = BinaryDense(16)
@@ -46,6 +51,7 @@ class BinaryDense(BinaryLayer, lq.layers.QuantDense):
         kernel_quantizer="magnitude_aware_sign",
         *,
         disentangled_regularizer=None,
+        float_activation=None,
         **kwargs,
     ):
         super().__init__(
@@ -55,7 +61,7 @@ class BinaryDense(BinaryLayer, lq.layers.QuantDense):
             input_quantizer=default_input_quantizer(input_quantizer),
             **kwargs,
         )
-        self._prepare_binary(kernel_quantizer, disentangled_regularizer)
+        self._prepare_binary(kernel_quantizer, disentangled_regularizer, float_activation)
 
     def geometry(self, binary: bool) -> PatchGeometry:
         """Return the geometry of a dense layer: every row is a picture of one pixel."""

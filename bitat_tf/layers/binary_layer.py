@@ -34,7 +34,7 @@ class BinaryLayer:
     inbound_nodes: list[Any]
     output: Any
 
-    def _prepare_binary(self, kernel_quantizer, disentangled_regularizer) -> None:
+    def _prepare_binary(self, kernel_quantizer, disentangled_regularizer, float_activation) -> None:
         """Finish the constructor: the part that comes after Larq's."""
         # Set here, since Larq's constructor warns of a missing `kernel_constraint`: a clipped kernel would not be that of
         # the float layer which this one is at first, and latent weights start from trained ones, far inside [-1, 1].
@@ -60,6 +60,13 @@ class BinaryLayer:
                 f"Received: {disentangled_regularizer!r}."
             )
         self.disentangled_regularizer = disentangled_regularizer
+        if isinstance(float_activation, keras.layers.Layer):
+            raise TypeError(
+                f"{type(self).__name__}: `float_activation` must be a function or its name, since no weights are kept for it. "
+                f"Received: {float_activation!r}. Pass a function, as in 'hard_tanh', or put that layer before this one."
+            )
+        # None stays None: `keras.activations.get` would make it a function, and the float layer must be Keras' own.
+        self.float_activation = None if float_activation is None else keras.activations.get(float_activation)
         self._input_listener = None
 
     def build(self, input_shape):
@@ -111,9 +118,13 @@ class BinaryLayer:
         if self._input_listener is not None:
             self._input_listener(inputs)
         # tf.where, not tf.cond: the quantizer is cheap, and a condition would keep the activations of both branches.
-        inputs = tf.where(self.input_is_binary, self.input_quantizer(inputs), inputs)
+        inputs = tf.where(self.input_is_binary, self.input_quantizer(inputs), self._float_input(inputs))
         with lq.context.quantized_scope(True):
             return self._call_quantized(inputs)
+
+    def _float_input(self, inputs):
+        """Return what the kernel of the float layer sees."""
+        return inputs if self.float_activation is None else self.float_activation(inputs)
 
     def _call_quantized(self, inputs):
         # Past Larq's own `call`, which would quantize the input again.
@@ -124,8 +135,11 @@ class BinaryLayer:
         raise NotImplementedError
 
     def input_images(self, inputs: tf.Tensor, binary: bool) -> tf.Tensor:
-        """Return the input as pictures of shape (n, height, width, c): signs for the binary layer, or as they are."""
-        return self.input_quantizer(inputs) if binary else tf.convert_to_tensor(inputs)
+        """Return the input as pictures of shape (n, height, width, c), as the kernel sees it.
+
+        That is signs for the binary layer, and for the float one the inputs, through `float_activation` if there is one.
+        """
+        return self.input_quantizer(inputs) if binary else self._float_input(tf.convert_to_tensor(inputs))
 
     def input_rows(self, inputs: tf.Tensor, binary: bool) -> tf.Tensor:
         """Return the rows that the kernel sees, shape (n, d), of the binary or of the float layer (Eq. 14)."""
@@ -177,8 +191,12 @@ class BinaryLayer:
 
     def get_config(self):
         """Return the arguments of the constructor."""
-        regularizer = keras.saving.serialize_keras_object(self.disentangled_regularizer)
-        return {**super().get_config(), "disentangled_regularizer": regularizer}
+        activation = self.float_activation
+        return {
+            **super().get_config(),
+            "disentangled_regularizer": keras.saving.serialize_keras_object(self.disentangled_regularizer),
+            "float_activation": None if activation is None else keras.activations.serialize(activation),
+        }
 
 
 def default_input_quantizer(input_quantizer):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bitat_tf._keras import keras, tf
+from bitat_tf.calibration.statistics import float_outputs
 from bitat_tf.dependency import Metric
 from bitat_tf.layers import BinaryConv2D, BinaryDense, binary_layers
 from bitat_tf.quantizers import RSign
@@ -155,7 +156,10 @@ def test_arguments_are_larqs(layer, parent):
     ours, theirs = inspect.signature(layer).parameters, inspect.signature(parent).parameters
     changed = {"pad_values", "input_quantizer", "kernel_quantizer"}
     for name, parameter in ours.items():
-        if name in ("disentangled_regularizer", "kwargs"):
+        if name in ("disentangled_regularizer", "float_activation"):
+            assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
+            continue
+        if name == "kwargs":
             continue
         assert name in theirs
         if name not in changed:
@@ -165,7 +169,15 @@ def test_arguments_are_larqs(layer, parent):
     assert built.get_config()["kernel_initializer"]["class_name"] == "HeNormal"
 
 
-@pytest.mark.parametrize("layer", [BinaryConv2D(4, 3, padding="same", strides=2, name="a"), BinaryDense(4, name="b")])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        BinaryConv2D(4, 3, padding="same", strides=2, name="a"),
+        BinaryDense(4, name="b"),
+        BinaryConv2D(4, 3, float_activation="hard_tanh", name="c"),
+        BinaryDense(4, float_activation="tanh", name="d"),
+    ],
+)
 def test_config_round_trip(layer):
     config = layer.get_config()
     copy = type(layer).from_config(config)
@@ -182,6 +194,66 @@ def test_rows_of_the_binary_input_give_the_binary_output():
         layer.set_binary(binary, kernel=False)
         rows = layer.input_rows(tf.constant(x), binary)
         np.testing.assert_allclose(tf.reshape(rows @ layer.latent_kernel_matrix, (2, 4, 4, 4)), layer(x), atol=1e-5)
+
+
+# Written out from the definitions: Larq's leaky_tanh has slope 0.2 outside of [-1, 1].
+FLOAT_ACTIVATIONS = {
+    "hard_tanh": lambda x: np.clip(x, -1, 1),
+    "leaky_tanh": lambda x: np.where(np.abs(x) <= 1, x, np.sign(x) * (0.8 + 0.2 * np.abs(x))),
+    "tanh": np.tanh,
+    "relu": lambda x: np.maximum(x, 0),
+}
+
+
+@pytest.mark.parametrize("name", FLOAT_ACTIVATIONS)
+def test_float_activation_acts_on_the_float_input_only(name):
+    x = 2 * inputs((2, 7, 7, 3))
+    layer = BinaryConv2D(4, 3, 2, padding="same", use_bias=False, float_activation=name)
+    without = BinaryConv2D(4, 3, 2, padding="same", use_bias=False)
+    layer(x), without(x)
+    without.set_weights(layer.get_weights())
+    seen = FLOAT_ACTIVATIONS[name](x).astype(np.float32)
+    np.testing.assert_allclose(layer(x), without(seen), atol=1e-5)
+    assert not np.allclose(layer(x), without(x), atol=1e-2)
+    # The statistics of the float layer are those of what its kernel sees; the binary ones are of the signs.
+    np.testing.assert_allclose(layer.input_images(tf.constant(x), binary=False), seen, atol=1e-6)
+    rows = layer.input_rows(tf.constant(x), binary=False)
+    np.testing.assert_allclose(tf.reshape(rows @ layer.latent_kernel_matrix, (2, 4, 4, 4)), layer(x), atol=1e-5)
+    np.testing.assert_allclose(float_outputs(layer, tf.constant(x)), tf.reshape(layer(x), (-1, 4)), atol=1e-5)
+    for flags in [(False, True), (True, False), (True, True)]:
+        layer.set_binary(*flags)
+        without.set_binary(*flags)
+        np.testing.assert_allclose(layer(x), without(x if flags[0] else seen), atol=1e-5)
+
+
+def test_float_activation_of_a_dense_layer_and_of_a_function():
+    x = 2 * inputs((6, 5))
+    layer = BinaryDense(3, use_bias=False, float_activation=lq.activations.hard_tanh)
+    np.testing.assert_allclose(layer(x), np.clip(x, -1, 1) @ layer.latent_kernel_matrix, atol=1e-5)
+    assert layer.input_images(tf.constant(x), binary=False).shape == (6, 1, 1, 5)
+    layer.set_binary(input=True, kernel=False)
+    np.testing.assert_allclose(layer(x), np.where(x >= 0, 1.0, -1.0) @ layer.latent_kernel_matrix, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["keras", "savedmodel"])
+def test_saving_keeps_the_float_activation(form, tmp_path):
+    x = 2 * inputs((3, 6, 6, 2))
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            BinaryConv2D(4, 3, float_activation="hard_tanh"),
+            keras.layers.Flatten(),
+            BinaryDense(3, float_activation="tanh"),
+        ]
+    )
+    path = tmp_path / ("m.keras" if form == "keras" else "m")
+    model.save(path)
+    loaded = keras.models.load_model(path)
+    np.testing.assert_allclose(loaded(x), model(x), atol=1e-6)
+    assert not np.allclose(loaded(x), loaded(np.clip(x, -0.5, 0.5)))
+    for network in (model, loaded):
+        binary_layers(network)[0].set_binary()
+    np.testing.assert_allclose(loaded(x), model(x), atol=1e-6)
 
 
 def test_no_warning_of_a_missing_constraint(caplog):
@@ -204,6 +276,10 @@ def test_wrong_arguments():
         BinaryDense(4, kernel_regularizer=DisentangledRegularizer())
     with pytest.raises(TypeError, match="must be a bitat_tf.regularizers.DisentangledRegularizer"):
         BinaryDense(4, disentangled_regularizer="l2")
+    with pytest.raises(TypeError, match="`float_activation` must be a function or its name.*put that layer before this one"):
+        BinaryDense(4, float_activation=keras.layers.PReLU())
+    with pytest.raises(ValueError, match="Unknown activation function 'hard_tanhh'"):
+        BinaryConv2D(4, 3, float_activation="hard_tanhh")
 
 
 def test_one_regularizer_for_two_layers_is_an_error():
