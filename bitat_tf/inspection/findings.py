@@ -1,0 +1,150 @@
+"""What `check` finds in a model."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+
+ERROR, WARNING, NOTE = "error", "warning", "note"
+SEVERITIES = (ERROR, WARNING, NOTE)
+_STYLES = {ERROR: "bold red", WARNING: "yellow", NOTE: "dim"}
+_SHOWN_LAYERS = 4
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One rule that a layer does not follow.
+
+    Attributes:
+        rule: Number of the rule, as in docs/rules.md.
+        severity: "error" (a layer that is meant to be binary will not be, or the file cannot be written), "warning" (it runs,
+            but slower or less accurately than it could) or "note".
+        layer: Path of the layer, the names of nested models before its own; "" for the model as a whole.
+        effect: What will happen on the device.
+        cure: What to do about it.
+    """
+
+    rule: int
+    severity: str
+    layer: str
+    effect: str
+    cure: str
+
+
+@dataclass(frozen=True)
+class KernelPrediction:
+    """What the device runs for one call of a layer.
+
+    Attributes:
+        layer: Path of the layer.
+        operator: Operator of the file: "LceBconv2d", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", ...
+        binary: Whether it is a binary kernel.
+    """
+
+    layer: str
+    operator: str
+    binary: bool
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `check` found. Prints as a table.
+
+    Attributes:
+        model: Name of the model.
+        findings: All findings, errors first.
+        kernels: The operator expected for every call of a convolution or dense layer, in order.
+    """
+
+    model: str
+    findings: tuple[Finding, ...]
+    kernels: tuple[KernelPrediction, ...]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings of severity "error"."""
+        return tuple(finding for finding in self.findings if finding.severity == ERROR)
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error."""
+        return not self.errors
+
+    @property
+    def binary_kernels(self) -> int:
+        """Number of calls that are expected to run in a binary kernel."""
+        return sum(kernel.binary for kernel in self.kernels)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return one row a finding, of plain values."""
+        return [asdict(finding) for finding in self.findings]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values for JSON."""
+        return {
+            "model": self.model,
+            "ok": self.ok,
+            "findings": self.to_dicts(),
+            "kernels": [asdict(kernel) for kernel in self.kernels],
+        }
+
+    def table(self) -> Table:
+        """Return the table for a terminal or a notebook; layers of which the same is said share a row."""
+        table = Table(title=f"{self.model}: {self._counts()}", caption="rules: docs/rules.md", show_lines=True)
+        for column in ("rule", "severity", "layers", "on the device", "cure"):
+            table.add_column(column, overflow="fold")
+        for (rule, severity, effect, cure), layers in _grouped(self.findings).items():
+            table.add_row(str(rule), f"[{_STYLES[severity]}]{severity}[/]", _shortened(layers), effect, cure)
+        return table
+
+    def summary_line(self) -> str:
+        """Return one line: how much will be binary, and how much was found."""
+        return (
+            f"{self.binary_kernels} of {len(self.kernels)} convolutions and dense layers are expected to run in a binary kernel"
+        )
+
+    def _counts(self) -> str:
+        numbers = {severity: sum(finding.severity == severity for finding in self.findings) for severity in SEVERITIES}
+        parts = [f"{number} {name}{'' if number == 1 else 's'}" for name, number in numbers.items()]
+        return ", ".join(parts)
+
+    def __rich__(self) -> Group:
+        return Group(self.table(), self.summary_line())
+
+    def __str__(self) -> str:
+        console = Console(width=160, color_system=None)
+        with console.capture() as capture:
+            console.print(self)
+        return capture.get().rstrip("\n")
+
+
+def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings without repetitions, errors first, each severity by rule; layers in the order of the model."""
+    unique = dict.fromkeys(findings)
+    return tuple(sorted(unique, key=lambda finding: (SEVERITIES.index(finding.severity), finding.rule)))
+
+
+def describe_errors(report: CheckReport, most: int = 5) -> str:
+    """Return the errors of a report in one paragraph, for a warning or an exception."""
+    parts = [
+        f"{_shortened(layers)}: {effect} (rule {rule}). {cure}"
+        for (rule, severity, effect, cure), layers in _grouped(report.findings).items()
+        if severity == ERROR
+    ]
+    more = f" ... and {len(parts) - most} more kinds of error." if len(parts) > most else ""
+    return " ".join(parts[:most]) + more
+
+
+def _grouped(findings: Iterable[Finding]) -> dict[tuple[int, str, str, str], list[str]]:
+    groups: dict[tuple[int, str, str, str], list[str]] = {}
+    for finding in findings:
+        groups.setdefault((finding.rule, finding.severity, finding.effect, finding.cure), []).append(finding.layer)
+    return groups
+
+
+def _shortened(layers: list[str]) -> str:
+    named = [layer for layer in layers if layer]
+    more = f" and {len(named) - _SHOWN_LAYERS} more" if len(named) > _SHOWN_LAYERS else ""
+    return ", ".join(named[:_SHOWN_LAYERS]) + more or "the model"
