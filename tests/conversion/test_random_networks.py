@@ -1,0 +1,71 @@
+"""Random networks through `binarize`, `check` and the converter: same outputs, and every prediction against the file."""
+
+import larq_compute_engine as lce
+import numpy as np
+import pytest
+
+from bitat_tf import binarize, check, plan_binarization
+from bitat_tf.export import run_tflite, to_plain_larq
+from bitat_tf.graph import CallGraph
+from bitat_tf.layers import binary_layers
+from tests.file_kernels import expected_kernels, kernels_in_file
+from tests.random_networks import RandomNetwork
+
+FAST, ALL = 10, 200
+
+
+def outputs_of(model, x) -> list[np.ndarray]:
+    outputs = model(x, training=False)
+    return [np.asarray(output) for output in (outputs if isinstance(outputs, (list, tuple)) else [outputs])]
+
+
+def largest_relative_difference(expected, found) -> float:
+    return max(float(np.abs(a - b).max() / max(float(np.abs(a).max()), 1e-6)) for a, b in zip(expected, found, strict=True))
+
+
+@pytest.mark.parametrize("seed", [pytest.param(seed, marks=[] if seed < FAST else pytest.mark.slow) for seed in range(ALL)])
+def test_random_network(seed):
+    network = RandomNetwork(seed)
+    model = network.build()
+    x = network.inputs(model)
+    options = {
+        "activation": network.choose(("keep", "rprelu")),
+        "depthwise": network.choose(("keep", "expand")),
+        "first_and_last": network.random.random() < 0.2,
+    }
+    expected = outputs_of(model, x)
+    before = [weight.copy() for weight in model.get_weights()]
+
+    if not plan_binarization(model, first_and_last=options["first_and_last"], depthwise=options["depthwise"]).binary:
+        # A network of a first and a last layer has none that can become binary; the message says so for each.
+        with pytest.raises(ValueError, match=r"can be made binary\. Received: stem: the first layer"):
+            binarize(model, verbose=0, **options)
+        return
+    binary = binarize(model, verbose=0, **options)
+
+    # The same outputs in float state, and the model that was given is as it was.
+    assert largest_relative_difference(expected, outputs_of(binary, x)) < 1e-4
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+    for layer in binary_layers(binary):
+        layer.input_quantizer.threshold.assign(network.random.normal(0, 0.3, layer.input_quantizer.threshold.shape))
+        layer.set_binary()
+        # Latent zeros of an expanded depthwise convolution become +1: so do they in the file.
+    report = check(binary)
+    content = lce.convert_keras_model(to_plain_larq(binary))
+
+    # Every convolution and dense layer is found in the file, as the operator that was predicted for it.
+    calls = {call.path: call.layer for call in CallGraph(binary).calls}
+    predicted = expected_kernels((calls[kernel.layer], kernel.operator) for kernel in report.kernels)
+    assert kernels_in_file(content) == predicted
+    # `check` names an error for every binary layer that stays float, and for no other.
+    wrong = {finding.layer for finding in report.errors}
+    assert wrong == {
+        kernel.layer for kernel in report.kernels if not kernel.binary and calls[kernel.layer] in binary_layers(binary)
+    }
+
+    if len(binary.inputs) == len(binary.outputs) == 1:
+        found, wanted = run_tflite(content, x), outputs_of(binary, x)[0]
+        # A value on a threshold may round to the other side: most samples agree to rounding.
+        close = np.abs(found - wanted).max(axis=-1) < 1e-3 * max(float(np.abs(wanted).max()), 1e-6)
+        assert close.mean() >= 0.5
