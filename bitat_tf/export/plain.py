@@ -2,9 +2,13 @@
 
 import larq as lq
 
+from bitat_tf._copies import copy_layer, copy_weights
 from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_model
+from bitat_tf.export.padding import trimmed_paddings
+from bitat_tf.graph import is_graph
 from bitat_tf.layers import BinaryConv2D, BinaryDense, BinaryLayer, binary_layers
+from bitat_tf.quantizers import revive_dead_channels
 
 
 @keras.saving.register_keras_serializable(package="bitat_tf")
@@ -25,11 +29,21 @@ class PointwiseQuantDense(lq.layers.QuantDense):
         return tf.reshape(outputs, (-1, *inputs.shape[1:-1], self.units))
 
 
+@keras.saving.register_keras_serializable(package="bitat_tf")
+class InputActivation(keras.layers.Activation):
+    """Activation in the place of an input quantizer.
+
+    Larq cannot load layers and functions of Keras in that place, only its own and registered ones. It has no `precision`:
+    Larq counts the input as float.
+    """
+
+
 def to_plain_larq(model: keras.Model, allow_partial: bool = False) -> keras.Model:
     """Return a copy of a binarized model that is a plain Larq network, with the same outputs.
 
     `BinaryConv2D` becomes `larq.layers.QuantConv2D`, `BinaryDense` a `QuantDense` computed as a 1x1 convolution; layers
-    that are still float become Larq layers without quantizers, that is, float Keras layers. Nothing of the schedule remains.
+    that are still float become Larq layers without quantizers, that is, float Keras layers, with their `float_activation`
+    before the kernel. Nothing of the schedule remains.
 
     Args:
         model: A functional or sequential model.
@@ -53,23 +67,31 @@ def to_plain_larq(model: keras.Model, allow_partial: bool = False) -> keras.Mode
             f"{', '.join(missing[:10])}{', ...' if len(missing) > 10 else ''}. Finish the schedule, call `layer.set_binary()`, "
             "or pass allow_partial=True to leave them float."
         )
-    plain = keras.models.clone_model(model, clone_function=_plain_layer)
+    paddings = trimmed_paddings(model) if is_graph(model) else {}
+
+    def plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.Model):
+            return keras.models.clone_model(layer, clone_function=plain_layer)
+        if id(layer) in paddings:
+            return keras.layers.ZeroPadding2D.from_config({**layer.get_config(), "padding": paddings[id(layer)]})
+        return _plain_layer(layer)
+
+    plain = keras.models.clone_model(model, clone_function=plain_layer)
     _copy_weights(model, plain)
     return plain
 
 
 def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    if isinstance(layer, keras.Model):
-        return keras.models.clone_model(layer, clone_function=_plain_layer)
     if not isinstance(layer, BinaryLayer):
-        return type(layer).from_config(layer.get_config())
+        return copy_layer(layer)
     input_is_binary, kernel_is_binary = bool(layer.input_is_binary.numpy()), bool(layer.kernel_is_binary.numpy())
     config = layer.get_config()
     # Regularizers act on training only, and the constraint's warning of Larq is about training too.
     for name in ("disentangled_regularizer", "kernel_regularizer", "bias_regularizer", "activity_regularizer"):
         config.pop(name, None)
+    activation = config.pop("float_activation")
     if not input_is_binary:
-        config["input_quantizer"] = None
+        config["input_quantizer"] = None if activation is None else InputActivation(activation)
         config.update({"pad_values": 0.0} if isinstance(layer, BinaryConv2D) else {})
     quantizer = config.pop("kernel_quantizer")
     if isinstance(layer, BinaryConv2D):
@@ -89,13 +111,14 @@ def _copy_weights(layer: keras.layers.Layer, plain: keras.layers.Layer) -> None:
         for inner, inner_plain in zip(layer.layers, plain.layers, strict=True):
             _copy_weights(inner, inner_plain)
     elif isinstance(layer, BinaryLayer):
-        plain.kernel.assign(layer.latent_kernel)
+        kernel = layer.latent_kernel.numpy()
+        plain.kernel.assign(revive_dead_channels(kernel) if layer.kernel_is_binary.numpy() else kernel)
         if layer.use_bias:
             plain.bias.assign(layer.bias)
-        if plain.input_quantizer is not None:
+        if layer.input_is_binary.numpy():
             plain.input_quantizer.set_weights(layer.input_quantizer.get_weights())
     else:
-        plain.set_weights(layer.get_weights())
+        copy_weights(layer, plain)
 
 
 def count_binary_operators(plain: keras.Model) -> int:

@@ -9,6 +9,8 @@ import pytest
 from bitat_tf._keras import keras
 from bitat_tf.applications import ReActNet
 from bitat_tf.export import agreement, read_operators, run_tflite, to_plain_larq, to_tflite
+from bitat_tf.export.padding import trimmed_paddings
+from bitat_tf.export.plain import count_binary_operators
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
 
 
@@ -163,6 +165,51 @@ def test_nested_and_shared_layers(tmp_path):
     np.testing.assert_allclose(to_plain_larq(model)(x), model(x), atol=1e-5)
 
 
+def test_constants_computed_from_weights_and_python_functions_reach_the_file(tmp_path):
+    x = np.random.default_rng(0).normal(5, 3, size=(16, 8, 8, 6)).astype(np.float32)
+    normalization = keras.layers.Normalization()
+    normalization.adapt(x)
+    model = randomize(network([normalization, keras.layers.Lambda(lambda pixels: pixels * 2), conv(8, 3)]))
+    np.testing.assert_allclose(to_plain_larq(model)(x), model(x), atol=1e-5)
+    assert to_tflite(model, tmp_path / "model.tflite", x).agreement.share_different <= 1 / 16
+
+
+# Size, kernel, strides, padding: those whose last rows are not read, which the converter folds wrongly, and others.
+PADDED = [
+    (8, 3, 2, 1),
+    (9, 3, 2, 1),
+    (16, 7, 2, 3),
+    (8, 3, 3, 1),
+    (8, 5, 3, 2),
+    (8, 3, 1, 1),
+    (7, 5, 3, 3),
+    (8, 3, 2, ((0, 1), (0, 1))),
+]
+
+
+@pytest.mark.parametrize("kind", ["Conv2D", "DepthwiseConv2D"])
+@pytest.mark.parametrize(("size", "kernel", "strides", "padding"), PADDED)
+def test_padding_before_a_convolution_with_strides_stays_where_it_is(kind, size, kernel, strides, padding, tmp_path):
+    arguments = (8, kernel) if kind == "Conv2D" else (kernel,)
+    float_layers = [keras.layers.ZeroPadding2D(padding), getattr(keras.layers, kind)(*arguments, strides=strides)]
+    model = randomize(network([*float_layers, conv(8, 1)], (size, size)))
+    x = np.random.default_rng(0).normal(size=(8, size, size, 6)).astype(np.float32)
+    np.testing.assert_allclose(to_plain_larq(model)(x), model(x), atol=1e-5)
+    to_tflite(model, tmp_path / "model.tflite", x)
+    different = np.abs(run_tflite((tmp_path / "model.tflite").read_bytes(), x) - model(x)).max(axis=-1) > 1e-3
+    assert different.mean() < 0.05  # values on a threshold; a picture shifted by one pixel would change most
+
+
+def test_a_shared_padding_is_cut_only_where_all_agree():
+    inputs = keras.Input((8, 8, 6))
+    pad, small, large = keras.layers.ZeroPadding2D(1), conv(8, 3, strides=2), conv(8, 3)
+    x = keras.layers.Concatenate()([keras.layers.Flatten()(layer(pad(inputs))) for layer in (small, large)])
+    model = keras.Model(inputs, x)
+    assert trimmed_paddings(model) == {}
+    alone = network([keras.layers.ZeroPadding2D(1, name="pad"), keras.layers.Conv2D(8, 3, strides=2)])
+    assert trimmed_paddings(alone) == {id(alone.get_layer("pad")): ((1, 0), (1, 0))}
+
+
 def test_binary_layers_of_larq_beside_ours(tmp_path):
     larqs = lq.layers.QuantConv2D(
         8, 3, input_quantizer="ste_sign", kernel_quantizer="ste_sign", kernel_constraint="weight_clip", name="larqs"
@@ -253,3 +300,29 @@ def test_agreement_of_outputs_that_differ():
     assert result.largest_difference == pytest.approx(0.5)
     with pytest.raises(ValueError, match="needs outputs of one shape"):
         agreement(expected, found[:2])
+
+
+def test_float_activation_stays_with_layers_that_stay_float(tmp_path):
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            conv(8, 3, float_activation="hard_tanh", name="binary_conv"),
+            conv(8, 3, float_activation="hard_tanh", name="float_conv"),
+            keras.layers.Flatten(),
+            BinaryDense(4, float_activation="tanh", name="float_dense"),
+        ]
+    )
+    binary_layers(model)[0].set_binary()
+    x = np.random.default_rng(0).normal(scale=2, size=(20, 8, 8, 3)).astype(np.float32)
+    plain = to_plain_larq(model, allow_partial=True)
+    np.testing.assert_allclose(plain(x), model(x), atol=1e-4)
+    # A clip is no quantizer: neither the count of binary operators nor Larq's profile takes the layer for a binary one.
+    assert count_binary_operators(plain) == 1
+    profile = lq.models.ModelProfile(plain)
+    assert (profile.op_count("mac", 1), profile.weight_count(1)) == (6 * 6 * 9 * 3 * 8, 9 * 3 * 8)
+    plain.save(tmp_path / "plain.keras")
+    np.testing.assert_allclose(keras.models.load_model(tmp_path / "plain.keras")(x), plain(x), atol=1e-6)
+    report = to_tflite(model, tmp_path / "model.tflite", x, allow_partial=True)
+    assert (report.fused_binary, report.expected_binary) == (1, 1)
+    assert report.float_layers == ("float_conv", "float_dense")
+    assert report.agreement.largest_difference < 1e-3
