@@ -26,9 +26,14 @@ _SIGNAL_ROWS = 1024  # rows that k-means sees; the signals of the input dimensio
 _ROW_BYTES = 40  # for each number of a row that is kept: as it came, in float64, centred, and in the solver
 
 
+def has_statistics(layer: BinaryLayer) -> bool:
+    """Return whether the input of a layer has a single covariance: no grouped convolution, which has one a group."""
+    return getattr(layer, "groups", 1) == 1
+
+
 def check_statistics_possible(where: str, layers: list[BinaryLayer]) -> None:
     """Raise ValueError for layers whose input has no single covariance."""
-    grouped = [layer.name for layer in layers if getattr(layer, "groups", 1) != 1]
+    grouped = [layer.name for layer in layers if not has_statistics(layer)]
     if grouped:
         raise ValueError(
             f"{where}: the statistics are of convolutions whose outputs see all input channels. Received: layers with "

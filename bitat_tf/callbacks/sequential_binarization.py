@@ -7,12 +7,14 @@ from typing import Any
 from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_model
 from bitat_tf.calibration import Calibration
-from bitat_tf.calibration.statistics import check_memory, check_statistics_possible
+from bitat_tf.calibration.statistics import check_memory, has_statistics
 from bitat_tf.callbacks.error_log import error_logs, layer_errors, layer_rows
 from bitat_tf.callbacks.freezing import Freezer, layers_below
 from bitat_tf.callbacks.progress import ProgressLine
 from bitat_tf.callbacks.schedule import QUANTIZATION, Phase, Schedule, Timeline, get_schedule
 from bitat_tf.callbacks.stages import Stages, resolve_blocks
+from bitat_tf.inspection import check
+from bitat_tf.inspection.findings import describe_errors
 from bitat_tf.layers import BinaryLayer, binary_layers
 
 
@@ -82,6 +84,7 @@ class SequentialBinarization(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Check the model and the data, and forget the run before."""
         self._layers = {layer.name: layer for layer in self._ordered_layers(self.model)}
+        self._warn_of_problems()
         # LossScaleOptimizer, of the mixed policies, wraps the one that has the learning rate.
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
         if not isinstance(optimizer, keras.optimizers.Optimizer) or isinstance(
@@ -98,7 +101,7 @@ class SequentialBinarization(keras.callbacks.Callback):
         layers = list(self._layers.values())
         if self.schedule.retarget:
             cure = "Use Schedule(retarget=False), which needs no such statistics, or fewer calibration inputs."
-            check_memory("SequentialBinarization", layers, samples, cure)
+            check_memory("SequentialBinarization", [layer for layer in layers if has_statistics(layer)], samples, cure)
         blocks = resolve_blocks(self.blocks, self.model, layers)
         self._stages = Stages(self.model, calibration, self.schedule, blocks, self.seed)
         self._freezer = Freezer(self.model)
@@ -157,12 +160,24 @@ class SequentialBinarization(keras.callbacks.Callback):
         if self._progress:
             self._progress.close()
 
-    def _ordered_layers(self, model: keras.Model) -> list[BinaryLayer]:
-        ordered = self._choose_layers(model)
-        check_statistics_possible("SequentialBinarization", ordered)
-        return ordered
+    def _warn_of_problems(self) -> None:
+        """Say now what would be found out after training: layers that stay float on the device, or train without the loss."""
+        report = check(self.model)
+        if not report.ok:
+            warnings.warn(
+                "SequentialBinarization: some layers will not be binary in the exported file, or will compute something else. "
+                f"{describe_errors(report)} bitat_tf.check(model) lists everything.",
+                stacklevel=2,
+            )
+        grouped = [name for name, layer in self._layers.items() if not has_statistics(layer)]
+        if grouped:
+            warnings.warn(
+                f"SequentialBinarization: grouped convolutions have no single covariance; {', '.join(grouped)} become binary "
+                "without the disentangled loss, by straight-through gradients alone. Use groups=1 where it matters.",
+                stacklevel=2,
+            )
 
-    def _choose_layers(self, model: keras.Model) -> list[BinaryLayer]:
+    def _ordered_layers(self, model: keras.Model) -> list[BinaryLayer]:
         check_model(model, "SequentialBinarization")
         layers = binary_layers(model)
         if not layers:

@@ -8,7 +8,7 @@ import numpy as np
 from bitat_tf._keras import keras
 from bitat_tf.calibration import Calibration, LayerInputs, find_blocks, layer_statistics, output_sensitivity
 from bitat_tf.calibration.cross_layer import check_block
-from bitat_tf.calibration.statistics import channel_means, layer_metric
+from bitat_tf.calibration.statistics import channel_means, has_statistics, layer_metric
 from bitat_tf.callbacks.schedule import Schedule
 from bitat_tf.dependency import Metric, latent_weights
 from bitat_tf.layers import BinaryLayer
@@ -36,11 +36,15 @@ class Stages:
     def quantize(self, layer: BinaryLayer) -> None:
         """Make a layer binary: thresholds, statistics, reference weights, then the switch.
 
-        What the user has frozen (`layer.trainable = False`) becomes binary as it is.
+        What the user has frozen (`layer.trainable = False`) becomes binary as it is; so does, but for its thresholds, a grouped
+        convolution, which has no single covariance.
         """
         inputs = LayerInputs(self._model, layer, self._calibration)
         if self._schedule.center_thresholds and layer.trainable and isinstance(layer.input_quantizer, RSign):
             layer.input_quantizer.threshold.assign(-channel_means(inputs))
+        if not has_statistics(layer):
+            layer.set_binary()
+            return
         statistics = layer_statistics(layer, inputs, self._schedule.retarget, self._seed)
         metric, reference = self._in_block(layer, statistics.metric), statistics.reference
         layer.disentangled_state.assign(metric, reference)
@@ -51,6 +55,8 @@ class Stages:
 
     def refresh(self, layer: BinaryLayer) -> None:
         """Measure s and V of a layer again; its groups and its reference weights stay."""
+        if not has_statistics(layer):
+            return
         state = layer.disentangled_state
         metric = layer_metric(layer, LayerInputs(self._model, layer, self._calibration), state.groups.numpy())
         state.assign(self._in_block(layer, metric), state.reference.numpy())

@@ -119,13 +119,42 @@ def test_no_model_and_an_unbuilt_model():
         SequentialBinarization(np.zeros((1, 2))).total_epochs(keras.Sequential([keras.layers.Dense(3)]))
 
 
-@pytest.mark.parametrize("callback", [lambda x: SequentialBinarization(x, Schedule(1, 0, 0)), QuantizationMonitor])
-def test_grouped_convolutions_are_refused_before_training(callback, images):
-    layer = bitat_tf.layers.BinaryConv2D(4, 3, groups=2, name="grouped")
-    model = keras.Sequential([keras.Input((7, 7, 2)), layer, keras.layers.Flatten(), keras.layers.Dense(4)])
+def grouped_network(groups=2, channels=2):
+    layers = [keras.layers.Conv2D(channels, 1), bitat_tf.layers.BinaryConv2D(channels, 3, groups=groups, name="grouped")]
+    layers += [bitat_tf.layers.BinaryConv2D(4, 3, name="whole"), keras.layers.Flatten(), keras.layers.Dense(4)]
+    model = keras.Sequential([keras.Input((7, 7, 2)), *layers])
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def test_grouped_convolutions_are_refused_where_every_layer_is_measured(images):
     with pytest.raises(ValueError, match="layers with groups > 1: grouped. Use groups=1"):
-        model.fit(*images, epochs=1, callbacks=[callback(images[0])], verbose=0)
+        grouped_network().fit(*images, epochs=1, callbacks=[QuantizationMonitor(images[0])], verbose=0)
+
+
+def test_grouped_convolutions_become_binary_without_the_loss_and_are_named(images):
+    model = grouped_network(2, 64)
+    before = model.get_layer("grouped").latent_kernel.numpy()
+    bitat = SequentialBinarization(images[0], Schedule(0.5, 0.5, 1, refresh_epochs=0.3), verbose=0)
+    with pytest.warns(UserWarning, match="grouped convolutions have no single covariance; grouped become binary without"):
+        model.fit(*images, batch_size=12, epochs=bitat.total_epochs(model), callbacks=[bitat], verbose=0)
+    grouped, whole = model.get_layer("grouped"), model.get_layer("whole")
+    assert (grouped.state, whole.state) == ("binary", "binary")
+    assert grouped.quantization_errors() is None
+    assert whole.quantization_errors().q_rel > 0
+    assert {row["layer"] for row in bitat.layer_history} == {"whole"}
+    assert not np.array_equal(before, grouped.latent_kernel.numpy())  # it trains, by the task's loss alone
+
+
+def test_layers_that_will_not_be_binary_on_the_device_are_named_before_training(images):
+    model = grouped_network(2, 4)
+    bitat = SequentialBinarization(images[0], Schedule(0.5, 0, 0), verbose=0)
+    with pytest.warns(UserWarning, match="some layers will not be binary in the exported file") as caught:
+        model.fit(*images, batch_size=12, epochs=bitat.total_epochs(model), callbacks=[bitat], verbose=0)
+    (message,) = [str(warning.message) for warning in caught if "will not be binary" in str(warning.message)]
+    assert "grouped: its groups have 2 channels, no multiple of 32" in message
+    assert "(rule 15). Use groups of 32" in message
+    assert "bitat_tf.check(model) lists everything" in message
 
 
 def test_layers_of_the_same_name(images):
