@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from bitat_tf._validation import check_number
 from bitat_tf.applications import REACTNET_A_BLOCKS
@@ -11,7 +11,6 @@ from bitat_tf.callbacks import Schedule
 DIGITS = "digits"
 _DIGITS_BLOCKS = ((64, 1), (128, 2), (128, 1))
 _FOLDER_DEFAULTS: dict[str, Any] = {
-    "epochs": 30,
     "epochs_per_layer": 1.0,
     "joint_epochs": 15.0,
     "batch_size": 64,
@@ -20,10 +19,12 @@ _FOLDER_DEFAULTS: dict[str, Any] = {
 _POST_TRAINING_CALIBRATION = 2048  # without training, more of them help
 _OF_TRAINED_BINARIZATION = ("epochs_per_layer", "joint_epochs", "strength", "freeze")
 
+Config = TypeVar("Config", bound="RunConfig")
+
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Settings of `bitat-tf train`; see `bitat-tf train --help`.
+class RunConfig:
+    """Settings that every run has, wherever its float network comes from; the defaults are those for the digits.
 
     Attributes:
         data: "digits" (scikit-learn's, embedded) or a folder of class folders of images.
@@ -32,9 +33,6 @@ class TrainConfig:
         joint_epochs: Epochs of the last phase, in which all layers train.
         batch_size: Images of a training step.
         augment: What happens to training images at random: "none", "shift" or "shift-flip".
-        width: Multiplier of the network's filters.
-        blocks: Number of blocks of the network, two binary layers each; None for the default of the picture's size.
-        image_size: Side in pixels that images are scaled to; None for their own up to 64.
         subset: Number of training images to use; None for all.
         validation_share: Share of the training images that the curves are validated on.
         calibration: Number of training images for the statistics of the layers.
@@ -46,15 +44,16 @@ class TrainConfig:
         seed: Seed of everything random.
     """
 
+    command: ClassVar[str]
+    least_epochs: ClassVar[int] = 1
+    for_folders: ClassVar[tuple[str, ...]] = ("subset", "skip_corrupt")  # of no use for the digits
+
     data: str = DIGITS
     epochs: int = 20
     epochs_per_layer: float = 2.0
     joint_epochs: float = 20.0
     batch_size: int = 32
     augment: str = "shift"
-    width: float = 1.0
-    blocks: int | None = None
-    image_size: int | None = None
     subset: int | None = None
     validation_share: float = 0.1
     calibration: int = 512
@@ -66,38 +65,50 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
-        for name, minimum in (("epochs", 1), ("batch_size", 1), ("blocks", 1), ("image_size", 4), ("subset", 2)):
+        self.check_integers(epochs=self.least_epochs, batch_size=1, subset=2, calibration=1)
+        given = [_option(name) for name in self.for_folders if getattr(self, name)]
+        if self.data == DIGITS and given:
+            raise ValueError(f"{self.command}: {', '.join(given)}: only for folders of images. Received: the digits as data.")
+        check_number(self.command, "validation_share", self.validation_share, maximum=0.9, exclusive=True)
+        check_number(self.command, "seed", self.seed, maximum=2**31 - 1)
+
+    def check_integers(self, **minimum: int) -> None:
+        """Raise ValueError if one of the settings named is given and below its minimum."""
+        for name, least in minimum.items():
             value = getattr(self, name)
             if value is not None:
-                check_number("train", name, value, minimum=minimum)
-        if self.data == DIGITS:
-            options = {"--subset": self.subset, "--image-size": self.image_size, "--skip-corrupt": self.skip_corrupt}
-            given = [option for option, value in options.items() if value]
-            if given:
-                raise ValueError(f"train: {', '.join(given)}: only for folders of images. Received: the digits as data.")
-        check_number("train", "calibration", self.calibration, minimum=1)
-        check_number("train", "width", self.width, exclusive=True)
-        check_number("train", "validation_share", self.validation_share, maximum=0.9, exclusive=True)
-        check_number("train", "seed", self.seed, maximum=2**31 - 1)
+                check_number(self.command, name, value, minimum=least)
 
     @classmethod
-    def for_data(cls, data: str = DIGITS, **given: Any) -> "TrainConfig":
+    def for_data(cls: type[Config], data: str = DIGITS, **given: Any) -> Config:
         """Return the settings for a kind of data: the class has the defaults for the digits, folders of images have others."""
-        data = data if data == DIGITS else os.path.abspath(data)  # a run may be resumed from another folder
-        defaults = {} if data == DIGITS else _FOLDER_DEFAULTS
+        given = cls.normalized({"data": data, **given})
         if given.get("post_training"):
-            unused = [f"--{name.replace('_', '-')}" for name in _OF_TRAINED_BINARIZATION if name in given]
+            unused = [_option(name) for name in _OF_TRAINED_BINARIZATION if name in given]
             if unused:
                 raise ValueError(
-                    f"train: {', '.join(unused)}: only for a binarization with training. Received: --post-training. Leave "
-                    "either out."
+                    f"{cls.command}: {', '.join(unused)}: only for a binarization with training. Received: --post-training. "
+                    "Leave either out."
                 )
-            defaults = {**defaults, "calibration": _POST_TRAINING_CALIBRATION}
-        return cls(data=data, **{**defaults, **given})
+        return cls(**{**cls.defaults(given), **given})
+
+    @classmethod
+    def defaults(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Return the defaults that differ from those of the class, as they follow from what is given."""
+        defaults = {} if given["data"] == DIGITS else dict(_FOLDER_DEFAULTS)
+        if given.get("post_training"):
+            defaults["calibration"] = _POST_TRAINING_CALIBRATION
+        return defaults
+
+    @classmethod
+    def normalized(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Return settings as they are stored: a run may be resumed from another folder, so paths are absolute."""
+        data = given.get("data", DIGITS)
+        return given if data == DIGITS else {**given, "data": os.path.abspath(data)}
 
     def schedule(self) -> Schedule:
         """Return the schedule of the binarization."""
-        check_number("train", "epochs_per_layer", self.epochs_per_layer, exclusive=True)
+        check_number(self.command, "epochs_per_layer", self.epochs_per_layer, exclusive=True)
         return Schedule(
             quantization_epochs=self.epochs_per_layer / 2,
             fine_tuning_epochs=self.epochs_per_layer / 2,
@@ -108,6 +119,50 @@ class TrainConfig:
             freeze=self.freeze,
             strength=self.strength,
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        values = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls: type[Config], values: dict[str, Any]) -> Config:
+        """Return the settings that `to_dict` gave."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"{cls.__name__}: unknown settings {', '.join(unknown)}. Was the run made by another version?")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class TrainConfig(RunConfig):
+    """Settings of `bitat-tf train`; see `bitat-tf train --help`.
+
+    Attributes:
+        width: Multiplier of the network's filters.
+        blocks: Number of blocks of the network, two binary layers each; None for the default of the picture's size.
+        image_size: Side in pixels that images are scaled to; None for their own up to 64.
+
+    The others are those of `RunConfig`.
+    """
+
+    command: ClassVar[str] = "train"
+    for_folders: ClassVar[tuple[str, ...]] = ("subset", "image_size", "skip_corrupt")
+
+    width: float = 1.0
+    blocks: int | None = None
+    image_size: int | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.check_integers(blocks=1, image_size=4)
+        check_number(self.command, "width", self.width, exclusive=True)
+
+    @classmethod
+    def defaults(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Return the defaults that differ from those of the class, as they follow from what is given."""
+        return {**super().defaults(given), **({} if given["data"] == DIGITS else {"epochs": 30})}
 
     def network_blocks(self, image_shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
         """Return the blocks of the network: ReActNet-A's, or three for pictures below 32 pixels; the first `blocks` of them."""
@@ -120,15 +175,6 @@ class TrainConfig:
             )
         return REACTNET_A_BLOCKS[: self.blocks]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
-        """Return the settings that `to_dict` gave."""
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(f"TrainConfig: unknown settings {', '.join(unknown)}. Was the run made by another version?")
-        return cls(**values)
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -8,6 +8,7 @@ from rich.table import Table
 from bitat_tf._keras import keras
 from bitat_tf.dependency import quantization_errors
 from bitat_tf.layers import binary_layers
+from bitat_tf.workflow.source_report import describe_input, describe_network, plan_lines, warning_lines
 
 
 def layer_errors_of(model: keras.Model) -> list[dict[str, Any]]:
@@ -47,7 +48,10 @@ def result_rows(report: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     """Return the rows of the results table as text."""
     export = report["export"]
     weights = f"{export['float_size'] / 1024:,.0f} KiB"
+    source = report["source"]
+    came = [] if "accuracy" not in source or not report["settings"]["epochs"] else [source["accuracy"]]
     return [
+        *(("float, as it came", f"{accuracy:.2%}", "", "0") for accuracy in came),
         ("float", f"{report['float_accuracy']:.2%}", f"{weights} of float32 weights", "0"),
         ("binary (Keras)", f"{report['binary_accuracy']:.2%}", weights + " of latent weights", str(export["expected_binary"])),
         (
@@ -65,10 +69,10 @@ def markdown(report: dict[str, Any]) -> str:
     lines = [
         f"# Run on {report['data']}",
         "",
+        *warning_lines(report),
         f"{report['train_images']} training, {report['validation_images']} validation and {report['test_images']} test "
         f"images of {'x'.join(map(str, report['image_shape']))}, {report['classes']} classes. "
-        f"ReActNet of {export['expected_binary']} binary layers, width {report['settings']['width']:g}, made binary "
-        f"{'without training' if report['settings']['post_training'] else 'layer by layer'}.",
+        f"{describe_network(report)}",
         "",
         "| network | test accuracy | size | binary layers |",
         "|---|---|---|---|",
@@ -77,10 +81,10 @@ def markdown(report: dict[str, Any]) -> str:
         f"Top-1 of the file and of the Keras model agree on {agreement['top1']:.2%} of {agreement['samples']} test "
         f"images; the largest difference of an output is {agreement['largest_difference']:.2g}.",
         "",
-        "![accuracy](accuracy.png)",
-        "",
+        *(["![accuracy](accuracy.png)", ""] if report["curves"] else []),
         "![error of every layer](q_ours.png)",
         "",
+        *plan_lines(report),
         "## Layers",
         "Errors of the binary weights against the reference weights of their stage: sign of the reference, then in the end.",
         "",
@@ -93,16 +97,19 @@ def markdown(report: dict[str, Any]) -> str:
         ),
         "",
         "## The file",
-        f"`model.tflite`, {export['size']:,} bytes, sha256 `{export['sha256']}`. Its input takes pixels from 0 to 255 as "
-        "float32; its outputs are logits in the order of `labels.txt`. It runs in larq-compute-engine.",
+        f"`model.tflite`, {export['size']:,} bytes, sha256 `{export['sha256']}`. {describe_input(report)}",
         "",
         "| operator | number |",
         "|---|---|",
         *(f"| {name} | {count} |" for name, count in sorted(export["operators"].items())),
         "",
         "## Settings and versions",
-        *(f"- {name}: {value}" for name, value in {**report["settings"], **export["versions"]}.items()),
+        *(f"- {name}: {value}" for name, value in {**_shown(report["settings"]), **export["versions"]}.items()),
         *([f"- skipped images: {', '.join(report['skipped_images'])}"] if report["skipped_images"] else []),
         f"- seconds: {', '.join(f'{name} {seconds:.0f}' for name, seconds in report['seconds'].items())}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _shown(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: ", ".join(value) or "none" if isinstance(value, list) else value for name, value in settings.items()}

@@ -5,10 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from bitat_tf._files import write_text
-from bitat_tf.workflow.config import TrainConfig
+from bitat_tf._files import write_bytes, write_text
+from bitat_tf.workflow.config import Config, RunConfig
 
 _FORMAT = 1
+_FIRST_COMMAND = "train"  # of the runs whose config.json does not say which command made it
 
 
 class RunFolder:
@@ -21,6 +22,7 @@ class RunFolder:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.config = self.path / "config.json"
+        self.source_model = self.path / "source.keras"
         self.float_model = self.path / "float.keras"
         self.binary_model = self.path / "binary.keras"
         self.tflite = self.path / "model.tflite"
@@ -62,14 +64,25 @@ class RunFolder:
                 "replace its files, or another folder as --out."
             )
 
-    def begin(self, config: TrainConfig, overwrite: bool = False) -> None:
+    def begin(self, config: RunConfig, overwrite: bool = False, source: Path | None = None) -> None:
         """Start a new run; `overwrite` removes the files of the run that the folder holds, and no others.
+
+        Args:
+            config: The settings.
+            overwrite: Whether a run that the folder holds is replaced.
+            source: The model that the run starts from, if it does; it is copied, so that the run can be resumed without it.
 
         Raises:
             FileExistsError: If the folder holds a run and `overwrite` is False, or files that are not of a run.
             OSError: If the folder cannot be written.
+            ValueError: If `source` is a file of the run that `overwrite` would remove.
         """
         self.check_free(overwrite)
+        if source is not None and {own.resolve() for own in self._own} & {source.resolve(), *source.resolve().parents}:
+            raise ValueError(
+                f"--overwrite would remove the model itself: {source} is a file of the run in {self.path}. Nothing was "
+                "changed. Copy the model to another place, or choose another folder as --out."
+            )
         if self.config.exists():
             for own in self._own:
                 if own.is_dir():
@@ -78,22 +91,26 @@ class RunFolder:
                     own.unlink(missing_ok=True)
         self.path.mkdir(parents=True, exist_ok=True)
         self.logs.mkdir(exist_ok=True)
-        write_text(self.config, json.dumps({"format": _FORMAT, "settings": config.to_dict()}, indent=2) + "\n")
+        content = {"format": _FORMAT, "command": config.command, "settings": config.to_dict()}
+        write_text(self.config, json.dumps(content, indent=2) + "\n")
+        if source is not None:  # after config.json: a folder without that would not be taken for a run, and not be overwritten
+            write_bytes(self.source_model, source.read_bytes())
 
     def finish(self, report: str) -> None:
         """Write `report.json`, which says that the run is finished, and remove what only an unfinished run needs."""
         write_text(self.report_json, report)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
-    def resume(self, given: dict[str, Any]) -> TrainConfig:
+    def resume(self, given: dict[str, Any], kind: type[Config]) -> Config:
         """Return the settings of the run that the folder holds.
 
         Args:
             given: Settings that the user named; they must be those of the run.
+            kind: Class of the settings.
 
         Raises:
             FileNotFoundError: If the folder holds no run.
-            ValueError: If it is a run of another version, or a given setting differs.
+            ValueError: If it is a run of another version or command, or a given setting differs.
         """
         if not self.config.exists():
             raise FileNotFoundError(f"--resume: {self.path} holds no run (no config.json). Leave --resume out to start one.")
@@ -106,8 +123,14 @@ class RunFolder:
                 f"--resume: {self.config} is of another version of bitat_tf (expected format {_FORMAT}). Start the run anew "
                 "with --overwrite, or continue it with the version it was made with."
             )
-        config = TrainConfig.from_dict(content["settings"])
-        stored = config.to_dict()
+        command = content.get("command", _FIRST_COMMAND)
+        if command != kind.command:
+            raise ValueError(
+                f"--resume: the run in {self.path} was made by `bitat-tf {command}`. Received: `bitat-tf {kind.command}`. "
+                f"Continue it with `bitat-tf {command} --out {self.path} --resume`."
+            )
+        config = kind.from_dict(content["settings"])
+        stored, given = config.to_dict(), kind.normalized(given)
         changed = [f"{name} is {stored[name]!r}, received {value!r}" for name, value in given.items() if stored[name] != value]
         if changed:
             raise ValueError(f"--resume continues a run with its own settings: {'; '.join(changed)}. Leave these options out.")

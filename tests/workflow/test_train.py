@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 
+import larq as lq
 import numpy as np
 import pytest
 from PIL import Image
@@ -28,19 +29,6 @@ FILES = [
     "report.json",
     "report.md",
 ]
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Return a folder of three classes of 12x12 pictures that differ in color, and are not all square."""
-    root, generator = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
-    for color, name in enumerate(["blue sky", "grass", "rose"]):
-        (root / name).mkdir()
-        for number in range(20):
-            pixels = generator.integers(0, 120, (12, 12 + number % 2, 3))
-            pixels[..., 2 - color] += 130
-            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{number}.png")
-    return root
 
 
 def call(capsys, *arguments):
@@ -244,6 +232,29 @@ def test_runs_of_another_version_and_damaged_ones(tmp_path, capsys):
         code, _, error = call(capsys, "--out", tmp_path, "--resume")
         assert code == 2
         assert message in error
+
+
+def test_runs_from_before_there_was_a_second_command_are_resumed(finished, tmp_path, capsys):
+    shutil.copytree(finished, tmp_path / "run")
+    config = json.loads((finished / "config.json").read_text())
+    assert config.pop("command") == "train"
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    code, out, _ = call(capsys, "--out", tmp_path / "run", "--resume")
+    assert code == 0
+    assert "is finished" in out
+
+
+def test_a_network_that_would_not_be_binary_is_refused_before_training(tmp_path, monkeypatch, capsys):
+    def broken(shape, classes, **options):
+        layers = [keras.layers.Conv2D(32, 3), lq.layers.QuantConv2D(32, 3, input_quantizer="ste_sign", name="half")]
+        return keras.Sequential([keras.Input(shape), *layers, keras.layers.Flatten(), keras.layers.Dense(classes)])
+
+    monkeypatch.setattr("bitat_tf.workflow.train.ReActNet", broken)
+    code, _, error = call(capsys, "--out", tmp_path / "run")
+    assert code == 2
+    assert "the network would not be binary on the device" in error
+    assert "half: " in error
+    assert not (tmp_path / "run").exists()
 
 
 def test_help_reads_well(capsys):

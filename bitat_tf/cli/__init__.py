@@ -1,0 +1,54 @@
+"""The command line: `bitat-tf`.
+
+| module | what it holds |
+|---|---|
+| `options` | the parser: commands, options and their help |
+| `commands` | what the commands do |
+"""
+
+import sys
+from collections.abc import Sequence
+
+from bitat_tf._keras import tf
+from bitat_tf.cli.commands import COMMANDS
+from bitat_tf.cli.options import NEGATIVE_CHOICES, build_parser
+from bitat_tf.workflow import RunFolder
+
+__all__ = ["build_parser", "main"]
+
+_ERRORS = (ValueError, TypeError, OSError, tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: What stands after `bitat-tf`; None for that of this process.
+
+    Returns:
+        The exit code: 0; 1 where `check` finds errors in a model; 2 for an error that the user can mend; 130 when stopped.
+    """
+    options = vars(build_parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments)))
+    command, out = options.pop("command"), options.get("out")
+    tf.get_logger().setLevel("ERROR")  # its notes would bury the command's own lines
+    try:
+        return COMMANDS[command](options)
+    except _ERRORS as error:
+        sys.stderr.write(f"bitat-tf: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        begun = out is not None and RunFolder(out).config.exists()
+        cure = f" `bitat-tf {command} --out {out} --resume` continues." if begun else ""
+        sys.stderr.write(f"bitat-tf: stopped.{cure}\n")
+        return 130
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments, with values that begin with a dash joined to their option: argparse takes them for options."""
+    joined: list[str] = []
+    for argument in arguments:
+        if argument in NEGATIVE_CHOICES and joined:
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined

@@ -1,0 +1,110 @@
+"""What the commands of `bitat-tf` do."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bitat_tf.inspection import check
+from bitat_tf.inspection.model_summary import summary
+from bitat_tf.workflow import BinarizeConfig, BinarizeJob, Job, RunFolder, TrainConfig, TrainJob, load_model
+from bitat_tf.workflow.binarize import check_copy
+from bitat_tf.workflow.console import show
+from bitat_tf.workflow.keras_file import check_kind
+from bitat_tf.workflow.load_model import hash_of
+
+
+def train(options: dict[str, Any]) -> int:
+    """Run `bitat-tf train`; returns the exit code."""
+    folder, resume, overwrite = _run_options(options)
+    if resume:
+        config = folder.resume(options, TrainConfig)
+        if folder.finished:
+            return _show_finished(folder)
+    else:
+        config = TrainConfig.for_data(**options)
+        folder.check_free(overwrite)
+    job = TrainJob(config)  # reads the data and checks all that can be checked, before anything is written
+    if not resume:
+        folder.begin(config, overwrite)
+    return _finish(job, folder)
+
+
+def binarize(options: dict[str, Any]) -> int:
+    """Run `bitat-tf binarize`; returns the exit code."""
+    folder, resume, overwrite = _run_options(options)
+    if resume:
+        given = options.pop("model", None)
+        config = folder.resume(options, BinarizeConfig)
+        if folder.finished and given is None:
+            return _show_finished(folder)
+        check_copy(folder.source_model, config, given)
+        if folder.finished:
+            return _show_finished(folder)
+        return _finish(BinarizeJob(config, folder.source_model), folder)
+    missing = [name for option, name in (("model", "MODEL.keras"), ("data", "--data digits|DIR")) if option not in options]
+    if missing:
+        raise ValueError(
+            f"binarize: {' and '.join(missing)} must be given, but for --resume. Received: neither --resume nor these."
+        )
+    model = Path(options["model"])
+    # Before the hash: for what is no file at all, it has the messages.
+    check_kind(model)
+    config = BinarizeConfig.for_data(**options, sha256=hash_of(model))
+    folder.check_free(overwrite)
+    job = BinarizeJob(config)
+    folder.begin(config, overwrite, model)
+    return _finish(job, folder)
+
+
+def check_model(options: dict[str, Any]) -> int:
+    """Run `bitat-tf check`; returns the exit code: 1 with errors in the report."""
+    report = check(load_model(options["model"]))
+    if options.get("json"):
+        _write_json(report.to_dict())
+    else:
+        show(report)
+    return 0 if report.ok else 1
+
+
+def summarize(options: dict[str, Any]) -> int:
+    """Run `bitat-tf summary`; returns the exit code."""
+    result = summary(load_model(options["model"]))
+    if options.get("json"):
+        _write_json(result.to_dict())
+    else:
+        show(result)
+    return 0
+
+
+COMMANDS: dict[str, Callable[[dict[str, Any]], int]] = {
+    "train": train,
+    "binarize": binarize,
+    "check": check_model,
+    "summary": summarize,
+}
+
+
+def _run_options(options: dict[str, Any]) -> tuple[RunFolder, bool, bool]:
+    """Take what every run has out of the options: its folder, whether to resume, whether to overwrite."""
+    folder = RunFolder(options.pop("out"))
+    resume, overwrite = options.pop("resume", False), options.pop("overwrite", False)
+    if resume and overwrite:
+        raise ValueError("--resume continues a run and --overwrite replaces it. Received: both. Pass one of them.")
+    return folder, resume, overwrite
+
+
+def _show_finished(folder: RunFolder) -> int:
+    sys.stdout.write(f"The run in {folder.path} is finished:\n\n{folder.report_markdown.read_text()}")
+    return 0
+
+
+def _finish(job: Job, folder: RunFolder) -> int:
+    job.run(folder)
+    sys.stdout.write(f"All results are in {folder.path}; start with report.md.\n")
+    return 0
+
+
+def _write_json(content: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,220 @@
+"""The job of an engineer who brings a trained float network: it becomes a verified binary one."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import get_console
+
+from bitat_tf._keras import keras
+from bitat_tf._validation import check_finite
+from bitat_tf.conversion import BinarizationPlan, binarize, plan_binarization
+from bitat_tf.data import ImageData, load_digits, load_folder
+from bitat_tf.graph import layer_uses
+from bitat_tf.inspection import CheckReport
+from bitat_tf.layers import binary_layers
+from bitat_tf.workflow.binarize_config import BinarizeConfig
+from bitat_tf.workflow.config import DIGITS
+from bitat_tf.workflow.console import show, warn
+from bitat_tf.workflow.job import Job
+from bitat_tf.workflow.load_model import hash_of, load_model
+from bitat_tf.workflow.model_format import check_classes, gives_probabilities, input_shape
+from bitat_tf.workflow.pixels import PIXELS, RAW, check_channels, taking_pixels
+
+_SAMPLES = 256  # training images that the other scalings are tried on
+_CLEARLY_BETTER = 0.1
+# The cures of the plan are for Python; here they are options.
+_OPTIONS = {"Pass first_and_last=True": "Pass --first-and-last", "Pass depthwise='expand'": "Pass --depthwise expand"}
+
+
+class LoadedNetwork:
+    """A trained network from a file, with binary layers in place of float ones; a `FloatSource`.
+
+    Args:
+        config: The settings.
+        path: The file: the user's, or the copy in the run's folder.
+
+    Raises:
+        ValueError: If the file holds no model that can be used.
+        OSError: If it cannot be read.
+    """
+
+    def __init__(self, config: BinarizeConfig, path: str | os.PathLike):
+        self._config = config
+        self._trained = load_model(path)
+        self._shape = input_shape(self._trained)
+        check_channels(config.pixels, self._shape[-1])
+        self._options: dict[str, Any] = {
+            "skip": list(config.skip),
+            "first_and_last": config.first_and_last,
+            "shortcuts": config.shortcuts,
+            "depthwise": config.depthwise,
+        }
+        self.plan = _with_options(plan_binarization(self._trained, **self._options))
+        self.from_logits = True
+        self._warnings: list[str] = []
+        self._facts: dict[str, Any] = {}
+
+    def load_images(self) -> ImageData:
+        """Return the images in the size and colors that the model takes."""
+        config, (height, width, channels) = self._config, self._shape
+        if config.data == DIGITS:
+            images = load_digits(seed=config.seed)
+            if images.image_shape != self._shape:
+                raise ValueError(
+                    f"binarize: the digits are pictures of 8x8x1. Received: a model of {height}x{width}x{channels}. Bring "
+                    "pictures of your own as --data."
+                )
+            return images
+        if height != width:
+            raise ValueError(
+                f"binarize: pictures from folders are cut to squares. Received: a model of {height}x{width}. Build it for "
+                "squares, or use bitat_tf.binarize in Python with data of your own."
+            )
+        color = "rgb" if channels == 3 else "grayscale"
+        subset, skip_corrupt = config.subset, config.skip_corrupt
+        return load_folder(config.data, height, color, seed=config.seed, subset=subset, skip_corrupt=skip_corrupt)
+
+    def build(self, images: ImageData) -> keras.Model:
+        """Return the network with binary layers, in float state, which takes raw pixels."""
+        config = self._config
+        check_classes(self._trained, images.class_names)
+        samples = images.train_images[:: -(-len(images.train_images) // _SAMPLES)]
+        labels = images.train_labels[:: -(-len(images.train_images) // _SAMPLES)]
+        outputs = {
+            pixels: self._trained.predict(scaling(samples), verbose=0)
+            for pixels, scaling in PIXELS.items()
+            if scaling.channels in (None, self._shape[-1])
+        }
+        check_finite("binarize", "the outputs of the model", outputs[config.pixels])
+        self.from_logits = not gives_probabilities(self._trained, outputs[config.pixels])
+        self._warn_of_scaling({pixels: float(np.mean(o.argmax(axis=-1) == labels)) for pixels, o in outputs.items()})
+        model = binarize(self._trained, activation=config.activation, verbose=0, **self._options)
+        _check_statistics(model, config.post_training)
+        frozen = [
+            layer.name
+            for layer in model._flatten_layers(include_self=False)
+            if layer._trainable_weights and not layer.trainable
+        ]
+        if frozen:
+            self._warnings.append(
+                f"layers that were frozen (trainable=False) are trained now, since binary weights have to find their place: "
+                f"{', '.join(frozen[:5])}{f' and {len(frozen) - 5} more' if len(frozen) > 5 else ''}."
+            )
+        model.trainable = True
+        return taking_pixels(model, config.pixels)
+
+    def introduce(self, report: CheckReport, evaluate: Callable[[keras.Model], float]) -> None:
+        """Print what stays float, what `check` says, and how accurate the model is as it came."""
+        show(self.plan)
+        get_console().print(report.summary_line(), highlight=False)
+        accuracy = evaluate(taking_pixels(self._trained, self._config.pixels))
+        get_console().print(f"the model as it came: test accuracy {accuracy:.2%}", highlight=False)
+        warnings = [*self._warnings]
+        classes = self._trained.output_shape[-1]
+        if accuracy < min(2 / classes, 1 / classes + 0.2):  # 2 of 2 classes would be all
+            warnings.append(
+                f"the model as it came has an accuracy of {accuracy:.1%} on the test images; chance is {1 / classes:.1%}. "
+                f"Usual causes: --pixels (received {self._config.pixels}; what was it trained on?), or another order of the "
+                "classes (here the alphabetical one of their folders, as in labels.txt)."
+            )
+        for text in warnings:
+            warn(text)
+        self._facts = {
+            "kind": "model",
+            "model": Path(self._config.model).name,
+            "pixels": self._config.pixels,
+            "accuracy": accuracy,
+            "plan": self.plan.to_dicts(),
+            "check": {"summary": report.summary_line(), **report.to_dict()},
+            "warnings": warnings,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Return the model's name and accuracy, the plan, the check and the warnings."""
+        return self._facts
+
+    def _warn_of_scaling(self, accuracies: dict[str, float]) -> None:
+        chosen, best = self._config.pixels, max(accuracies, key=lambda pixels: accuracies[pixels])
+        if accuracies[best] > accuracies[chosen] + _CLEARLY_BETTER:
+            self._warnings.append(
+                f"--pixels {chosen}{' (the default)' if chosen == RAW else ''}: of {_SAMPLES} training images at most, the "
+                f"model recognizes {accuracies[chosen]:.1%}, with --pixels {best} {accuracies[best]:.1%}. Was it trained so?"
+            )
+
+
+class BinarizeJob(Job):
+    """Loads a trained float network, binarizes it, exports and verifies it, and writes the report.
+
+    Args:
+        config: The settings.
+        path: The model's file. Default: `config.model`; a resumed run takes its own copy.
+
+    Raises:
+        ValueError: If the model, the data or the settings are unusable.
+        OSError: If the model or the data cannot be read.
+    """
+
+    def __init__(self, config: BinarizeConfig, path: str | os.PathLike | None = None):
+        super().__init__(config, LoadedNetwork(config, config.model if path is None else path))
+
+
+def check_copy(path: Path, config: BinarizeConfig, given: str | os.PathLike | None = None) -> None:
+    """Raise unless a run's copy of the model, and the model that the user names, are those that the run was begun with.
+
+    Args:
+        path: The copy.
+        config: Settings of the run.
+        given: The model named with --resume, if any.
+
+    Raises:
+        OSError: If one of them is missing.
+        ValueError: If one of them is another one.
+    """
+    if not path.exists():
+        raise FileNotFoundError(
+            f"--resume: the run's copy of its model, {path}, is missing. Start the run anew with --overwrite."
+        )
+    if hash_of(path) != config.sha256:
+        raise ValueError(f"--resume: {path} is not the model that the run was begun with. Start the run anew with --overwrite.")
+    if given is None:
+        return
+    if not Path(given).is_file():
+        raise FileNotFoundError(f"--resume: there is no file {given}. Leave the model out: the run has a copy of it.")
+    if hash_of(given) != config.sha256:
+        raise ValueError(
+            f"--resume: {given} is another model than the one that the run was begun with (it may have been changed since). "
+            "Leave it out to continue with the run's own copy, or start the run anew with --overwrite."
+        )
+
+
+def _check_statistics(model: keras.Model, post_training: bool) -> None:
+    """Raise ValueError for layers that the method cannot make binary, before anything is trained."""
+    layers = binary_layers(model)
+    grouped = [layer.name for layer in layers if getattr(layer, "groups", 1) > 1]
+    if grouped:
+        raise ValueError(
+            f"binarize: the method is for convolutions whose outputs see all input channels. Received: layers with groups > 1: "
+            f"{', '.join(grouped)}. Leave them float: {' '.join(f'--skip {name}' for name in grouped)}."
+        )
+    uses = layer_uses(model)
+    shared = [layer.name for layer in layers if uses[layer.name] > 1]
+    if post_training and shared:
+        raise ValueError(
+            f"binarize: --post-training is for layers that are used once. Received: layers that are used several times: "
+            f"{', '.join(shared)}. Leave --post-training out, or leave them float: "
+            f"{' '.join(f'--skip {name}' for name in shared)}."
+        )
+
+
+def _with_options(plan: BinarizationPlan) -> BinarizationPlan:
+    layers = []
+    for layer in plan.layers:
+        cure = layer.cure
+        for python, option in _OPTIONS.items():
+            cure = cure.replace(python, option)
+        layers.append(replace(layer, cure=cure))
+    return replace(plan, layers=tuple(layers))

@@ -1,0 +1,61 @@
+"""The settings of a run that starts from a trained network."""
+
+import os
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from bitat_tf._validation import check_choice
+from bitat_tf.workflow.config import RunConfig
+from bitat_tf.workflow.pixels import PIXELS, RAW
+
+_EPOCHS_WITH_SHORTCUTS = 5  # the network computes something else then, and has to learn it
+
+
+@dataclass(frozen=True)
+class BinarizeConfig(RunConfig):
+    """Settings of `bitat-tf binarize`; see `bitat-tf binarize --help`.
+
+    Attributes:
+        epochs: Epochs of float training before the binarization, on top of what the network has learned.
+        model: Absolute path of the `.keras` file; a copy is in the run's folder.
+        sha256: Hash of that file.
+        pixels: What the model expects of pixels, a key of `PIXELS`.
+        skip: Names and patterns of layers that stay float.
+        first_and_last, activation, shortcuts, depthwise: As in `bitat_tf.binarize`.
+
+    The others are those of `RunConfig`.
+    """
+
+    command: ClassVar[str] = "binarize"
+    least_epochs: ClassVar[int] = 0
+
+    epochs: int = 0
+    model: str = ""
+    sha256: str = ""
+    pixels: str = RAW
+    skip: tuple[str, ...] = ()
+    first_and_last: bool = False
+    activation: str = "keep"
+    shortcuts: bool = False
+    depthwise: str = "keep"
+
+    def __post_init__(self):
+        object.__setattr__(self, "skip", tuple(self.skip))  # JSON has lists
+        super().__post_init__()
+        check_choice(self.command, "pixels", self.pixels, tuple(PIXELS))
+        if self.shortcuts and not self.epochs:
+            raise ValueError(
+                "binarize: --shortcuts changes what the network computes, so that it has to be trained again before it is made "
+                f"binary. Received: --epochs {self.epochs}. Pass more, or leave --epochs out for {_EPOCHS_WITH_SHORTCUTS}."
+            )
+
+    @classmethod
+    def defaults(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Return the defaults that differ from those of the class, as they follow from what is given."""
+        return {**super().defaults(given), **({"epochs": _EPOCHS_WITH_SHORTCUTS} if given.get("shortcuts") else {})}
+
+    @classmethod
+    def normalized(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Return settings as they are stored: a run may be resumed from another folder, so paths are absolute."""
+        given = super().normalized(given)
+        return {**given, "model": os.path.abspath(given["model"])} if "model" in given else given

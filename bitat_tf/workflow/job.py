@@ -1,0 +1,206 @@
+"""The job that all runs share: a float network, wherever it comes from, becomes a verified binary one."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from rich import get_console
+
+from bitat_tf._files import save_model, write_text
+from bitat_tf._keras import keras
+from bitat_tf.callbacks import SequentialBinarization, Timeline
+from bitat_tf.data import ImageData, evaluation_dataset, split_validation, training_dataset
+from bitat_tf.export import ExportReport, to_tflite
+from bitat_tf.inspection import CheckReport, check
+from bitat_tf.inspection.findings import describe_errors
+from bitat_tf.layers import binary_layers
+from bitat_tf.post_training import binarize_post_training
+from bitat_tf.workflow.config import DIGITS, RunConfig
+from bitat_tf.workflow.history import EpochLines, merge_logs, read_log
+from bitat_tf.workflow.plots import plot_accuracy, plot_layer_errors, save_figure
+from bitat_tf.workflow.report import layer_errors_of, markdown, results_table
+from bitat_tf.workflow.run_folder import RunFolder
+
+_EVALUATION_BATCH = 256
+
+
+class FloatSource(Protocol):
+    """Where the float network of a job comes from, and with it the size of the images.
+
+    Attributes:
+        from_logits: Whether the network gives logits; probabilities otherwise. Known after `build`.
+    """
+
+    from_logits: bool
+
+    def load_images(self) -> ImageData:
+        """Return the images, in the size and colors that the network takes."""
+
+    def build(self, images: ImageData) -> keras.Model:
+        """Return the network for these images: binary layers, in float state; nothing is trained or written."""
+
+    def introduce(self, report: CheckReport, evaluate: Callable[[keras.Model], float]) -> None:
+        """Say what is known before the job starts.
+
+        Args:
+            report: What `check` says of the network.
+            evaluate: Returns a model's accuracy on the test images.
+        """
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the report says of the source, as plain values; after `introduce`."""
+
+
+class Job:
+    """Takes or trains a float network, binarizes it layer by layer, exports and verifies it, and writes the report.
+
+    The constructor reads the data and checks everything that can be checked before training; it writes nothing.
+
+    Args:
+        config: The settings.
+        source: Where the float network comes from.
+
+    Raises:
+        ValueError: If the data, the network or the settings are unusable.
+        OSError: If the data cannot be read.
+    """
+
+    def __init__(self, config: RunConfig, source: FloatSource):
+        self.config = config
+        self.source = source
+        self.schedule = config.schedule()
+        keras.utils.set_random_seed(config.seed)
+        self.images = source.load_images()
+        self.train_images, self.train_labels, self.val_images, self.val_labels = split_validation(
+            self.images.train_images, self.images.train_labels, config.validation_share, config.seed
+        )
+        self.steps = math.ceil(len(self.train_images) / config.batch_size)
+        self.model = source.build(self.images)
+        self.check_report = check(self.model)
+        if not self.check_report.ok:
+            raise ValueError(
+                f"{config.command}: the network would not be binary on the device, or could not be exported. "
+                f"{describe_errors(self.check_report)} Nothing was trained or written."
+            )
+        self.timeline: Timeline | None = None
+        if not config.post_training:
+            # Laid out now, so that a phase shorter than a step is found before the float network has been trained.
+            self.timeline = self.schedule.timeline([layer.name for layer in binary_layers(self.model)], self.steps)
+
+    def run(self, folder: RunFolder) -> dict[str, Any]:
+        """Do the job in a run's folder, which was begun or resumed with the same settings.
+
+        What is done already is taken from the folder: a finished float network, the last whole epoch of an interrupted one.
+
+        Returns:
+            The report, as `report.json` holds it.
+
+        Raises:
+            OSError: If a file cannot be written.
+        """
+        write_text(folder.labels, "".join(f"{name}\n" for name in self.images.class_names))
+        self.source.introduce(self.check_report, self._test_accuracy)
+        float_accuracy = self._train_float(folder)
+        binary_accuracy = self._binarize(folder)
+        exported = to_tflite(self.model, folder.tflite, self.images.test_images.astype(np.float32), self.images.test_labels)
+        report = self._report(float_accuracy, binary_accuracy, exported)
+        self._write_results(folder, report)
+        return report
+
+    def _train_float(self, folder: RunFolder) -> float:
+        config = self.config
+        if not folder.float_model.exists():
+            if config.epochs:
+                self._compile(keras.optimizers.schedules.PolynomialDecay(config.learning_rate, self.steps * config.epochs, 0.0))
+                self._fit(folder, "float", config.epochs, [])
+            save_model(self.model, folder.float_model)
+        self.model = keras.models.load_model(folder.float_model, compile=False)
+        self._compile(config.learning_rate)
+        accuracy = self._test_accuracy(self.model)
+        get_console().print(f"float network: test accuracy {accuracy:.2%}", highlight=False)
+        return accuracy
+
+    def _binarize(self, folder: RunFolder) -> float:
+        chosen = np.random.default_rng(self.config.seed).permutation(len(self.train_images))[: self.config.calibration]
+        calibration = self.train_images[chosen].astype(np.float32)
+        if not folder.binary_model.exists():
+            if self.config.post_training:
+                self._binarize_post_training(folder, calibration)
+            else:
+                bitat = SequentialBinarization(calibration, self.schedule, seed=self.config.seed)
+                self._fit(folder, "binary", bitat.total_epochs(self.model), [bitat])
+            save_model(self.model, folder.binary_model)
+        self.model = keras.models.load_model(folder.binary_model)
+        return self._test_accuracy(self.model)
+
+    def _binarize_post_training(self, folder: RunFolder, calibration: np.ndarray) -> None:
+        started = time.monotonic()
+        self.model = binarize_post_training(self.model, calibration, seed=self.config.seed)
+        write_text(folder.log("binary"), f"epoch,seconds\n0,{time.monotonic() - started:.3f}\n")
+
+    def _compile(self, learning_rate) -> None:
+        self.model.compile(
+            keras.optimizers.Adam(learning_rate),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=self.source.from_logits),
+            metrics=["accuracy"],
+        )
+
+    def _fit(self, folder: RunFolder, name: str, epochs: int, callbacks: list) -> None:
+        config, log = self.config, folder.log(name)
+        self.model.fit(
+            training_dataset(self.train_images, self.train_labels, config.batch_size, config.seed, config.augment),
+            validation_data=evaluation_dataset(self.val_images, self.val_labels, _EVALUATION_BATCH),
+            epochs=epochs,
+            verbose=0,
+            callbacks=[
+                *callbacks,  # first: what they put into `logs` is what the others write
+                EpochLines(name),
+                keras.callbacks.CSVLogger(str(log), append=True),
+                keras.callbacks.BackupAndRestore(str(folder.checkpoints / name), delete_checkpoint=False),
+            ],
+        )
+
+    def _test_accuracy(self, model: keras.Model) -> float:
+        test = evaluation_dataset(self.images.test_images, self.images.test_labels, _EVALUATION_BATCH)
+        outputs = model.predict(test, verbose=0)
+        return float(np.mean(outputs.argmax(axis=-1) == self.images.test_labels))
+
+    def _report(self, float_accuracy: float, binary_accuracy: float, exported: ExportReport) -> dict[str, Any]:
+        return {
+            "data": self.config.data if self.config.data == DIGITS else Path(self.config.data).name,
+            "classes": self.images.num_classes,
+            "image_shape": list(self.images.image_shape),
+            "train_images": len(self.train_images),
+            "validation_images": len(self.val_images),
+            "test_images": len(self.images.test_images),
+            "skipped_images": list(self.images.skipped),
+            "source": self.source.facts(),
+            "outputs": "logits" if self.source.from_logits else "probabilities",
+            "float_accuracy": float_accuracy,
+            "binary_accuracy": binary_accuracy,
+            "export": exported.to_dict(),
+            "layers": layer_errors_of(self.model),
+            "settings": self.config.to_dict(),
+            "schedule": None if self.config.post_training else asdict(self.schedule),
+        }
+
+    def _write_results(self, folder: RunFolder, report: dict[str, Any]) -> None:
+        logs = {name: folder.log(name) for name in ("float", "binary")}
+        write_text(folder.history, merge_logs(logs))
+        rows = [{"run": name, **row} for name, path in logs.items() for row in read_log(path)]
+        report["seconds"] = {
+            name: sum(float(row["seconds"]) for row in rows if row["run"] == name) for name in ("float", "binary")
+        }
+        report["curves"] = any(row.get("accuracy") for row in rows)  # none where nothing was trained
+        if report["curves"]:
+            save_figure(folder.accuracy_plot, lambda axes: plot_accuracy(axes, rows, self.timeline, self.steps), (9, 4.5))
+        width = max(6.0, 2 + 0.35 * len(report["layers"]))
+        save_figure(folder.error_plot, lambda axes: plot_layer_errors(axes, report["layers"]), (width, 4.5))
+        write_text(folder.report_markdown, markdown(report))
+        folder.finish(json.dumps(report, indent=2) + "\n")
+        get_console().print(results_table(report))

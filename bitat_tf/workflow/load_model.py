@@ -1,0 +1,78 @@
+"""Loading of models that the user brings, from files that may be anything."""
+
+import hashlib
+import os
+import struct
+import zipfile
+from pathlib import Path
+
+from bitat_tf._keras import keras, tf
+from bitat_tf._validation import check_model
+from bitat_tf.workflow.keras_file import check_config, check_kind, read_config
+
+# What Keras raises for a file that passed our checks and still makes no model: it has no exception of its own for that.
+_KERAS_ERRORS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    ImportError,
+    NotImplementedError,
+    RuntimeError,
+    AssertionError,
+    OSError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    struct.error,
+    zipfile.BadZipFile,
+    tf.errors.OpError,
+)
+
+
+def load_model(path: str | os.PathLike) -> keras.Model:
+    """Load a Keras 2 model from a `.keras` file, without running code that stands in the file.
+
+    The file is looked through before Keras gets it: layers that hold code (`Lambda`) and classes that are not Keras', Larq's,
+    ours or registered are refused, so that nothing is imported and called because a file says so.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The model, not compiled.
+
+    Raises:
+        OSError: If there is no such file, it is a folder, or it is not readable.
+        ValueError: If it is no `.keras` file, is damaged, was saved by Keras 3, holds code or unknown classes, or Keras cannot
+            make a model of it. The message names the cure.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> model.save(os.path.join(folder, "model.keras"))
+        >>> load_model(os.path.join(folder, "model.keras")).count_params()
+        10
+    """
+    path = Path(path)
+    check_kind(path)
+    check_config(path, read_config(path))
+    try:
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    except _KERAS_ERRORS as error:
+        reason = (str(error).strip().splitlines() or [repr(error)])[0][:300]
+        raise ValueError(
+            f"Keras {keras.__version__} cannot make a model of {path}: {type(error).__name__}: {reason}. Expected: a file that "
+            "keras.models.load_model takes. Load it in Python to see more, and save it again with this version."
+        ) from error
+    check_model(model, str(path))
+    return model
+
+
+def hash_of(path: str | os.PathLike) -> str:
+    """Return the sha256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()

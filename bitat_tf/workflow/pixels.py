@@ -1,0 +1,92 @@
+"""What a network expects of pixels, and the scaling built into it, so that it takes raw pixels as the device has them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bitat_tf._keras import keras, tf
+from bitat_tf.graph import layer_nodes
+
+_IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
+_IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225])
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """scale * pixels + offset, for pixels 0..255.
+
+    Attributes:
+        scale, offset: One number, or one a channel.
+        channels: Number of channels that it is for; None for any.
+        reverse: Whether the channels are turned round first, to blue, green, red.
+    """
+
+    scale: float | tuple[float, ...] = 1.0
+    offset: float | tuple[float, ...] = 0.0
+    channels: int | None = None
+    reverse: bool = False
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Return scaled pixels, float32."""
+        pixels = pixels[..., ::-1] if self.reverse else pixels
+        return (pixels * np.asarray(self.scale) + np.asarray(self.offset)).astype(np.float32)
+
+
+RAW = "0..255"
+NEGATIVE = "-1..1"
+PIXELS = {
+    RAW: Scaling(),
+    "0..1": Scaling(1 / 255),
+    NEGATIVE: Scaling(1 / 127.5, -1.0),
+    # Mean and deviation of ImageNet's pixels, as PyTorch's networks and Keras' preprocess_input(mode="torch") have them.
+    "imagenet": Scaling(
+        tuple((1 / (255 * _IMAGENET_DEVIATION)).tolist()), tuple((-_IMAGENET_MEAN / _IMAGENET_DEVIATION).tolist()), channels=3
+    ),
+    # preprocess_input(mode="caffe"), of Keras' ResNet50 and VGG: blue, green, red, less the means of ImageNet.
+    "caffe": Scaling(1.0, (-103.939, -116.779, -123.68), channels=3, reverse=True),
+}
+
+
+def check_channels(pixels: str, channels: int) -> None:
+    """Raise ValueError if a scaling is for pictures of another number of channels."""
+    if PIXELS[pixels].channels not in (None, channels):
+        raise ValueError(
+            f"binarize: --pixels {pixels} is for pictures of {PIXELS[pixels].channels} channels. Received: a model of pictures "
+            f"of {channels}. Choose another one of {', '.join(PIXELS)}."
+        )
+
+
+def taking_pixels(model: keras.Model, pixels: str) -> keras.Model:
+    """Return a model that takes pixels 0..255 and scales them to what `model` expects.
+
+    Args:
+        model: A functional or sequential model with one input.
+        pixels: Key of `PIXELS`.
+
+    Returns:
+        A functional model of the same layers, with a `Rescaling` layer before them; `model` itself for "0..255".
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten()])
+        >>> taking_pixels(model, "0..1")(np.full((1, 2, 2, 1), 51.0)).numpy().round(3)
+        array([[0.2, 0.2, 0.2, 0.2]], dtype=float32)
+    """
+    if pixels == RAW:
+        return model
+    scaling = PIXELS[pixels]
+    inputs = keras.Input(model.input_shape[1:], name=model.input_names[0])
+    names = {layer.name for layer in model._flatten_layers()}
+    name = next(name for name in ("pixels", *(f"pixels_{number}" for number in range(len(names)))) if name not in names)
+    scale, offset = (list(value) if isinstance(value, tuple) else value for value in (scaling.scale, scaling.offset))
+    # The layers are called once more, in the graph of the new model: a model around the model would put its name before
+    # theirs in every table.
+    ordered = tf.reverse(inputs, [-1]) if scaling.reverse else inputs
+    edges = {str(id(model.inputs[0])): keras.layers.Rescaling(scale, offset, name=name)(ordered)}
+    for node in layer_nodes(model):
+        # Keras takes every use of a tensor off its list.
+        arguments, keywords = node.map_arguments(
+            {edge: [edges[edge]] * len(node.flat_input_ids) for edge in node.flat_input_ids}
+        )
+        outputs = node.layer(*arguments, **keywords)
+        edges.update(zip(node.flat_output_ids, tf.nest.flatten(outputs), strict=True))
+    return keras.Model(inputs, edges[str(id(model.outputs[0]))], name=model.name)
