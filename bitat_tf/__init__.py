@@ -7,8 +7,10 @@
 | `bitat_tf.layers` | `BinaryConv2D`, `BinaryDense`, `RPReLU` |
 | `bitat_tf.calibration` | statistics of every layer's input; `measure_dependency` |
 | `bitat_tf.callbacks` | `SequentialBinarization`: the schedule, layer by layer |
+| `bitat_tf.binarize` | a trained Keras network becomes one with binary layers, in float state |
 | `bitat_tf.binarize_post_training` | binarization without training |
-| `bitat_tf.applications` | `ReActNet` |
+| `bitat_tf.check`, `bitat_tf.summary` | what will be binary on the device, and what it costs |
+| `bitat_tf.applications` | ReActNet, Bi-Real Net, Real-to-Binary Net, MeliusNet, QuickNet; MobileNets |
 | `bitat_tf.export` | `to_tflite`: conversion with larq-compute-engine, and its verification |
 | `bitat_tf.data` | images from folders |
 | `bitat_tf.workflow` (imported by itself) | the whole job, as `bitat-tf train` runs it |
@@ -20,6 +22,8 @@ from bitat_tf import _keras  # noqa: F401, I001
 from importlib.metadata import version
 
 from bitat_tf import applications, calibration, callbacks, data, dependency, export, layers, quantizers, regularizers
+from bitat_tf.conversion import binarize, plan_binarization
+from bitat_tf.inspection import check, summary
 from bitat_tf.post_training import binarize_post_training
 
 __version__ = version("bitat_tf")
@@ -27,13 +31,17 @@ __version__ = version("bitat_tf")
 __all__ = [
     "__version__",
     "applications",
+    "binarize",
     "binarize_post_training",
     "calibration",
     "callbacks",
+    "check",
     "data",
     "dependency",
     "export",
     "layers",
+    "plan_binarization",
     "quantizers",
     "regularizers",
+    "summary",
 ]

@@ -18,8 +18,10 @@ PUBLIC = [
     for package in (
         bitat_tf.applications,
         bitat_tf.callbacks,
+        bitat_tf.conversion,
         bitat_tf.dependency,
         bitat_tf.export,
+        bitat_tf.inspection,
         bitat_tf.layers,
         bitat_tf.quantizers,
         bitat_tf.regularizers,

@@ -54,3 +54,12 @@ def test_notebooks_are_clean_and_start_with_a_badge():
         assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code), (
             f"strip the outputs of {path.name}"
         )
+
+
+def test_every_rule_that_the_linter_names_is_explained():
+    source = "".join(path.read_text() for path in (ROOT / "bitat_tf" / "inspection").glob("*.py"))
+    named = {int(number) for number in re.findall(r"(?:Finding|add|SignProblem)\(\s*(\d+),", source)}
+    explained = {int(number) for number in re.findall(r"^\| (\d+) \|", (ROOT / "docs/rules.md").read_text(), re.M)}
+    assert len(named) > 15
+    assert explained == set(range(1, 26))
+    assert named == explained - {11}  # which says what the others prevent
