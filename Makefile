@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/demo
+WORKERS ?= 2
 BIN = $(VENV)/bin
 SOURCES = setup.cfg pyproject.toml
 
@@ -11,11 +12,11 @@ demo: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/bitat-tf train --data digits --out $(RUN) --overwrite
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=900 notebooks
 
 test-slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n $(WORKERS) -m slow
 
 benchmarks: $(VENV)/.installed
 	$(BIN)/python -m benchmarks

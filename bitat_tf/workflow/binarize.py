@@ -11,6 +11,7 @@ from rich import get_console
 
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_finite
+from bitat_tf.calibration.statistics import has_statistics
 from bitat_tf.conversion import BinarizationPlan, binarize, plan_binarization
 from bitat_tf.data import ImageData, load_digits, load_folder
 from bitat_tf.graph import layer_uses
@@ -93,7 +94,8 @@ class LoadedNetwork:
         self.from_logits = not gives_probabilities(self._trained, outputs[config.pixels])
         self._warn_of_scaling({pixels: float(np.mean(o.argmax(axis=-1) == labels)) for pixels, o in outputs.items()})
         model = binarize(self._trained, activation=config.activation, verbose=0, **self._options)
-        _check_statistics(model, config.post_training)
+        if config.post_training:
+            _check_post_training(model)
         frozen = [
             layer.name
             for layer in model._flatten_layers(include_self=False)
@@ -191,23 +193,19 @@ def check_copy(path: Path, config: BinarizeConfig, given: str | os.PathLike | No
         )
 
 
-def _check_statistics(model: keras.Model, post_training: bool) -> None:
-    """Raise ValueError for layers that the method cannot make binary, before anything is trained."""
-    layers = binary_layers(model)
-    grouped = [layer.name for layer in layers if getattr(layer, "groups", 1) > 1]
-    if grouped:
-        raise ValueError(
-            f"binarize: the method is for convolutions whose outputs see all input channels. Received: layers with groups > 1: "
-            f"{', '.join(grouped)}. Leave them float: {' '.join(f'--skip {name}' for name in grouped)}."
-        )
-    uses = layer_uses(model)
-    shared = [layer.name for layer in layers if uses[layer.name] > 1]
-    if post_training and shared:
-        raise ValueError(
-            f"binarize: --post-training is for layers that are used once. Received: layers that are used several times: "
-            f"{', '.join(shared)}. Leave --post-training out, or leave them float: "
-            f"{' '.join(f'--skip {name}' for name in shared)}."
-        )
+def _check_post_training(model: keras.Model) -> None:
+    """Raise ValueError for layers that have no closed forms, before anything is trained."""
+    layers, uses = binary_layers(model), layer_uses(model)
+    for names, what in (
+        ([layer.name for layer in layers if not has_statistics(layer)], "with groups > 1"),
+        ([layer.name for layer in layers if uses[layer.name] > 1], "that are used several times"),
+    ):
+        if names:
+            raise ValueError(
+                "binarize: --post-training is for layers that are used once and whose outputs see all input channels. "
+                f"Received: layers {what}: {', '.join(names)}. Leave --post-training out, or leave them float: "
+                f"{' '.join(f'--skip {name}' for name in names)}."
+            )
 
 
 def _with_options(plan: BinarizationPlan) -> BinarizationPlan:

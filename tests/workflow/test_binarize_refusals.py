@@ -72,7 +72,7 @@ REFUSED = {
     "pattern": (picture_model, ["--skip", "none*"], r"no convolution or dense layer of the model has: 'none\*'"),
     "check": (half_binary, [], r"would not be binary on the device, or could not be exported. half: .*Nothing was trained"),
     "nan": (not_a_number, [], "the outputs of the model must be finite"),
-    "groups": (grouped, [], "layers with groups > 1: grouped. Leave them float: --skip grouped"),
+    "groups": (grouped, ["--post-training"], "layers with groups > 1: grouped. Leave --post-training out"),
     "shared": (shared, ["--post-training"], "layers that are used several times: twice. Leave --post-training out"),
     "shortcuts": (picture_model, ["--shortcuts", "--epochs", "0"], "--shortcuts changes what the network computes"),
     "epochs": (picture_model, ["--epochs", "-1"], "binarize: `epochs` must be a finite number >= 0"),
