@@ -93,9 +93,9 @@ def outcome(name: str, size: int = 96) -> dict:
 def row(found: dict) -> str:
     """Return a row of the table."""
     kept = ", ".join(f"{count} {kind}" for kind, count in found["float"].items())
-    expanded = (
-        (found["expanded"], f"{found['expanded_difference']:.1g}") if found["expanded"] > found["binary"] else ("same", "")
-    )
+    expanded: tuple = ("the same", "")
+    if found["expanded"] > found["binary"]:
+        expanded = found["expanded"], f"{found['expanded_difference']:.1g}"
     cells = (found["network"], found["layers"], found["binary"], kept, f"{found['difference']:.1g}")
     cells += (f"{found['predicted']} / {found['in_file']}", *expanded)
     return f"| {' | '.join(map(str, cells))} |"
