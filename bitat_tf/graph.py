@@ -1,7 +1,7 @@
 """The calls of layers in a functional or sequential model: their order, and what is connected to what."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,15 +10,30 @@ from bitat_tf._keras import keras, tf
 Shape = tuple[int | None, ...]
 
 
+# A functional model may be of a subclass with a `call` of its own, which does what it likes with the graph.
+_CALLS_OF_GRAPHS = (keras.Sequential.call, keras.Sequential.__base__.call)
+
+
 def is_graph(layer: keras.layers.Layer) -> bool:
-    """Return whether a layer is a functional or sequential model, whose layers can be walked through."""
-    return isinstance(layer, keras.Model) and layer._is_graph_network
+    """Return whether a layer is a functional or sequential model, which does nothing but call its layers."""
+    return isinstance(layer, keras.Model) and layer._is_graph_network and type(layer).call in _CALLS_OF_GRAPHS
 
 
 def layer_nodes(model: keras.Model) -> Iterator[Any]:
     """Yield Keras' nodes, one for each layer call, of a functional model in the order in which Keras runs them."""
     for depth in sorted(model._nodes_by_depth, reverse=True):
         yield from (node for node in model._nodes_by_depth[depth] if not node.is_input)
+
+
+def call_arguments(node: Any, edges: Mapping[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    """Return the arguments of a layer call with other tensors in the places of its own.
+
+    Args:
+        node: Keras' node of the call.
+        edges: The tensors, by the ids of those that they replace (`node.flat_input_ids`).
+    """
+    # A list each, as Keras takes every use of a tensor off it.
+    return node.map_arguments({edge: [edges[edge]] * len(node.flat_input_ids) for edge in node.flat_input_ids})
 
 
 def layer_uses(model: keras.Model) -> Counter[str]:

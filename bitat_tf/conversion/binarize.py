@@ -35,8 +35,8 @@ def binarize(
     Args:
         model: A functional or sequential model, trained; nested models, shared layers, several inputs and outputs are fine. It
             is not changed.
-        skip: Layers that stay float: a name or pattern ("block_1_*", "backbone/conv_?"), a function that takes a layer and
-            returns whether to skip it, or a list of those.
+        skip: Layers that stay float: a name or pattern ("block_1_*", "backbone/conv_?"), a function that takes a layer which
+            would become binary and returns whether to skip it, or a list of those.
         first_and_last: Whether the first and the last convolution or dense layer become binary too. Default False: they cost
             the most accuracy and save the least.
         activation: "keep" (default), or "rprelu": every ReLU before a binary layer becomes an `RPReLU` that starts as a ReLU.
@@ -49,7 +49,8 @@ def binarize(
         verbose: 1 (default) prints the layers that stay float, 0 nothing.
 
     Returns:
-        A new functional `keras.Model`, not compiled. Layers keep their names.
+        A new functional `keras.Model`, not compiled. Layers keep their names; of binary layers that share one, in nested
+        models, the later ones get a number, since a schedule tells layers by their names.
 
     Raises:
         TypeError: If `model` is no Keras 2 model, or `skip` holds something else than names and functions.
@@ -71,6 +72,11 @@ def binarize(
         - [ReActNet](https://arxiv.org/abs/2003.03488) for `activation` and `depthwise`
     """
     check_choice("binarize", "activation", activation, ("keep", "rprelu"))
+    if disentangled_regularizer is not None and not isinstance(disentangled_regularizer, DisentangledRegularizer):
+        raise TypeError(
+            "binarize: `disentangled_regularizer` must be a bitat_tf.regularizers.DisentangledRegularizer. Received: "
+            f"{disentangled_regularizer!r}. Regularizers of Keras stay where the float layers have them."
+        )
     graph, plans = _plan(model, skip, first_and_last, shortcuts, depthwise)
     plan = BinarizationPlan(model.name, tuple(plans.values()))
     if not plan.binary:
@@ -83,7 +89,7 @@ def binarize(
     ends = {}
     if shortcuts:
         calls = [call for call in graph.calls if id(call.layer) in binary and plans[id(call.layer)].action == BINARY]
-        fitting = [call for call in calls if not describe_shortcut(graph, call).startswith("none")]
+        fitting = [call for call in calls if describe_shortcut(graph, call)[0]]
         ends = {id(end_of_layer(graph, call).node): id(call.node) for call in fitting}
     relus = _relus_before(graph, binary) if activation == "rprelu" else frozenset()
     new = Rebuilder(Changes(binary, relus, ends, disentangled_regularizer)).rebuild(model)
@@ -135,7 +141,7 @@ def _plan(
         for call in graph.calls:
             plan = plans.get(id(call.layer))
             if plan is not None and plan.action in (BINARY, EXPAND) and not plan.shortcut:
-                text = "none: an expanded layer" if plan.action == EXPAND else describe_shortcut(graph, call)
+                text = "none: an expanded layer" if plan.action == EXPAND else describe_shortcut(graph, call)[1]
                 plans[id(call.layer)] = replace(plan, shortcut=text)
     return graph, plans
 
@@ -160,6 +166,8 @@ def _becomes_rprelu(call: LayerCall, binary: frozenset[int]) -> bool:
     if None in call.output_shapes[0][-1:]:
         return False  # RPReLU has one slope a channel
     if is_relu(call.layer):
-        return not isinstance(call.layer, keras.layers.ReLU) or (call.layer.max_value is None and not call.layer.threshold)
+        return type(call.layer) is not keras.layers.ReLU or (call.layer.max_value is None and not call.layer.threshold)
     own = type(call.layer) in (keras.layers.Conv2D, keras.layers.Dense, keras.layers.DepthwiseConv2D)
-    return (own or id(call.layer) in binary) and call.layer.activation in RELU_FUNCTIONS
+    if not (own or id(call.layer) in binary) or call.layer.activity_regularizer is not None:
+        return False  # such a regularizer is a function of what comes out of the ReLU
+    return call.layer.activation in RELU_FUNCTIONS

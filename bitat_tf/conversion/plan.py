@@ -1,6 +1,6 @@
 """Which layers of a model become binary, which stay float, and why."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -15,6 +15,11 @@ from bitat_tf.inspection.float_layers import float_operator, obstacle
 from bitat_tf.inspection.kernels import is_quantized
 
 BINARY, EXPAND, FLOAT = "binary", "expand", "float"
+Decision = tuple[str, str, str]  # action, reason, cure
+_BAD_SKIP = (
+    "binarize: `skip` must be a name or pattern, a function of a layer, or a list of those. Received: {!r} of type {}. For a "
+    "layer pass its name."
+)
 Skip = str | Callable[[keras.layers.Layer], bool] | Sequence[str | Callable[[keras.layers.Layer], bool]] | None
 
 
@@ -95,55 +100,60 @@ def plan_layers(graph: CallGraph, skip: Skip, first_and_last: bool, expand: bool
         ValueError: If a pattern matches no layer.
         TypeError: If `skip` holds something else.
     """
-    firsts = {id(call.layer) for call in first_calls(graph)}
-    lasts = {id(call.layer) for call in last_calls(graph)}
-    computing: dict[int, tuple[str, keras.layers.Layer]] = {}
+    ends = {} if first_and_last else _ends(graph)
+    paths: dict[int, list[str]] = {}  # a shared layer may have several
+    layers = {}
     for call in graph.calls:
         if float_operator(call.layer) is not None or obstacle(call.layer) is not None:
-            computing.setdefault(id(call.layer), (call.path, call.layer))
-    skipped = _skipped(computing.values(), skip)
-    plans = {}
-    for key, (path, layer) in computing.items():
-        where = "first" if key in firsts else "last" if key in lasts else ""
-        action, reason, cure = _decide(layer, path in skipped, "" if first_and_last else where, expand)
-        plans[key] = LayerPlan(path, type(layer).__name__, action, reason, cure)
-    return plans
+            layers[id(call.layer)] = call.layer
+            paths.setdefault(id(call.layer), []).append(call.path)
+    decisions = {key: _decide(layer, ends.get(key, ""), expand) for key, layer in layers.items()}
+    for key in _skipped(layers, paths, decisions, skip):
+        decisions[key] = (FLOAT, "named in `skip`", "")
+    return {key: LayerPlan(paths[key][0], type(layer).__name__, *decisions[key]) for key, layer in layers.items()}
 
 
-def _decide(layer: keras.layers.Layer, skipped: bool, where: str, expand: bool) -> tuple[str, str, str]:
+def _ends(graph: CallGraph) -> dict[int, str]:
+    """Return which layers are the first or the last ones of the network, by `id`."""
+    last = {id(call.layer): "last" for call in last_calls(graph)}
+    return {**last, **{id(call.layer): "first" for call in first_calls(graph)}}
+
+
+def _decide(layer: keras.layers.Layer, end: str, expand: bool) -> Decision:
     if is_quantized(layer):
         return FLOAT, "it has quantizers already, and is taken over as it is", ""
-    if skipped:
-        return FLOAT, "named in `skip`", ""
     found = obstacle(layer)
     expandable = expand and type(layer) in (keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
     if found is not None and not expandable:
         return FLOAT, *found
-    if where:
-        reason = f"the {where} layer of the network: binary, it costs more accuracy than any other"
-        return FLOAT, reason, "Pass first_and_last=True to make it binary all the same."
+    if end:
+        reason = f"the {end} layer of the network: binary, it costs more accuracy than any other"
+        return FLOAT, reason, "Pass first_and_last=True to binarize, to make it binary all the same."
     return (EXPAND if expandable else BINARY), "", ""
 
 
-def _skipped(layers: Iterable[tuple[str, keras.layers.Layer]], skip: Skip) -> set[str]:
-    """Return the paths of the layers that the user wants to stay float."""
-    layers = list(layers)
-    paths: set[str] = set()
-    for rule in [] if skip is None else [skip] if isinstance(skip, str) or callable(skip) else skip:
+def _skipped(
+    layers: Mapping[int, keras.layers.Layer], paths: Mapping[int, list[str]], decisions: Mapping[int, Decision], skip: Skip
+) -> set[int]:
+    """Return the `id` of the layers that the user wants to stay float."""
+    if skip is None or isinstance(skip, str) or callable(skip):
+        skip = [] if skip is None else [skip]
+    if not isinstance(skip, Sequence):
+        raise TypeError(_BAD_SKIP.format(skip, type(skip).__name__))
+    skipped: set[int] = set()
+    for rule in skip:
+        if isinstance(rule, keras.layers.Layer) or not (isinstance(rule, str) or callable(rule)):
+            raise TypeError(_BAD_SKIP.format(rule, type(rule).__name__))
         if callable(rule):
-            paths.update(path for path, layer in layers if rule(layer))
+            # Only layers that would become binary: a function need not know of all others.
+            skipped.update(key for key, layer in layers.items() if decisions[key][0] != FLOAT and rule(layer))
             continue
-        if not isinstance(rule, str):
-            raise TypeError(
-                "binarize: `skip` must be a name or pattern, a function of a layer, or a list of those. "
-                f"Received: {rule!r} of type {type(rule).__name__}."
-            )
-        matched = {path for path, layer in layers if fnmatchcase(path, rule) or fnmatchcase(layer.name, rule)}
+        matched = {key for key, layer in layers.items() if any(fnmatchcase(name, rule) for name in (layer.name, *paths[key]))}
         if not matched:
-            known = ", ".join(path for path, _ in layers[:8]) + (", ..." if len(layers) > 8 else "")
+            known = ", ".join(names[0] for names in list(paths.values())[:8]) + (", ..." if len(paths) > 8 else "")
             raise ValueError(
                 f"binarize: `skip` names a layer or pattern that no convolution or dense layer of the model has: {rule!r}. "
                 f"Received: a model with {known}."
             )
-        paths |= matched
-    return paths
+        skipped |= matched
+    return skipped

@@ -8,7 +8,7 @@ from bitat_tf._copies import copy_layer, copy_weights
 from bitat_tf._keras import keras, tf
 from bitat_tf.conversion.replacement import Replacement
 from bitat_tf.conversion.shortcuts import add_shortcut
-from bitat_tf.graph import is_graph, layer_nodes
+from bitat_tf.graph import call_arguments, is_graph, layer_nodes
 from bitat_tf.layers import RPReLU
 from bitat_tf.regularizers import DisentangledRegularizer
 
@@ -43,6 +43,7 @@ class Rebuilder:
         self._originals: dict[int, keras.layers.Layer] = {}
         self._inputs_of_node: dict[int, Any] = {}
         self._names: set[str] = set()
+        self._binary_names: set[str] = set()
 
     def rebuild(self, model: keras.Model) -> keras.Model:
         """Return the new model, with the weights of the old one."""
@@ -59,23 +60,27 @@ class Rebuilder:
     def _build(self, model: keras.Model) -> keras.Model:
         inputs = [keras.layers.InputLayer.from_config(tensor.node.layer.get_config()).output for tensor in model.inputs]
         edges = {str(id(tensor)): new for tensor, new in zip(model.inputs, inputs, strict=True)}
+        losses = []
         for node in layer_nodes(model):
-            outputs = self._call(node, {edge: edges[edge] for edge in node.flat_input_ids})
+            outputs = self._call(node, edges)
             edges.update(zip(node.flat_output_ids, tf.nest.flatten(outputs), strict=True))
+            if type(node.layer).__name__ == "AddLoss":  # Keras' own layer for `model.add_loss(tensor)`
+                losses.append(edges[node.flat_input_ids[0]])
         outputs = [edges[str(id(tensor))] for tensor in model.outputs]
         structure = model._nested_inputs, model._nested_outputs
         packed = [tf.nest.pack_sequence_as(old, new) for old, new in zip(structure, (inputs, outputs), strict=True)]
         new = keras.Model(*packed, name=model.name)
+        for loss in losses:
+            new.add_loss(loss)
         if not model.trainable:
             new.trainable = False
         return new
 
     def _call(self, node: Any, edges: Mapping[str, Any]) -> Any:
-        # Keras takes every use of a tensor off its list.
-        arguments, keywords = node.map_arguments({edge: [tensor] * len(node.flat_input_ids) for edge, tensor in edges.items()})
-        self._inputs_of_node[id(node)] = arguments[0] if arguments else None
+        arguments, keywords = call_arguments(node, edges)
+        inputs = self._inputs_of_node[id(node)] = edges[node.flat_input_ids[0]]
         if self._is_replaced(node.layer):
-            outputs = self._rprelu(node.layer.name)(*arguments)
+            outputs = self._rprelu(node.layer.name)(inputs)
         else:
             layer = self._layer(node.layer)
             outputs = layer(*arguments, **keywords)
@@ -83,7 +88,7 @@ class Rebuilder:
                 outputs = self._rprelu(f"{node.layer.name}_rprelu")(outputs)
         start = self._changes.shortcuts.get(id(node))
         if start is not None:
-            outputs = add_shortcut(self._inputs_of_node[start], outputs, self._name(node.layer.name))
+            outputs = add_shortcut(self._inputs_of_node[start], outputs, node.layer.name, self._name)
         return outputs
 
     def _layer(self, layer: keras.layers.Layer) -> Callable:
@@ -98,7 +103,9 @@ class Rebuilder:
         if is_graph(layer):
             return self._build(layer)
         if id(layer) in self._changes.binary:
-            return Replacement(layer, self._changes.regularizer, linear)
+            name = self._name(layer.name) if layer.name in self._binary_names else layer.name
+            self._binary_names.add(name)
+            return Replacement(layer, self._changes.regularizer, linear, name, self._name)
         copy = copy_layer(layer)
         if linear:
             copy.activation = keras.activations.linear

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bitat_tf._copies import config_with_activation
 from bitat_tf._keras import keras
 from bitat_tf.layers import BinaryConv2D, BinaryDense
 from bitat_tf.regularizers import DisentangledRegularizer
@@ -24,13 +25,24 @@ class Replacement:
         layer: The built float layer: a `Conv2D`, `Dense`, `DepthwiseConv2D` or `SeparableConv2D`.
         regularizer: Copied for every binary layer; None for the default.
         linear: Whether the layer's activation is left out, as another layer takes its place.
+        name: Name of the binary layer.
+        unique: Makes the name of a further layer unique in the model.
 
     Attributes:
         layers: The binary layers, to be called one after the other.
     """
 
-    def __init__(self, layer: keras.layers.Layer, regularizer: DisentangledRegularizer | None, linear: bool):
+    def __init__(
+        self,
+        layer: keras.layers.Layer,
+        regularizer: DisentangledRegularizer | None,
+        linear: bool,
+        name: str,
+        unique: Callable[[str], str],
+    ):
         self._layer = layer
+        self._config = {**config_with_activation(layer), "name": name}
+        self._unique = unique
         self._regularizer = regularizer
         self._activation = {"activation": None} if linear else {}
         self.layers: list[BinaryConv2D | BinaryDense]
@@ -40,7 +52,7 @@ class Replacement:
             self.layers = [self._full_convolution()]
         else:
             kind = BinaryDense if isinstance(layer, keras.layers.Dense) else BinaryConv2D
-            self.layers = [self._make(kind, {**layer.get_config(), **self._activation})]
+            self.layers = [self._make(kind, {**self._config, **self._activation})]
 
     def __call__(self, inputs):
         """Call the binary layers one after the other."""
@@ -70,18 +82,19 @@ class Replacement:
     def _full_convolution(self) -> BinaryConv2D:
         """Return the full convolution of a depthwise one: zero where a filter did not look."""
         layer = self._layer
-        config = layer.get_config()
+        config = dict(self._config)
         separable = isinstance(layer, keras.layers.SeparableConv2D)
         kernel = {ours: config[theirs] for ours, theirs in _FROM_DEPTHWISE.items()}
         for name in (*_ONLY_DEPTHWISE, *(name for name in config if name.startswith("pointwise"))):
             config.pop(name, None)
         config.update(kernel, filters=int(np.prod(layer.depthwise_kernel.shape[2:])), **self._activation)
         if separable:
-            config.update(name=f"{layer.name}_depthwise", use_bias=False, activation=None, activity_regularizer=None)
+            name = self._unique(f"{layer.name}_depthwise")
+            config.update(name=name, use_bias=False, activation=None, activity_regularizer=None)
         return self._make(BinaryConv2D, config)
 
     def _pointwise(self) -> BinaryConv2D:
-        config = self._layer.get_config()
+        config = self._config
         bias = ("use_bias", "bias_initializer", "bias_regularizer", "bias_constraint")
         kept = ("name", "trainable", "dtype", "filters", "activation", "activity_regularizer", *bias)
         pointwise = {f"kernel_{what}": config[f"pointwise_{what}"] for what in ("initializer", "regularizer", "constraint")}

@@ -1,5 +1,7 @@
 """Shortcuts around binary layers, as in Bi-Real Net: what a sign loses of its input gets past it."""
 
+from collections.abc import Callable
+
 from bitat_tf._keras import keras, tf
 from bitat_tf.graph import CallGraph, LayerCall
 
@@ -14,28 +16,30 @@ def end_of_layer(graph: CallGraph, call: LayerCall) -> LayerCall:
     consumers = graph.consumers(call)
     if len(consumers) != 1 or graph.is_output(call) or not isinstance(consumers[0].layer, keras.layers.BatchNormalization):
         return call
-    same_model = consumers[0].path.rpartition("/")[0] == call.path.rpartition("/")[0]
-    return consumers[0] if same_model else call
+    # A normalization outside of a nested model, or in its next call, takes the tensor under another name.
+    within = set(call.node.flat_output_ids) & set(consumers[0].node.flat_input_ids)
+    return consumers[0] if within else call
 
 
-def describe_shortcut(graph: CallGraph, call: LayerCall) -> str:
-    """Return what the shortcut around a call is, or "none: ..." and why."""
+def describe_shortcut(graph: CallGraph, call: LayerCall) -> tuple[bool, str]:
+    """Return whether there can be a shortcut around a call, and what it is, or why there is none."""
     source = call.inputs[0]
     # As the model that the layer stands in knows them: it is there that the shortcut is built.
     given, wanted = tuple(call.node.keras_inputs[0].shape), tuple(tf.nest.flatten(call.node.outputs)[0].shape)
     for consumer in graph.consumers(end_of_layer(graph, call)):
         if isinstance(consumer.layer, keras.layers.Add) and any(other is source for other in consumer.inputs):
-            return "none: there is one already"
+            return False, "none: there is one already"
     if None in (*given[1:], *wanted[1:]):
-        return "none: the size of its pictures is not known"
+        return False, "none: the size of its pictures is not known"
     if wanted[-1] % given[-1] or wanted[-1] > _MOST_COPIES * given[-1]:
-        return f"none: {given[-1]} channels become {wanted[-1]}"
+        return False, f"none: {given[-1]} channels become {wanted[-1]}"
     if len(given) != 4:
-        return _copies(given, wanted) if given[1:-1] == wanted[1:-1] else "none: its output has another shape"
+        same = given[1:-1] == wanted[1:-1]
+        return same, _copies(given, wanted) if same else "none: its output has another shape"
     stride = pooling_of(given, wanted)
     if stride is None:
-        return f"none: {given[1]}x{given[2]} pixels become {wanted[1]}x{wanted[2]}"
-    return ("average pooling, " if stride != (1, 1) else "") + _copies(given, wanted)
+        return False, f"none: {given[1]}x{given[2]} pixels become {wanted[1]}x{wanted[2]}"
+    return True, ("average pooling, " if stride != (1, 1) else "") + _copies(given, wanted)
 
 
 def _copies(given: Sizes, wanted: Sizes) -> str:
@@ -54,13 +58,20 @@ def pooling_of(given: Sizes, wanted: Sizes) -> tuple[int, int] | None:
     return strides[0], strides[1]
 
 
-def add_shortcut(inputs, outputs, name: str):
-    """Return `outputs` plus the shortcut from `inputs`, both symbolic tensors that `describe_shortcut` found to fit."""
+def add_shortcut(inputs, outputs, name: str, unique: Callable[[str], str]):
+    """Return `outputs` plus the shortcut from `inputs`, both symbolic tensors that `describe_shortcut` found to fit.
+
+    Args:
+        inputs: What goes into the binary layer.
+        outputs: What comes out of it, or of the normalization after it.
+        name: What the names of the new layers begin with.
+        unique: Makes a name unique in the model.
+    """
     given, wanted = tuple(inputs.shape), tuple(outputs.shape)
     stride = pooling_of(given, wanted) if len(given) == 4 else (1, 1)
     if stride != (1, 1):
-        inputs = keras.layers.AveragePooling2D(stride, padding="same", name=f"{name}_shortcut_pool")(inputs)
+        inputs = keras.layers.AveragePooling2D(stride, padding="same", name=unique(f"{name}_shortcut_pool"))(inputs)
     times = wanted[-1] // given[-1]
     if times > 1:
-        inputs = keras.layers.Concatenate(name=f"{name}_shortcut_copies")([inputs] * times)
-    return keras.layers.Add(name=f"{name}_shortcut")([outputs, inputs])
+        inputs = keras.layers.Concatenate(name=unique(f"{name}_shortcut_copies"))([inputs] * times)
+    return keras.layers.Add(name=unique(f"{name}_shortcut"))([outputs, inputs])

@@ -68,7 +68,7 @@ def to_tflite(
     plain = to_plain_larq(model, allow_partial)
     layers = binary_layers(model)
     float_layers = tuple(layer.name for layer in layers if layer.state != "binary")
-    content = lce.convert_keras_model(plain)
+    content = _convert(plain)
     operators = read_operators(content)
     counts = count_operators(operators)
     expected, fused = count_binary_operators(plain), counts.get("LceBconv2d", 0)
@@ -108,6 +108,16 @@ def to_tflite(
         random_data=random_data,
         versions={package: version(package) for package in _PACKAGES},
     )
+
+
+def _convert(plain: keras.Model) -> bytes:
+    try:
+        return lce.convert_keras_model(plain)
+    except RuntimeError as error:
+        raise ValueError(
+            f"to_tflite: larq-compute-engine cannot convert the model ({error}). Received: {plain.name!r}. A layer of it has "
+            "no form on the device: recurrent layers need unroll=True; bitat_tf.check(model) names what it knows of."
+        ) from error
 
 
 def _check_sizes(model: keras.Model) -> None:

@@ -51,10 +51,11 @@ def obstacle(layer: keras.layers.Layer) -> tuple[str, str] | None:
         'a depthwise convolution has no binary kernel on the device'
     """
     if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return "a depthwise convolution has no binary kernel on the device", "Pass depthwise='expand' for a full convolution."
+        reason = "a depthwise convolution has no binary kernel on the device"
+        return reason, "Pass depthwise='expand' to binarize, for a full convolution."
     if isinstance(layer, keras.layers.SeparableConv2D):
         reason = "a separable convolution is a depthwise one, without a binary kernel, and a 1x1 one"
-        return reason, "Pass depthwise='expand' for a full convolution and a binary 1x1 one."
+        return reason, "Pass depthwise='expand' to binarize, for a full convolution and a binary 1x1 one."
     if isinstance(layer, (keras.layers.Conv2DTranspose, keras.layers.Conv1DTranspose, keras.layers.Conv3DTranspose)):
         return "a transposed convolution has no binary kernel on the device", "Use UpSampling2D and a Conv2D."
     if isinstance(layer, (keras.layers.Conv1D, keras.layers.SeparableConv1D, keras.layers.DepthwiseConv1D)):
@@ -75,6 +76,9 @@ def _obstacle_of_kind(layer: keras.layers.Layer) -> tuple[str, str] | None:
         )
     if layer.compute_dtype != "float32":
         return f"it computes in {layer.compute_dtype}, which the converter refuses", "Build the model with the float32 policy."
+    if isinstance(layer.activation, keras.layers.Layer) and layer.activation.weights:
+        reason = f"its activation is a layer with weights, {type(layer.activation).__name__}"
+        return reason, "Put that layer after this one."
     if isinstance(layer, keras.layers.Dense):
         return None
     if layer.data_format != "channels_last":

@@ -99,9 +99,10 @@ def _predict(call: LayerCall, signs: _SignForms) -> Kernel | None:
         return Kernel(operator, False)
     if not isinstance(layer, (lq.layers.QuantConv2D, BinaryDense)):
         return Kernel(operator, False, (_not_accelerated(call, operator),))
-    findings = [*_findings_of_input(call, signs), *_findings_of_kernel(call), *_findings_of_geometry(call)]
-    binary = not any(finding.severity == ERROR and _TAKEN_FOR_A_SIGN not in finding.effect for finding in findings)
-    return Kernel(BINARY_OPERATOR if binary else operator, binary, tuple(findings))
+    of_input, misread = _findings_of_input(call, signs)
+    others = [*_findings_of_kernel(call), *_findings_of_geometry(call)]
+    stays_float = [finding for finding in ([] if misread else of_input) + others if finding.severity == ERROR]
+    return Kernel(operator if stays_float else BINARY_OPERATOR, not stays_float, (*of_input, *others))
 
 
 def _not_accelerated(call: LayerCall, operator: str) -> Finding:
@@ -111,30 +112,27 @@ def _not_accelerated(call: LayerCall, operator: str) -> Finding:
     return Finding(14, ERROR, call.path, effect, f"Use bitat_tf.layers.{ours}, or leave the layer float.")
 
 
-def _findings_of_input(call: LayerCall, signs: _SignForms) -> list[Finding]:
+def _findings_of_input(call: LayerCall, signs: _SignForms) -> tuple[list[Finding], bool]:
+    """Return what is wrong with the sign of a layer's input, and whether the converter takes it for a sign all the same."""
     layer, channels = call.layer, cast(int, call.input_shapes[0][-1])  # a built layer knows its channels
     if layer.kernel_quantizer is None:
-        effect, cure = (
-            "only its input is quantized, and both sides must be binary: " + _STAYS_FLOAT,
-            "Give it a kernel_quantizer",
-        )
-        return [Finding(5, ERROR, call.path, effect, f"{cure}, or use bitat_tf.layers.BinaryConv2D.")]
+        effect = "only its input is quantized, and both sides must be binary: " + _STAYS_FLOAT
+        cure = "Give it a kernel_quantizer, or use bitat_tf.layers.BinaryConv2D."
+        return [Finding(5, ERROR, call.path, effect, cure)], False
     if layer.input_quantizer is None:
-        return _findings_of_sign_before(call, signs)
+        return _findings_of_sign_before(call, signs), False
     problem = signs.problem(layer.input_quantizer, channels)
     if problem is None:
-        return []
+        return [], False
     cures = {
         1: "Write it as tf.where(x >= 0, 1.0, -1.0) with scalars, or use one of Larq's or RSign.",
         2: "Write the gradient with tf.custom_gradient, or use one of Larq's quantizers or RSign.",
         3: "Use a sign of -1 and +1, and put scales on the layer's output.",
     }
-    effect = _TAKEN_FOR_A_SIGN if problem.fused else _STAYS_FLOAT
     quantizer = layer.input_quantizer
     name = getattr(quantizer, "name", None) or getattr(quantizer, "__name__", type(quantizer).__name__)
-    return [
-        Finding(problem.rule, ERROR, call.path, f"its input quantizer {name} {problem.what}: {effect}", cures[problem.rule])
-    ]
+    effect = f"its input quantizer {name} {problem.what}: {_TAKEN_FOR_A_SIGN if problem.fused else _STAYS_FLOAT}"
+    return [Finding(problem.rule, ERROR, call.path, effect, cures[problem.rule])], problem.fused
 
 
 def _findings_of_sign_before(call: LayerCall, signs: _SignForms) -> list[Finding]:
@@ -160,8 +158,8 @@ def _is_sign(call: LayerCall, signs: _SignForms) -> bool:
         return False
     try:
         return signs.problem(call.layer, cast(int, call.input_shapes[0][-1])) is None
-    except (TypeError, ValueError, tf.errors.InvalidArgumentError):  # it is made for pictures of one size
-        return False
+    except (TypeError, ValueError, AttributeError, LookupError, AssertionError, NotImplementedError, tf.errors.OpError):
+        return False  # a layer of the user's own, made for other pictures than the samples
 
 
 def _findings_of_kernel(call: LayerCall) -> list[Finding]:
@@ -203,13 +201,15 @@ def _findings_of_geometry(call: LayerCall) -> list[Finding]:
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         add(13, ERROR, f"its data format is channels first: {_STAYS_FLOAT}", "Use data_format='channels_last'.")
     found.extend(_findings_of_channels(call.path, layer, channels))
-    if getattr(layer, "padding", "valid") == "same" and max(layer.kernel_size) > 1:
+    if getattr(layer, "padding", "valid") == "same":
         found.extend(_findings_of_padding(call.path, layer))
     return found
 
 
 def _findings_of_padding(path: str, layer: keras.layers.Layer) -> list[Finding]:
     if layer.input_quantizer is None or layer.pad_values == 0.0:
+        if max(layer.kernel_size) == 1:
+            return []
         effect = "it pads with zeros: a correction at the borders, no bits written for a binary layer after it, no int8 output"
         return [Finding(6, WARNING, path, effect, "Use pad_values=1.0.")]
     if layer.pad_values == 1.0:

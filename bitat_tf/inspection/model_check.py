@@ -90,7 +90,7 @@ def _subclassed(model: keras.Model) -> Iterator[Finding]:
         "Build it with keras.Model(inputs, outputs).",
     )
     for layer in model._flatten_layers(include_self=False):
-        found = None if is_quantized(layer) else obstacle(layer)
+        found = obstacle(layer) if layer.built and not is_quantized(layer) else None
         if found is not None and not any(is_quantized(part) for part in layer._flatten_layers(include_self=False)):
             yield Finding(14, NOTE, layer.name, f"it stays float: {found[0]}", found[1])
 
@@ -108,6 +108,10 @@ def _model_as_a_whole(model: keras.Model, graph: CallGraph) -> Iterator[Finding]
         effect = f"the size of its input {', '.join(unknown)} is not known, and to_tflite wants to know it"
         yield Finding(17, WARNING, "", effect, "Export a model of a fixed input_shape with these weights.")
     quantized = [call for call in graph.calls if is_quantized(call.layer)]
+    for call in graph.calls:
+        if any(isinstance(part, keras.layers.RNN) and not part.unroll for part in call.layer._flatten_layers()):
+            effect = "it is a recurrent layer with a loop, and the converter refuses the model"
+            yield Finding(26, ERROR if quantized else NOTE, call.path, effect, "Build it with unroll=True.")
     rest = [call for call in graph.calls if not is_quantized(call.layer) and float_operator(call.layer)]
     if quantized and rest:
         effect = f"{len(rest)} float convolutions and dense layers stay float32, not int8"

@@ -79,9 +79,9 @@ def _before(call: LayerCall, graph: CallGraph) -> Iterator[Finding]:
 
 def is_relu(layer: keras.layers.Layer) -> bool:
     """Return whether a layer is a ReLU of any kind that is 0 for all negative inputs."""
-    if isinstance(layer, keras.layers.ReLU):
+    if type(layer) is keras.layers.ReLU:
         return not layer.negative_slope
-    return isinstance(layer, keras.layers.Activation) and layer.activation in RELU_FUNCTIONS
+    return type(layer) is keras.layers.Activation and layer.activation in RELU_FUNCTIONS
 
 
 def _absorbs_threshold(source: LayerCall, graph: CallGraph) -> bool:

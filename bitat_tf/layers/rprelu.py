@@ -35,6 +35,7 @@ class RPReLU(keras.layers.Layer):
 
     def __init__(self, slope_initializer=0.25, **kwargs):
         super().__init__(**kwargs)
+        self.supports_masking = True
         if isinstance(slope_initializer, (int, float)):
             slope_initializer = keras.initializers.Constant(slope_initializer)
         self.slope_initializer = keras.initializers.get(slope_initializer)

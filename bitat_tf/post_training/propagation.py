@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bitat_tf._keras import keras, tf
-from bitat_tf.graph import is_graph, layer_nodes
+from bitat_tf.graph import call_arguments, is_graph, layer_nodes
 from bitat_tf.layers import BinaryLayer
 
 _LARGE_BYTES = 2**32
@@ -112,8 +112,6 @@ def _outputs(node, layer, edges: Mapping[str, list[tf.Tensor]]) -> list[list[tf.
     """Return the batches of each output of a layer call."""
     batches = []
     for batch in zip(*edges.values(), strict=True):
-        # Keras takes every use of a tensor off its list.
-        values = {edge: [tensor] * len(node.flat_input_ids) for edge, tensor in zip(edges, batch, strict=True)}
-        arguments, keywords = node.map_arguments(values)
+        arguments, keywords = call_arguments(node, dict(zip(edges, batch, strict=True)))
         batches.append(tf.nest.flatten(layer(*arguments, **keywords)))
     return [list(tensors) for tensors in zip(*batches, strict=True)]

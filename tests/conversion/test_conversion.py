@@ -103,7 +103,7 @@ def test_the_plan_lists_every_layer_with_reason_and_cure():
     assert "first_and_last=True" in reasons["last"][1]
     assert reasons["depthwise"] == (
         "a depthwise convolution has no binary kernel on the device",
-        "Pass depthwise='expand' for a full convolution.",
+        "Pass depthwise='expand' to binarize, for a full convolution.",
     )
     text = str(plan)
     assert "net: 2 layers can become binary, 4 stay float" in text
@@ -441,3 +441,159 @@ def test_without_training(tmp_path):
     assert [type(layer) for layer in binary_layers(binary)] == [BinaryConv2D, BinaryConv2D, BinaryDense]
     assert {layer.state for layer in binary_layers(binary)} == {"binary"}
     assert np.isfinite(binary.predict(x, verbose=0)).all()
+
+
+def small(*middle, shape=(8, 8, 3), end=None):
+    return keras.Sequential([keras.Input(shape), L.Conv2D(4, 1, name="first"), *middle, end or L.Conv2D(2, 1, name="last")])
+
+
+def test_what_is_frozen_inside_of_a_layer_keeps_its_weights_and_stays_frozen():
+    inputs = keras.Input((6, 4))
+    bidirectional = L.Bidirectional(L.LSTM(4), name="both")
+    x = bidirectional(inputs)
+    bidirectional.forward_layer.trainable = False
+    model = keras.Model(inputs, L.Dense(2)(L.Dense(4)(L.Dense(4)(x))))
+    binary = binarize(model, verbose=0)
+    same_outputs(model, binary)
+    assert not binary.get_layer("both").forward_layer.trainable
+    assert binary.get_layer("both").backward_layer.trainable
+
+
+def test_activations_that_are_layers_with_weights_stay_where_they_are():
+    activation = L.PReLU(shared_axes=[1, 2])
+    model = small(L.Conv2D(4, 3, activation=activation, name="with_prelu"), L.Conv2D(4, 1, name="plain"))
+    activation.alpha.assign(np.full(activation.alpha.shape, 0.7))
+    binary = binarize(model, verbose=0)
+    assert names(binary) == ["plain"]
+    same_outputs(model, binary)
+    (entry,) = [entry for entry in plan_binarization(model).kept_float if entry.layer == "with_prelu"]
+    assert entry.reason == "its activation is a layer with weights, PReLU"
+
+
+def test_activation_functions_of_the_users_own():
+    model = small(L.Conv2D(4, 3, activation=lambda x: x * tf.sigmoid(1.7 * x)), L.Conv2D(4, 1, name="plain"))
+    model = keras.Sequential([keras.Input((8, 8, 3)), L.Conv2D(4, 1, activation=lambda x: x + 1), *model.layers[1:]])
+    same_outputs(model, binarize(model, verbose=0))
+
+
+def test_rprelu_passes_masks_on():
+    inputs = keras.Input((6,))
+    x = L.Dense(4, activation="relu")(L.Embedding(10, 4, mask_zero=True)(inputs))
+    x = L.GlobalAveragePooling1D()(L.ReLU()(L.Dense(4)(x)))
+    model = keras.Model(inputs, L.Dense(2)(L.Dense(4)(x)))
+    x = np.array([[1, 2, 3, 0, 0, 0], [4, 5, 0, 0, 0, 0]])
+    same_outputs(model, binarize(model, activation="rprelu", verbose=0), x)
+
+
+class ShiftedReLU(L.ReLU):
+    """A ReLU that is none."""
+
+    def call(self, inputs):
+        return super().call(inputs) + 1
+
+
+def test_subclasses_of_relu_are_left_alone():
+    model = small(ShiftedReLU(), L.Conv2D(4, 1))
+    binary = binarize(model, activation="rprelu", verbose=0)
+    assert not any(isinstance(layer, RPReLU) for layer in binary.layers)
+    same_outputs(model, binary)
+
+
+class Doubled(keras.Model):
+    """A functional model with a `call` of its own."""
+
+    def call(self, inputs, training=None, mask=None):
+        return 2 * super().call(inputs, training, mask)
+
+
+def test_functional_models_with_a_call_of_their_own_are_not_looked_into():
+    inputs = keras.Input((8, 8, 4))
+    own = Doubled(inputs, L.Conv2D(4, 1, name="inside")(inputs))
+    with pytest.raises(ValueError, match="Received: a subclassed one, Doubled"):
+        binarize(own)
+
+
+def test_binary_layers_of_one_name_in_nested_models_get_names_of_their_own():
+    def tower(name):
+        return keras.Sequential([keras.Input((8, 8, 4)), L.Conv2D(4, 1, name="conv")], name=name)
+
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, L.Conv2D(2, 1)(tower("b")(tower("a")(L.Conv2D(4, 1)(inputs)))))
+    binary = binarize(model, verbose=0)
+    assert names(binary) == ["conv", "conv_2"]
+    same_outputs(model, binary)
+    assert SequentialBinarization(pictures(model)).total_epochs(binary) > 0
+
+
+def test_new_layers_get_names_that_are_free():
+    layers = [L.SeparableConv2D(4, 3, padding="same", name="x"), L.BatchNormalization(name="x_depthwise")]
+    layers += [L.Conv2D(4, 3, padding="same", name="conv"), L.BatchNormalization(name="bn"), L.ReLU(name="bn_shortcut")]
+    model = small(*layers)
+    same_outputs(model, binarize(model, depthwise="expand", verbose=0))
+    found = [layer.name for layer in binarize(model, depthwise="expand", shortcuts=True, verbose=0).layers]
+    assert {"x_depthwise", "x_depthwise_2", "bn_shortcut", "bn_shortcut_2"} <= set(found)
+    assert "conv_shortcut" in [
+        layer.name for layer in binarize(small(L.Conv2D(4, 1, name="conv")), shortcuts=True, verbose=0).layers
+    ]
+
+
+def test_shortcuts_where_the_normalization_comes_first_and_the_model_twice():
+    inner = [keras.Input((8, 8, 4)), L.BatchNormalization(name="bn"), L.Conv2D(4, 3, padding="same", name="conv")]
+    block = keras.Sequential(inner, name="block")
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, L.Conv2D(2, 1, name="last")(block(block(L.Conv2D(4, 1, name="first")(inputs)))))
+    binary = binarize(model, shortcuts=True, verbose=0)
+    x = model.get_layer("first")(pictures(model))
+    for _ in range(2):
+        normal = block.get_layer("bn")(x)
+        x = block.get_layer("conv")(normal) + normal
+    np.testing.assert_allclose(binary(pictures(model)), model.get_layer("last")(x), rtol=1e-4, atol=1e-5)
+
+
+def test_losses_added_to_the_model_are_carried_over():
+    inputs = keras.Input((8, 8, 3))
+    x = L.Conv2D(4, 1, name="middle")(L.Conv2D(4, 1)(inputs))
+    model = keras.Model(inputs, L.Conv2D(2, 1)(x))
+    model.add_loss(tf.reduce_mean(x**2) * 3.0)
+    binary = binarize(model, verbose=0)
+    x = pictures(model)
+    for network in (model, binary):
+        network.compile("sgd", "mse")
+    labels = np.zeros((4, 8, 8, 2))
+    assert binary.evaluate(x, labels, verbose=0) == pytest.approx(model.evaluate(x, labels, verbose=0), rel=1e-5)
+    assert model.evaluate(x, labels, verbose=0) > np.mean(model.predict(x, verbose=0) ** 2) * 1.01  # the loss is not nothing
+
+
+def test_activity_regularizers_see_what_they_saw():
+    model = small(L.Conv2D(4, 1, activation="relu", activity_regularizer="l2", name="conv"), L.Conv2D(4, 1))
+    binary = binarize(model, activation="rprelu", verbose=0)
+    x = pictures(model)
+    model(x), binary(x)
+    np.testing.assert_allclose(float(binary.losses[0]), float(model.losses[0]), rtol=1e-5)
+
+
+def test_lambdas_keep_their_type():
+    model = small(L.Lambda(lambda x: x * 2, dtype="float64", name="lambda"), L.Conv2D(4, 1, name="middle"))
+    assert binarize(model, verbose=0).get_layer("lambda").compute_dtype == "float64"
+
+
+def test_skip_by_any_path_of_a_shared_layer_and_only_asked_about_what_would_become_binary():
+    shared = L.Conv2D(4, 1, name="shared")
+    towers = [keras.Sequential([keras.Input((8, 8, 4)), shared], name=name) for name in "ab"]
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, L.Conv2D(2, 1)(L.Conv2D(4, 1, name="other")(towers[1](towers[0](L.Conv2D(4, 1)(inputs))))))
+    assert names(binarize(model, "b/shared", verbose=0)) == ["other"]
+    asked = []
+    binarize(convolutional(), lambda layer: asked.append(layer.name), verbose=0)
+    assert asked == ["block_conv", "pointwise", "dense"]
+
+
+@pytest.mark.parametrize("skip", [3, [L.Dense(3)], L.Dense(3), [None]])
+def test_skip_of_another_kind(skip):
+    with pytest.raises(TypeError, match="`skip` must be a name or pattern, a function of a layer, or a list.*Received"):
+        binarize(convolutional(), skip)
+
+
+def test_a_regularizer_of_another_kind():
+    with pytest.raises(TypeError, match="must be a bitat_tf.regularizers.DisentangledRegularizer. Received: <"):
+        binarize(convolutional(), disentangled_regularizer=keras.regularizers.L2(1.0))

@@ -11,7 +11,7 @@ import pytest
 import bitat_tf
 from bitat_tf import check
 from bitat_tf._keras import keras, tf
-from bitat_tf.export import read_operators, run_tflite, to_plain_larq
+from bitat_tf.export import read_operators, run_tflite, to_plain_larq, to_tflite
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
 
 L = keras.layers
@@ -415,3 +415,57 @@ def test_the_networks_of_the_package_have_no_errors():
     report = check(bitat_tf.applications.ReActNet((32, 32, 3), 10))
     assert report.ok
     assert (report.binary_kernels, len(report.kernels)) == (26, 28)
+
+
+@pytest.mark.parametrize("unroll", [False, True])
+def test_recurrent_layers_must_be_unrolled(unroll, tmp_path):
+    inputs = keras.Input((6, 8))
+    x = L.Bidirectional(L.LSTM(4, unroll=unroll), name="recurrent")(BinaryDense(8, name="tested")(L.Dense(8)(inputs)))
+    model = randomized(keras.Model(inputs, L.Dense(2)(x)))
+    found = [(finding.rule, finding.layer) for finding in check(model).errors]
+    if unroll:
+        assert found == []
+        assert operators_in_file(model)["LceBconv2d"] == 1
+    else:
+        assert found == [(26, "recurrent")]
+        with pytest.raises(ValueError, match="cannot convert the model .*recurrent layers need unroll=True"):
+            to_tflite(model, tmp_path / "model.tflite")
+        assert not list(tmp_path.iterdir())
+
+
+def test_padding_of_1x1_kernels():
+    for pad_values, errors, kernels in ((-1.0, [6], 0), (0.0, [], 1), (1.0, [], 1)):
+        model = model_of(ours(32, 1, padding="same", pad_values=pad_values))
+        assert [finding.rule for finding in check(model).errors] == errors
+        assert 6 not in [finding.rule for finding in check(model).findings if finding.severity == "warning"]
+        assert operators_in_file(randomized(model))["LceBconv2d"] == kernels == check(model).binary_kernels
+
+
+class Picky(L.Layer):
+    """A layer that takes pictures of one size only."""
+
+    def call(self, inputs):
+        if inputs.shape[1] != 8:
+            raise AttributeError("pictures of 8 pixels, please")
+        return inputs
+
+
+@pytest.mark.filterwarnings("ignore:Using `kernel_quantizer`")
+def test_layers_of_the_users_own_before_a_layer_without_a_sign():
+    report = check(model_of(Picky(name="picky"), quantized(input_quantizer=None)))
+    assert [finding.rule for finding in report.errors] == [5]
+
+
+def test_subclassed_models_with_a_layer_that_was_never_called():
+    class WithSpare(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.used = BinaryConv2D(8, 1, name="used")
+            self.spare = L.Conv2D(8, 1, name="spare")
+
+        def call(self, inputs):
+            return self.used(inputs)
+
+    model = WithSpare()
+    model(tf.zeros((1, 8, 8, 4)))
+    assert [finding.rule for finding in check(model).findings] == [22]

@@ -239,3 +239,9 @@ def test_errors():
         summary(3)
     with pytest.raises(ValueError, match="summary: model 'sequential' has no weights yet"):
         summary(keras.Sequential([BinaryDense(3)], name="sequential"))
+
+
+def test_numbers_without_a_shape_in_the_graph():
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, tf.reduce_mean(keras.layers.Conv2D(4, 1)(inputs)) * 2.0)
+    assert summary(model).totals.parameters == 16

@@ -141,7 +141,7 @@ def test_nested_models_and_export(images, tmp_path):
     binary = binarize_post_training(model, images[0], verbose=0)
     assert binary.get_layer("inner").get_layer("conv").state == "binary"
     assert model.get_layer("inner").get_layer("conv").state == "float"
-    report = bitat_tf.export.bitat_tf.export.to_tflite(binary, tmp_path / "model.tflite", images[0], images[1])
+    report = bitat_tf.export.to_tflite(binary, tmp_path / "model.tflite", images[0], images[1])
     assert report.fused_binary == 1
 
 

@@ -54,7 +54,7 @@ def _affine_into_linear(graph: OperatorGraph, users: dict, operator: Operator) -
         return False  # there is a pattern for ADD and one for MUL
     kernel = 1 if source.kind in ("TRANSPOSE_CONV", BINARY) else 0  # a binary one is scaled by its multipliers
     if operator.kind != "MUL" and len(source.constants) <= kernel + 1:
-        source.constants.append(Constant(source.shape[-1], value="zeros"))
+        source.constants.append(Constant(source.channels, value="zeros"))
     for constant in source.constants[kernel if operator.kind == "MUL" else kernel + 1 :]:
         constant.value = _both(constant, operator.constants[0])
     source.name = join_names(source.name, operator.name)
@@ -102,10 +102,10 @@ def _elementwise_before_reshape(graph: OperatorGraph, users: dict, operator: Ope
     """MoveBinaryOpBeforeReshape: constants of channels, and ReLUs, go before a reshape that keeps the channels."""
     if len(operator.inputs) != 1 or operator.kind not in (*_ELEMENTWISE, *_ACTIVATIONS):
         return False
-    if any(constant.size not in (1, operator.shape[-1]) for constant in operator.constants):
+    if any(constant.size not in (1, operator.channels) for constant in operator.constants):
         return False
     reshape = operator.inputs[0]
-    if reshape.kind != "RESHAPE" or not _only_user(users, reshape) or reshape.inputs[0].shape[-1] != reshape.shape[-1]:
+    if reshape.kind != "RESHAPE" or not _only_user(users, reshape) or reshape.inputs[0].channels != reshape.channels:
         return False
     followers = users[id(operator)]
     if operator.is_affine and len(followers) == 1 and followers[0].kind in _ACTIVATIONS:
@@ -201,7 +201,7 @@ def _bits_between_binary_convolutions(graph: OperatorGraph, users: dict, operato
     if source.kind != BINARY or source.padding == "SAME" or len(source.constants) != 3 or not _only_user(users, source):
         return False
     kernel, scale, bias = source.constants
-    source.constants = [kernel, Constant(source.shape[-1], value=_both(scale, bias))]
+    source.constants = [kernel, Constant(source.channels, value=_both(scale, bias))]
     source.name = join_names(source.name, operator.name)
     graph.remove(operator)
     return True

@@ -65,11 +65,16 @@ class Operator:
     unit_scale: bool = False
 
     @property
+    def channels(self) -> int:
+        """Size of the last axis of its output; 1 for a single number."""
+        return self.shape[-1] if self.shape else 1
+
+    @property
     def is_affine(self) -> bool:
         """Whether it adds or multiplies with one constant, one value a channel or a single one."""
         if self.kind not in ("ADD", "SUB", "MUL") or len(self.inputs) != 1 or len(self.constants) != 1 or self.activation:
             return False
-        return self.constants[0].rank <= 1 and self.constants[0].size in (1, self.shape[-1])
+        return self.constants[0].rank <= 1 and self.constants[0].size in (1, self.channels)
 
 
 @dataclass
