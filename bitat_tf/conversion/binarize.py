@@ -5,7 +5,7 @@ from dataclasses import replace
 from rich import get_console
 
 from bitat_tf._keras import keras
-from bitat_tf._validation import check_choice, check_model
+from bitat_tf._validation import check_choice, check_model, check_number
 from bitat_tf.conversion.plan import BINARY, EXPAND, FLOAT, BinarizationPlan, LayerPlan, Skip, plan_layers
 from bitat_tf.conversion.rebuild import Changes, Rebuilder
 from bitat_tf.conversion.shortcuts import describe_shortcut, end_of_layer
@@ -23,6 +23,7 @@ def binarize(
     activation: str = "keep",
     shortcuts: bool = False,
     depthwise: str = "keep",
+    momentum: float | None = 0.9,
     disentangled_regularizer: DisentangledRegularizer | None = None,
     verbose: int = 1,
 ) -> keras.Model:
@@ -45,6 +46,9 @@ def binarize(
             what the model computes: train the float model again before it is made binary.
         depthwise: "keep" (default): depthwise convolutions stay float. "expand": each becomes a full convolution that computes
             the same, as ReActNet has it in place of MobileNet's; it has as many times more weights as there are channels.
+        momentum: The most that the moving averages of batch normalizations keep of their past, in [0, 1]: the statistics of a
+            layer that has just become binary are new, and with Keras' 0.99 take hundreds of steps to show in validation and in
+            a short schedule's result. Default 0.9, as in `applications`; None leaves them as they are.
         disentangled_regularizer: Of every binary layer: each gets a copy of it. Default as in `BinaryConv2D`.
         verbose: 1 (default) prints the layers that stay float, 0 nothing.
 
@@ -72,6 +76,8 @@ def binarize(
         - [ReActNet](https://arxiv.org/abs/2003.03488) for `activation` and `depthwise`
     """
     check_choice("binarize", "activation", activation, ("keep", "rprelu"))
+    if momentum is not None:
+        check_number("binarize", "momentum", momentum, maximum=1.0)
     if disentangled_regularizer is not None and not isinstance(disentangled_regularizer, DisentangledRegularizer):
         raise TypeError(
             "binarize: `disentangled_regularizer` must be a bitat_tf.regularizers.DisentangledRegularizer. Received: "
@@ -92,7 +98,7 @@ def binarize(
         fitting = [call for call in calls if describe_shortcut(graph, call)[0]]
         ends = {id(end_of_layer(graph, call).node): id(call.node) for call in fitting}
     relus = _relus_before(graph, binary) if activation == "rprelu" else frozenset()
-    new = Rebuilder(Changes(binary, relus, ends, disentangled_regularizer)).rebuild(model)
+    new = Rebuilder(Changes(binary, relus, ends, disentangled_regularizer, momentum)).rebuild(model)
     if verbose:
         get_console().print(plan)
     return new

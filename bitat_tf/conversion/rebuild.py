@@ -22,12 +22,14 @@ class Changes:
         rprelu: `id` of the layers, or layers with an activation, whose ReLU becomes an RPReLU.
         shortcuts: `id` of the node that a shortcut starts before, by `id` of the node that it ends after.
         regularizer: Of the binary layers.
+        momentum: The most that a batch normalization has; None for any.
     """
 
     binary: frozenset[int]
     rprelu: frozenset[int] = frozenset()
     shortcuts: Mapping[int, int] = field(default_factory=dict)
     regularizer: DisentangledRegularizer | None = None
+    momentum: float | None = None
 
 
 class Rebuilder:
@@ -107,6 +109,8 @@ class Rebuilder:
             self._binary_names.add(name)
             return Replacement(layer, self._changes.regularizer, linear, name, self._name)
         copy = copy_layer(layer)
+        if isinstance(copy, keras.layers.BatchNormalization) and self._changes.momentum is not None:
+            copy.momentum = min(copy.momentum, self._changes.momentum)
         if linear:
             copy.activation = keras.activations.linear
         return copy

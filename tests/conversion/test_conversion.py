@@ -394,6 +394,7 @@ def test_models_that_cannot_be_converted():
     [
         ({"skip": "blok_*"}, ValueError, "no convolution or dense layer of the model has: 'blok_[*]'.*first, block_conv"),
         ({"skip": [3]}, TypeError, "`skip` must be a name or pattern, a function of a layer, or a list of those. Received: 3"),
+        ({"momentum": 1.5}, ValueError, "`momentum` must be a finite number >= 0 and <= 1. Received: momentum=1.5"),
         ({"activation": "prelu"}, ValueError, "`activation` must be one of 'keep', 'rprelu'. Received: activation='prelu'"),
         ({"depthwise": "full"}, ValueError, "`depthwise` must be one of 'keep', 'expand'. Received: depthwise='full'"),
     ],
@@ -570,6 +571,16 @@ def test_activity_regularizers_see_what_they_saw():
     x = pictures(model)
     model(x), binary(x)
     np.testing.assert_allclose(float(binary.losses[0]), float(model.losses[0]), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("momentum", "expected"), [(0.9, [0.5, 0.9]), (None, [0.5, 0.99]), (0.0, [0.0, 0.0])])
+def test_batch_normalizations_follow_faster(momentum, expected):
+    model = small(L.BatchNormalization(momentum=0.5), L.Conv2D(4, 1), L.BatchNormalization())
+    binary = binarize(model, momentum=momentum, verbose=0)
+    found = [layer.momentum for layer in binary.layers if isinstance(layer, L.BatchNormalization)]
+    assert found == expected
+    assert [layer.momentum for layer in model.layers if isinstance(layer, L.BatchNormalization)] == [0.5, 0.99]
+    same_outputs(model, binary)
 
 
 def test_lambdas_keep_their_type():
