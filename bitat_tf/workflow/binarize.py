@@ -1,6 +1,8 @@
 """The job of an engineer who brings a trained float network: it becomes a verified binary one."""
 
 import os
+import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from bitat_tf._validation import check_finite
 from bitat_tf.calibration.statistics import has_statistics
 from bitat_tf.conversion import BinarizationPlan, binarize, plan_binarization
 from bitat_tf.data import ImageData, load_digits, load_folder
-from bitat_tf.graph import layer_uses
+from bitat_tf.graph import CallGraph
 from bitat_tf.inspection import CheckReport
 from bitat_tf.layers import binary_layers
 from bitat_tf.workflow.binarize_config import BinarizeConfig
@@ -27,8 +29,11 @@ from bitat_tf.workflow.pixels import PIXELS, RAW, check_channels, taking_pixels
 
 _SAMPLES = 256  # training images that the other scalings are tried on
 _CLEARLY_BETTER = 0.1
-# The cures of the plan are for Python; here they are options.
-_OPTIONS = {"Pass first_and_last=True": "Pass --first-and-last", "Pass depthwise='expand'": "Pass --depthwise expand"}
+# The plan speaks of arguments of `bitat_tf.binarize`; here they are options.
+_ARGUMENT = re.compile(
+    r"\b(?P<name>first_and_last|shortcuts|depthwise)=(?P<value>True|'[^']*'|\"[^\"]*\")(?: to binarize\b,?)?"
+)
+_CONVERTIBLE = 21  # the rule that tells of `bitat_tf.binarize`: what it leaves float here, the plan lists with the reason
 
 
 class LoadedNetwork:
@@ -111,6 +116,7 @@ class LoadedNetwork:
 
     def introduce(self, report: CheckReport, evaluate: Callable[[keras.Model], float]) -> None:
         """Print what stays float, what `check` says, and how accurate the model is as it came."""
+        report = replace(report, findings=tuple(finding for finding in report.findings if finding.rule != _CONVERTIBLE))
         show(self.plan)
         get_console().print(report.summary_line(), highlight=False)
         accuracy = evaluate(taking_pixels(self._trained, self._config.pixels))
@@ -195,10 +201,11 @@ def check_copy(path: Path, config: BinarizeConfig, given: str | os.PathLike | No
 
 def _check_post_training(model: keras.Model) -> None:
     """Raise ValueError for layers that have no closed forms, before anything is trained."""
-    layers, uses = binary_layers(model), layer_uses(model)
+    # Layers of nested models may share a name without being one layer.
+    layers, uses = binary_layers(model), Counter(id(call.layer) for call in CallGraph(model).calls)
     for names, what in (
         ([layer.name for layer in layers if not has_statistics(layer)], "with groups > 1"),
-        ([layer.name for layer in layers if uses[layer.name] > 1], "that are used several times"),
+        ([layer.name for layer in layers if uses[id(layer)] > 1], "that are used several times"),
     ):
         if names:
             raise ValueError(
@@ -209,10 +216,14 @@ def _check_post_training(model: keras.Model) -> None:
 
 
 def _with_options(plan: BinarizationPlan) -> BinarizationPlan:
-    layers = []
-    for layer in plan.layers:
-        cure = layer.cure
-        for python, option in _OPTIONS.items():
-            cure = cure.replace(python, option)
-        layers.append(replace(layer, cure=cure))
+    """Return a plan that names the options of the command instead of the arguments of `bitat_tf.binarize`."""
+    layers = [
+        replace(layer, reason=layer.reason.replace("`skip`", "--skip"), cure=_ARGUMENT.sub(_option, layer.cure))
+        for layer in plan.layers
+    ]
     return replace(plan, layers=tuple(layers))
+
+
+def _option(argument: re.Match[str]) -> str:
+    name, value = argument["name"].replace("_", "-"), argument["value"]
+    return f"--{name}" if value == "True" else f"--{name} {value[1:-1]}"

@@ -89,7 +89,9 @@ class Job:
             )
         self.timeline: Timeline | None = None
         if not config.post_training:
-            # Laid out now, so that a phase shorter than a step is found before the float network has been trained.
+            # Now, so that what the schedule refuses (layers of one name, a phase shorter than a step) is found before the float
+            # network has been trained.
+            SequentialBinarization(self.train_images, self.schedule).total_epochs(self.model)
             self.timeline = self.schedule.timeline([layer.name for layer in binary_layers(self.model)], self.steps)
 
     def run(self, folder: RunFolder) -> dict[str, Any]:

@@ -3,25 +3,27 @@
 import json
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bitat_tf._keras import keras
+import h5py
 
-_WEIGHTS = ("model.weights.h5", "model.weights.npz")
+from bitat_tf.workflow.keras_objects import (
+    CODE,
+    LAYERS_OF_OPERATORS,
+    is_called_at_once,
+    is_known,
+    is_operator,
+    is_registered,
+    objects_in,
+)
+
+_WEIGHTS = "model.weights.h5"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _RESAVE = (
     'with TF_USE_LEGACY_KERAS=1 in the environment: import tf_keras; tf_keras.models.load_model("{path}", compile=False)'
     '.save("model.keras")'
 )
-_OWN_MODULES = ("keras", "tf_keras")
-_INITIALIZERS = "tensorflow.python.ops.init_ops_v2"  # of TensorFlow itself: EfficientNetV2 has them
-# Where Keras looks for functions of which a file holds the name only.
-_FUNCTIONS = ("activations", "constraints", "initializers", "losses", "metrics", "optimizers", "regularizers")
-_CODE = ("Lambda", "TensorFlowOpLayer", "__lambda__")
-# Operators of TensorFlow that reach beyond the network, or call Python.
-_FORBIDDEN_OPERATORS = ("io.", "raw_ops.", "py_function", "numpy_function", "saved_model.", "train.", "summary.", "debugging.")
 
 
 def check_kind(path: Path) -> None:
@@ -90,8 +92,8 @@ def read_config(path: Path) -> dict[str, Any]:
             "model by the same code and tf_keras in place of keras: "
             "model.set_weights(list(numpy.load('weights.npz').values())); model.save('model.keras')."
         )
-    if not isinstance(config, dict) or not any(weights in names for weights in _WEIGHTS):
-        missing = "config.json" if config is None else "a configuration" if not isinstance(config, dict) else _WEIGHTS[0]
+    if not isinstance(config, dict) or _WEIGHTS not in names:
+        missing = "config.json" if config is None else "a configuration" if not isinstance(config, dict) else _WEIGHTS
         raise ValueError(
             f"{path} is a zip archive without {missing}. Expected: a model as model.save('model.keras') writes it. "
             f"Received: {', '.join(names[:5]) or 'an empty archive'}."
@@ -100,21 +102,30 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def check_config(path: Path, config: dict[str, Any]) -> None:
-    """Raise ValueError unless everything that Keras would make of a configuration is Keras', Larq's, ours or registered.
+    """Raise ValueError unless everything that Keras would make of a configuration, or call for it, is known to be harmless.
+
+    Allowed are the published classes and functions of Keras that hold no code and read no further files, what Larq, we and
+    the user have registered, and the operators of `is_operator`, on outputs of layers. All else is refused.
 
     Args:
         path: The file, for the message.
         config: From `read_config`. How the model was compiled does not count: that is not loaded.
     """
-    code, unknown = [], []
-    for entry in _objects({key: value for key, value in config.items() if key != "compile_config"}):
-        kind, inner = str(entry["class_name"]), entry["config"]
-        name = inner.get("name") if isinstance(inner, dict) else None
-        names = {kind, str(entry.get("registered_name")).rsplit(">")[-1]}
-        operator = str(inner.get("function", "")) if isinstance(inner, dict) and kind == "TFOpLambda" else ""
-        if names & {*_CODE} or operator.startswith(_FORBIDDEN_OPERATORS):
-            code.append(f"{name or kind} ({operator or kind})")
-        elif not _is_known(entry):
+    code, operators, unknown = [], [], []
+    for entry in objects_in({key: value for key, value in config.items() if key != "compile_config"}):
+        kind, inner = str(entry.get("class_name")), entry.get("config")
+        name = (inner.get("name") if isinstance(inner, dict) else None) or entry.get("name") or kind
+        if {kind, str(entry.get("registered_name")).rsplit(">")[-1]} & {*CODE}:
+            code.append(f"{name} ({kind})")
+        elif is_called_at_once(entry):
+            operators.append(f"{name} ({_operator(inner) or kind}, on constants alone)")
+        elif "class_name" not in entry:
+            continue
+        elif (kind in LAYERS_OF_OPERATORS or (_operator(inner) and not is_registered(entry))) and not is_operator(
+            _operator(inner)
+        ):
+            operators.append(f"{name} ({_operator(inner) or kind})")
+        elif not is_known(entry):
             unknown.append(str(inner) if kind == "function" else kind)
     if code:
         raise ValueError(
@@ -122,12 +133,55 @@ def check_config(path: Path, config: dict[str, Any]) -> None:
             "Resizing, Reshape, Activation) or by a registered class, and save the model again; if you trust the file, load it "
             "in Python and use bitat_tf.binarize, bitat_tf.check and bitat_tf.summary there."
         )
+    if operators:
+        raise ValueError(
+            f"{path} holds operators of TensorFlow that are not called because a file says so: {_listed(operators)}. Expected: "
+            "arithmetic, slices, tf.math, tf.nn, tf.image, tf.linalg, tf.signal and operators for shapes (tf.concat, "
+            "tf.reshape, tf.cast), on outputs of layers. Replace them by layers of Keras, and save the model again; if you "
+            "trust the file, load it in Python and use bitat_tf.binarize, bitat_tf.check and bitat_tf.summary there."
+        )
     if unknown:
         raise ValueError(
-            f"{path} holds classes or functions that are not known here: {_listed(unknown)}. Expected: those of Keras 2, Larq "
-            "and bitat_tf. In Python, decorate yours with @keras.saving.register_keras_serializable(), load the model and use "
-            "bitat_tf.binarize, bitat_tf.check and bitat_tf.summary."
+            f"{path} holds classes or functions that are not known here: {_listed(unknown)}. Expected: those of Keras 2 that "
+            "read no further files, of Larq and of bitat_tf. In Python, decorate yours with "
+            "@keras.saving.register_keras_serializable(), load the model and use bitat_tf.binarize, bitat_tf.check and "
+            "bitat_tf.summary."
         )
+
+
+def check_weights(path: Path) -> None:
+    """Raise ValueError if the weights of a `.keras` file are taken from other files, as HDF5 allows.
+
+    Args:
+        path: A file of which `read_config` says that it holds weights. Weights that are no HDF5 are left to Keras.
+    """
+    elsewhere: list[str] = []
+
+    def look_at_link(name: str, link: Any) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            elsewhere.append(f"{name} in {link.filename}")
+
+    def look_at(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+            elsewhere.append(name)
+
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(_WEIGHTS) as file, h5py.File(file, "r") as weights:
+            weights.visititems_links(look_at_link)
+            weights.visititems(look_at)
+    except OSError:
+        return
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({_WEIGHTS}: {error}). Copy or save it again.") from error
+    if elsewhere:
+        raise ValueError(
+            f"{path} takes weights from other files, which are not read: {_listed(elsewhere)}. Expected: all weights in the "
+            "file, as model.save('model.keras') writes it. Load the model where those files are, and save it again."
+        )
+
+
+def _operator(config: Any) -> str:
+    return str(config["function"]) if isinstance(config, dict) and "function" in config else ""
 
 
 def _refuse_folder(path: Path) -> None:
@@ -143,33 +197,6 @@ def _json(archive: zipfile.ZipFile, name: str) -> Any:
         return json.loads(archive.read(name))
     except json.JSONDecodeError as error:
         raise ValueError(f"{archive.filename} is damaged: {name} in it is no JSON ({error}). Save the model again.") from error
-
-
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield all that Keras would make an object or a function of, at any depth."""
-    waiting = [value]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            if "class_name" in value and "config" in value:
-                yield value
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-
-
-def _is_known(entry: dict[str, Any]) -> bool:
-    kind, registered, module = entry["class_name"], entry.get("registered_name"), entry.get("module")
-    if kind == "function":
-        function = str(entry["config"])
-        known = module == "builtins" and any(hasattr(getattr(keras, part), function) for part in _FUNCTIONS)
-        return known or keras.saving.get_registered_object(function) is not None
-    if "module" not in entry or keras.saving.get_registered_object(registered) is not None:
-        return True  # in the older form, without a module, Keras looks among its own and the registered ones
-    # A class by its name, not a function: that would be called with what stands in the file.
-    a_class = re.fullmatch(r"[A-Z]\w*|__(numpy|tensor|bytes)__", str(kind)) is not None
-    ours = str(module).split(".")[0] in _OWN_MODULES or module == _INITIALIZERS
-    return ours and a_class and registered in (None, kind)
 
 
 def _listed(names: list[str]) -> str:

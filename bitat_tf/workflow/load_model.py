@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_model
-from bitat_tf.workflow.keras_file import check_config, check_kind, read_config
+from bitat_tf.workflow.keras_file import check_config, check_kind, check_weights, read_config
 
 # What Keras raises for a file that passed our checks and still makes no model: it has no exception of its own for that.
 _KERAS_ERRORS = (
@@ -34,8 +34,15 @@ _KERAS_ERRORS = (
 def load_model(path: str | os.PathLike) -> keras.Model:
     """Load a Keras 2 model from a `.keras` file, without running code that stands in the file.
 
-    The file is looked through before Keras gets it: layers that hold code (`Lambda`) and classes that are not Keras', Larq's,
-    ours or registered are refused, so that nothing is imported and called because a file says so.
+    The configuration is looked through before Keras gets it, since Keras imports, makes and calls what a file names. Allowed:
+
+    - classes and functions that Keras publishes, but for those that hold code (`Lambda`) or read further files
+      (`StringLookup`, ...); those of Larq, of bitat_tf, and those that you have registered, whose code is yours;
+    - operators of TensorFlow, on outputs of layers: arithmetic, slices, tf.math, tf.nn, tf.image, tf.linalg, tf.signal and
+      those for shapes and numbers (tf.concat, tf.reshape, tf.cast, ...). They compute, and reach nothing beyond the network.
+
+    All else is refused, so that no module is imported, no file but this one read and none written because the file says so. It
+    is no protection from faults of TensorFlow, or from a network that takes all memory.
 
     Args:
         path: The file.
@@ -45,8 +52,8 @@ def load_model(path: str | os.PathLike) -> keras.Model:
 
     Raises:
         OSError: If there is no such file, it is a folder, or it is not readable.
-        ValueError: If it is no `.keras` file, is damaged, was saved by Keras 3, holds code or unknown classes, or Keras cannot
-            make a model of it. The message names the cure.
+        ValueError: If it is no `.keras` file, is damaged, was saved by Keras 3, holds code, unknown classes or other operators,
+            takes weights from other files, or Keras cannot make a model of it. The message names the cure.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
@@ -57,6 +64,7 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     path = Path(path)
     check_kind(path)
     check_config(path, read_config(path))
+    check_weights(path)
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except _KERAS_ERRORS as error:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bitat_tf._keras import keras, tf
-from bitat_tf.graph import layer_nodes
+from bitat_tf.graph import call_arguments, layer_nodes
 
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
 _IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225])
@@ -83,10 +83,7 @@ def taking_pixels(model: keras.Model, pixels: str) -> keras.Model:
     ordered = tf.reverse(inputs, [-1]) if scaling.reverse else inputs
     edges = {str(id(model.inputs[0])): keras.layers.Rescaling(scale, offset, name=name)(ordered)}
     for node in layer_nodes(model):
-        # Keras takes every use of a tensor off its list.
-        arguments, keywords = node.map_arguments(
-            {edge: [edges[edge]] * len(node.flat_input_ids) for edge in node.flat_input_ids}
-        )
+        arguments, keywords = call_arguments(node, edges)
         outputs = node.layer(*arguments, **keywords)
         edges.update(zip(node.flat_output_ids, tf.nest.flatten(outputs), strict=True))
     return keras.Model(inputs, edges[str(id(model.outputs[0]))], name=model.name)

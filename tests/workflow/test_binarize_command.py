@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from bitat_tf import cli
 from bitat_tf._keras import keras
+from bitat_tf.cli.options import build_parser
 from bitat_tf.data import load_digits, load_folder
 from bitat_tf.export import run_tflite
 from bitat_tf.inspection import check
@@ -89,9 +91,12 @@ def test_a_softmax_network_without_training(digits_model, untrained, tmp_path, c
     code, printed, _ = call("binarize", path, "--data", "digits", "--out", out, *options)
     assert code == 0
     assert "network/conv_2" in printed
-    assert "named in `skip`" in printed
+    assert "named in --skip" in printed
+    assert "bitat_tf.binarize" not in printed
     assert "WARNING" not in printed
     report = json.loads((out / "report.json").read_text())
+    # `check` would advise to make conv_2 binary by bitat_tf.binarize, which the user has just said not to do.
+    assert 21 not in {finding["rule"] for finding in report["source"]["check"]["findings"]}
     assert report["outputs"] == "probabilities"
     assert report["source"]["pixels"] == "0..255"
     binary = keras.models.load_model(out / "binary.keras")
@@ -132,6 +137,29 @@ def test_pictures_in_folders_shortcuts_and_frozen_layers(pictures, build_network
     assert "trained for 1 more epoch in float" in text
     assert "| float, as it came |" in text
     assert "conv_2 (shortcut: identity" in text
+
+
+def test_cures_of_the_plan_are_options_of_the_command(untrained, tmp_path):
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(8, 3, name="first")(inputs)
+    x = keras.layers.SeparableConv2D(8, 3, name="separable")(keras.layers.DepthwiseConv2D(3, name="depthwise")(x))
+    x = keras.layers.Conv2D(8, 1, name="skipped")(keras.layers.Conv2D(8, 1, name="middle")(x))
+    model = keras.Model(inputs, keras.layers.Dense(10, name="last")(keras.layers.Flatten()(x)))
+    path = untrained(model)
+    plan = LoadedNetwork(BinarizeConfig.for_data("digits", model=str(path), skip=["skipped"]), path).plan
+    assert [layer.layer for layer in plan.kept_float] == ["first", "depthwise", "separable", "skipped", "last"]
+    cures = {layer.layer: layer.cure for layer in plan.kept_float}
+    for layer in plan.layers:
+        assert not re.search(r"=|to binarize|_and_|'|`", layer.cure), layer.cure
+        assert "`" not in layer.reason
+    assert cures["first"] == cures["last"] == "Pass --first-and-last to make it binary all the same."
+    assert cures["depthwise"] == "Pass --depthwise expand for a full convolution."
+    assert cures["separable"] == "Pass --depthwise expand for a full convolution and a binary 1x1 one."
+    # What the cures name is what the command takes.
+    options = {option for cure in cures.values() for option in re.findall(r"--[a-z-]+(?: expand)?", cure)}
+    for option in options:
+        parsed = build_parser().parse_args(["binarize", str(path), "--out", "run", *option.split()])
+        assert vars(parsed)[option.split()[0][2:].replace("-", "_")] in (True, "expand")
 
 
 def test_a_model_near_chance_and_a_scaling_that_fits_better_are_noticed(digits_model, tmp_path, capsys):

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from bitat_tf._keras import keras
-from bitat_tf.workflow import BinarizeConfig, RunFolder
-from bitat_tf.workflow.binarize import LoadedNetwork
+from bitat_tf.data import load_digits
+from bitat_tf.layers import BinaryConv2D, binary_layers
+from bitat_tf.workflow import BinarizeConfig, Job, RunFolder, TrainConfig
+from bitat_tf.workflow.binarize import LoadedNetwork, _check_post_training
 from bitat_tf.workflow.model_format import check_classes, gives_probabilities
 from bitat_tf.workflow.pixels import PIXELS, taking_pixels
 
@@ -151,6 +153,34 @@ def test_gray_models_get_gray_pictures_and_squares_only(pictures, untrained):
     assert images_for((10, 10, 3)).image_shape == (10, 10, 3)
     with pytest.raises(ValueError, match="cut to squares. Received: a model of 10x12"):
         images_for((10, 12, 3))
+
+
+def same_names(kinds):
+    """Return a network of two nested models, each with a layer "conv"."""
+    x = inputs = keras.Input((8, 8, 1))
+    for name in ("a", "b"):
+        inner = keras.Input((8, 8, 4 if name == "b" else 1))
+        x = keras.Model(inner, kinds(4, 3, padding="same", use_bias=False, name="conv")(inner), name=name)(x)
+    return keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(x)))
+
+
+def test_layers_of_one_name_are_no_shared_layer():
+    model = same_names(BinaryConv2D)
+    assert [layer.name for layer in binary_layers(model)] == ["conv", "conv"]
+    _check_post_training(model)
+
+
+def test_what_the_schedule_refuses_is_found_before_training():
+    class Source:
+        from_logits = True
+        load_images = staticmethod(load_digits)
+
+        def build(self, images):
+            return same_names(BinaryConv2D)
+
+    with pytest.raises(ValueError, match=r"every binary layer needs a name of its own. Received: several layers named"):
+        Job(TrainConfig.for_data("digits"), Source())
+    Job(BinarizeConfig.for_data("digits", model="model.keras", post_training=True), Source())
 
 
 def test_one_sigmoid_is_told_how_to_become_two_outputs():

@@ -123,7 +123,7 @@ def test_nothing_is_imported_because_a_file_names_it(tmp_path, monkeypatch):
     ):
         kept = dict(entry)
         entry.update(other)
-        with pytest.raises(ValueError, match="holds (code|classes or functions)"):
+        with pytest.raises(ValueError, match="holds (code|operators|classes or functions)"):
             load_model(change(path, config_json=json.dumps(config)))
         entry.clear()
         entry.update(kept)
