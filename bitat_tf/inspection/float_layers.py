@@ -3,7 +3,7 @@
 from bitat_tf._keras import keras
 from bitat_tf.graph import is_graph
 
-_WORD = 32
+WORD = 32  # bits of a word of packed channels: the converter wants whole words in every group
 # The first that fits: in Keras, a depthwise or transposed convolution is a kind of convolution.
 _OPERATORS: tuple[tuple[type, str], ...] = (
     (keras.layers.SeparableConv2D, "DEPTHWISE_CONV_2D + CONV_2D"),
@@ -18,7 +18,6 @@ _OPERATORS: tuple[tuple[type, str], ...] = (
     (keras.layers.Conv1D, "CONV_2D"),
     (keras.layers.Dense, "FULLY_CONNECTED"),
 )
-_CONVOLUTIONS_AND_DENSE = tuple(kind for kind, _ in _OPERATORS)
 
 
 def float_operator(layer: keras.layers.Layer) -> str | None:
@@ -84,7 +83,7 @@ def _obstacle_of_kind(layer: keras.layers.Layer) -> tuple[str, str] | None:
     if layer.data_format != "channels_last":
         return "the converter takes channels-last models only", "Build the model with data_format='channels_last'."
     channels = layer.kernel.shape[2]  # of one group
-    if layer.groups > 1 and channels % _WORD:
+    if layer.groups > 1 and channels % WORD:
         reason = f"its groups have {channels} channels, and the binary kernel wants a multiple of 32"
         return reason, "Use groups of 32, 64, ... channels, or groups=1."
     return None

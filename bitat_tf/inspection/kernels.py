@@ -9,13 +9,12 @@ import numpy as np
 from bitat_tf._keras import keras, tf
 from bitat_tf.graph import CallGraph, LayerCall
 from bitat_tf.inspection.findings import ERROR, NOTE, WARNING, Finding
-from bitat_tf.inspection.float_layers import float_operator
+from bitat_tf.inspection.float_layers import WORD, float_operator
 from bitat_tf.inspection.signs import SignProblem, filter_problem, sign_problem
 from bitat_tf.layers import BinaryDense, BinaryLayer
 from bitat_tf.quantizers import revive_dead_channels
 
 BINARY_OPERATOR = "LceBconv2d"
-_WORD = 32  # bits of a word of packed channels: the converter wants whole words in every group
 _STAYS_FLOAT = "the layer stays a float convolution, silently"
 _TAKEN_FOR_A_SIGN = "the converter takes it for a sign, and the file computes something else"
 # What is not in the file, and may stand between a sign and its convolution.
@@ -220,7 +219,7 @@ def _findings_of_padding(path: str, layer: keras.layers.Layer) -> list[Finding]:
 
 def _findings_of_channels(path: str, layer: keras.layers.Layer, channels: int) -> list[Finding]:
     groups = getattr(layer, "groups", 1)
-    if groups > 1 and channels // groups % _WORD:
+    if groups > 1 and channels // groups % WORD:
         effect = f"its groups have {channels // groups} channels, no multiple of 32: {_STAYS_FLOAT}"
         return [Finding(15, ERROR, path, effect, "Use groups of 32, 64, ... channels, or groups=1.")]
     if groups > 1:
@@ -229,7 +228,7 @@ def _findings_of_channels(path: str, layer: keras.layers.Layer, channels: int) -
         )
         return [Finding(15, WARNING, path, effect, "Run the file with use_indirect_bgemm=True, or use groups=1.")]
     filters = layer.units if isinstance(layer, BinaryDense) else layer.filters
-    if channels % _WORD or filters % 8:
+    if channels % WORD or filters % 8:
         effect = f"{channels} input and {filters} output channels do not fill the kernel's words: it runs, slower than it could"
         return [Finding(16, NOTE, path, effect, "Use multiples of 32 input channels and of 8 output channels.")]
     return []

@@ -51,7 +51,7 @@ def check(model: keras.Model) -> CheckReport:
     findings = [finding for kernel in kernels.values() for finding in kernel.findings]
     findings += findings_of_neighbours(graph, kernels)
     findings += _float_layers(graph)
-    findings += _model_as_a_whole(model, graph)
+    findings += _model_as_a_whole(graph)
     predictions = tuple(
         KernelPrediction(call.path, kernels[id(call)].operator, kernels[id(call)].binary)
         for call in graph.calls
@@ -68,7 +68,7 @@ def _float_layers(graph: CallGraph) -> Iterator[Finding]:
             continue
         found = obstacle(call.layer)
         if found is not None:
-            inside = bool(binary_layers_inside(call.layer))
+            inside = _holds_quantized(call.layer)
             effect = "its binary layers cannot be exported" if inside else "it stays float"
             yield Finding(14, ERROR if inside else NOTE, call.path, f"{effect}: {found[0]}", found[1])
         elif float_operator(call.layer) is not None and id(call) not in ends:
@@ -76,9 +76,9 @@ def _float_layers(graph: CallGraph) -> Iterator[Finding]:
             yield Finding(21, NOTE, call.path, effect, cure)
 
 
-def binary_layers_inside(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """Return the quantized layers that a layer without a graph holds."""
-    return [part for part in layer._flatten_layers(include_self=False) if is_quantized(part)]
+def _holds_quantized(layer: keras.layers.Layer) -> bool:
+    """Return whether a layer without a graph holds quantized layers."""
+    return any(is_quantized(part) for part in layer._flatten_layers(include_self=False))
 
 
 def _subclassed(model: keras.Model) -> Iterator[Finding]:
@@ -91,11 +91,11 @@ def _subclassed(model: keras.Model) -> Iterator[Finding]:
     )
     for layer in model._flatten_layers(include_self=False):
         found = obstacle(layer) if layer.built and not is_quantized(layer) else None
-        if found is not None and not any(is_quantized(part) for part in layer._flatten_layers(include_self=False)):
+        if found is not None and not _holds_quantized(layer):
             yield Finding(14, NOTE, layer.name, f"it stays float: {found[0]}", found[1])
 
 
-def _model_as_a_whole(model: keras.Model, graph: CallGraph) -> Iterator[Finding]:
+def _model_as_a_whole(graph: CallGraph) -> Iterator[Finding]:
     if len(graph.sources) != 1 or len(graph.outputs) != 1:
         effect = f"it has {len(graph.sources)} inputs and {len(graph.outputs)} outputs, and to_tflite takes one of each"
         yield Finding(23, WARNING, "", effect, "Export a model of one input and one output that shares the layers.")
