@@ -10,11 +10,11 @@ import numpy as np
 from bitat_tf._files import write_bytes
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_finite, check_labels, check_model
-from bitat_tf.export.operators import read_operators
 from bitat_tf.export.plain import count_binary_operators, to_plain_larq
 from bitat_tf.export.report import ExportReport, count_operators
 from bitat_tf.export.verification import agreement, run_tflite
 from bitat_tf.layers import binary_layers
+from bitat_tf.tflite_file.operators import read_operators
 
 _RANDOM_SAMPLES = 16
 _PACKAGES = ("bitat_tf", "larq", "larq-compute-engine", "tensorflow", "tf_keras", "numpy")

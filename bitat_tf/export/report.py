@@ -4,8 +4,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bitat_tf.export.operators import Operator
 from bitat_tf.export.verification import Agreement
+from bitat_tf.tflite_file.operators import Operator
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from larq_compute_engine.mlir.python import tflite_schema as schema
 
+from bitat_tf.tflite_file.content import parse
+
 _BUILTIN_NAMES = {
     value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_") and isinstance(value, int)
 }
@@ -36,12 +38,7 @@ def read_operators(content: bytes) -> list[Operator]:
     Raises:
         ValueError: If the content is no TFLite file.
     """
-    if content[4:8] != b"TFL3":
-        raise ValueError(
-            f"read_operators: expected the content of a .tflite file (identifier TFL3). Received: {len(content)} bytes that "
-            f"start with {content[:8]!r}."
-        )
-    return list(_operators(schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))))
+    return list(_operators(parse(content)))
 
 
 def _operators(model) -> Iterator[Operator]:

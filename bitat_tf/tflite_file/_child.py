@@ -1,0 +1,80 @@
+"""What runs in a process of its own: native code that reads a file of unknown origin may end the process that it runs in.
+
+It is started by path, with the paths of the files that it needs, and imports neither TensorFlow nor this package: that takes
+seconds, and this a fifth of one.
+"""
+
+import importlib.util
+import json
+import os
+import sys
+import traceback
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+
+def load_module(name: str, path: str) -> ModuleType:
+    """Return the module in a file, without its package."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"no module in {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def probe(request: dict[str, Any], content: bytes) -> dict[str, Any]:
+    """Read the whole file, and let the interpreter prepare it."""
+    schema = load_module("tflite_schema", request["schema"])
+    schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+    sys.stdout.write("parsed\n")
+    sys.stdout.flush()
+    if request["prepare"]:
+        _interpreter(request, content)
+    return {}
+
+
+def run(request: dict[str, Any], content: bytes) -> dict[str, Any]:
+    """Run the file on samples, one after the other; outputs go into a file of arrays."""
+    interpreter = _interpreter(request, content)
+    samples = np.load(request["samples"])
+    outputs: list[list[np.ndarray]] = []
+    for sample in samples:
+        interpreter_outputs = interpreter.predict([sample[None]])
+        outputs.append([np.array(output) for output in interpreter_outputs])
+    arrays = {str(number): np.concatenate(column) for number, column in enumerate(zip(*outputs, strict=True))}
+    np.savez(request["outputs"], **arrays)
+    return {}
+
+
+def _interpreter(request: dict[str, Any], content: bytes):
+    native = load_module("interpreter_wrapper_lite", request["interpreter"])
+    kernel = request.get("kernel", "indirect")
+    return native.LiteInterpreter(
+        content, request.get("threads", 1), kernel == "reference", kernel == "indirect", request.get("xnnpack", False)
+    )
+
+
+def main() -> int:
+    """Do what the request, a file of JSON, says; returns 1 with the reason as the last line of stderr."""
+    with open(sys.argv[1]) as file:
+        request = json.load(file)
+    with open(request["model"], "rb") as file:
+        content = file.read()
+    try:
+        result = {"probe": probe, "run": run}[request["task"]](request, content)
+    except (MemoryError, RecursionError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError):
+        traceback.print_exc()
+        return 1
+    with open(request["result"], "w") as file:
+        json.dump(result, file)
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # a damaged interpreter may crash when it is taken down

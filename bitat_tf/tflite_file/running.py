@@ -1,0 +1,108 @@
+"""Running a file in a process of its own, so that a damaged one cannot take this process with it."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_CHILD = Path(__file__).with_name("_child.py")
+_PROBE_SECONDS = 120.0
+KERNELS = ("indirect", "default", "reference")
+"""The kernels of larq-compute-engine for `LceBconv2d`; the portable indirect one is the fastest on x86."""
+
+
+class ChildFailure(ValueError):
+    """The process in which a file was read or run came to no result.
+
+    Attributes:
+        reason: Why, in a line.
+        progress: What the process had written before.
+    """
+
+    def __init__(self, reason: str, progress: str = ""):
+        super().__init__(reason)
+        self.reason = reason
+        self.progress = progress
+
+
+def probe(content: bytes, prepare: bool = True) -> str | None:
+    """Read all of a file in a process of its own, and let larq-compute-engine's interpreter prepare it.
+
+    Args:
+        content: What the file holds.
+        prepare: Whether the interpreter prepares it too.
+
+    Returns:
+        Why the interpreter does not take the file (an operator that it does not know, ...); None if it does.
+
+    Raises:
+        ChildFailure: If the file cannot even be read.
+    """
+    try:
+        _in_child("probe", content, _PROBE_SECONDS, prepare=prepare)
+    except ChildFailure as failure:
+        if "parsed" not in failure.progress:
+            raise
+        return failure.reason
+    return None
+
+
+def run(content: bytes, samples: np.ndarray, kernel: str = "indirect", timeout: float | None = None) -> list[np.ndarray]:
+    """Run a file on samples in larq-compute-engine's interpreter, in a process of its own.
+
+    Args:
+        content: What the file holds; it has one input.
+        samples: Shape (n, ...), n >= 1, of the type of the file's input.
+        kernel: One of `KERNELS`.
+        timeout: Seconds after which the process is ended. Default: none.
+
+    Returns:
+        For each output of the file an array of shape (n, ...).
+
+    Raises:
+        ChildFailure: If the process fails, crashes, or takes too long.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {"samples": str(Path(folder, "samples.npy")), "outputs": str(Path(folder, "outputs.npz"))}
+        np.save(paths["samples"], samples)
+        _in_child("run", content, timeout, kernel=kernel, **paths)
+        with np.load(paths["outputs"]) as outputs:
+            return [outputs[str(number)] for number in range(len(outputs.files))]
+
+
+def _in_child(task: str, content: bytes, timeout: float | None, **request: Any) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder, "result.json")
+        Path(folder, "model.tflite").write_bytes(content)
+        request |= {"task": task, "model": str(Path(folder, "model.tflite")), "result": str(result), **_native_parts()}
+        Path(folder, "request.json").write_text(json.dumps(request))
+        # -I: nothing of the folder or the environment of the user gets between the child and its own modules.
+        command = [sys.executable, "-I", str(_CHILD), str(Path(folder, "request.json"))]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise ChildFailure(f"it came to no end within {timeout:.0f} s") from error
+        if done.returncode < 0:
+            raise ChildFailure(f"the process ended by signal {-done.returncode}", done.stdout)
+        if done.returncode or not result.exists():
+            lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
+            raise ChildFailure(_reason(lines, done.returncode), done.stdout)
+        return json.loads(result.read_text())
+
+
+def _reason(lines: list[str], code: int) -> str:
+    """Return the error that the interpreter named, else that of Python."""
+    named = [line.split("ERROR: ")[-1] for line in lines if line.startswith("ERROR: ")]
+    return (named or lines[-1:] or [f"the process ended with {code}"])[0]
+
+
+def _native_parts() -> dict[str, str]:
+    """Return the paths of what the child needs of larq-compute-engine: importing the package would load TensorFlow."""
+    root = Path(str(importlib.util.find_spec("larq_compute_engine").origin)).parent  # type: ignore[union-attr]
+    native = next((root / "tflite" / "python").glob("interpreter_wrapper_lite*"))
+    return {"interpreter": str(native), "schema": str(root / "mlir" / "python" / "tflite_schema.py")}
