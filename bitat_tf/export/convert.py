@@ -2,21 +2,28 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from importlib.metadata import version
 
 import larq_compute_engine as lce
 import numpy as np
 
 from bitat_tf._files import write_bytes
-from bitat_tf._keras import keras
-from bitat_tf._validation import check_finite, check_labels, check_model
+from bitat_tf._keras import keras, tf
+from bitat_tf._pixels import BYTES
+from bitat_tf._validation import check_finite, check_model
+from bitat_tf.export.folding import fold
+from bitat_tf.export.int8.layers import FakeQuantization
+from bitat_tf.export.int8.quantize_rest import input_grid, without_rescaling
+from bitat_tf.export.integer_input import with_uint8_input
 from bitat_tf.export.plain import count_binary_operators, to_plain_larq
 from bitat_tf.export.report import ExportReport, count_operators
+from bitat_tf.export.request import check_description, check_sizes, verification_data
 from bitat_tf.export.verification import agreement, run_tflite
 from bitat_tf.layers import binary_layers
-from bitat_tf.tflite_file.operators import read_operators
+from bitat_tf.tflite_file.content import SEAL_FORMAT, parse, sealed
+from bitat_tf.tflite_file.operators import Operator, read_operators
 
-_RANDOM_SAMPLES = 16
 _PACKAGES = ("bitat_tf", "larq", "larq-compute-engine", "tensorflow", "tf_keras", "numpy")
 
 
@@ -27,27 +34,37 @@ def to_tflite(
     labels: np.ndarray | None = None,
     allow_partial: bool = False,
     minimum_agreement: float = 0.9,
+    *,
+    folded: bool = True,
+    classes: Sequence[str] = (),
+    pixels: str | None = None,
 ) -> ExportReport:
     """Write a binarized model as a `.tflite` file for larq-compute-engine, and check that the file does what the model does.
 
-    The file is converted from a plain Larq copy (`to_plain_larq`), run in larq-compute-engine's interpreter and compared with
-    the Keras model; every binary layer must have become one `LceBconv2d`. It is written only after that.
+    The file is converted from a plain Larq copy (`to_plain_larq`), in which constants have vanished into their neighbours
+    (`fold`). It is run in larq-compute-engine's interpreter and compared with the Keras model; every binary layer must have
+    become one `LceBconv2d`. It is written only after that, with a seal: a digest by which damage is seen, versions, classes.
 
     Args:
-        model: A functional or sequential model with one input of known size and one output, float32.
+        model: A functional or sequential model with one input of known size and one output: binarized, or from
+            `quantize_rest`, for a file whose other layers are int8. Layers of mixed precision are written in float32.
         path: Where the file goes; its name ends with `.tflite`. An existing file is replaced at the end, in one step.
         data: Inputs for the verification, shape (n, ...), prepared as for training. Default 16 random ones.
         labels: Class indices of `data`, shape (n,), for the accuracy.
         allow_partial: Whether layers may stay float: not binarized yet, or not fused by the converter.
         minimum_agreement: Share of the samples on which top-1 of the file and of the model must agree, else nothing is
             written. Default 0.9: a value on a threshold may round to the other side, so that some samples may differ.
+        folded: Whether constants per channel are moved into their neighbours first. Default True.
+        classes: Names of the classes in the order of the outputs, for the device's programs; they go into the seal.
+        pixels: What the model expects of pixels 0..255, for the device's programs: "0..255" (as they are), "0..1", "-1..1",
+            "imagenet" or "caffe". Default None: not known.
 
     Returns:
         An `ExportReport`.
 
     Raises:
-        ValueError: If the model is not fully binarized, its sizes are not known, its data or labels are unusable, or the file
-            holds a float operator that should be binary or does not do what the model does.
+        ValueError: If the model is not fully binarized, its sizes are not known, its data, labels or classes are unusable, or
+            the file holds a float operator that should be binary or does not do what the model does.
         TypeError: If it is no Keras 2 model.
         OSError: If the file cannot be written; nothing is left under its name.
 
@@ -62,24 +79,33 @@ def to_tflite(
     check_model(model, "to_tflite")
     if not str(path).endswith(".tflite"):
         raise ValueError(f"to_tflite: the file's name must end with .tflite. Received: {str(path)!r}.")
-    _check_sizes(model)
-    data, random_data = _verification_data(model, data, labels)
+    check_sizes(model)
+    check_description(model, classes, pixels)
+    data, random_data = verification_data(model, data, labels)
 
-    plain = to_plain_larq(model, allow_partial)
-    layers = binary_layers(model)
-    float_layers = tuple(layer.name for layer in layers if layer.state != "binary")
-    content = _convert(plain)
+    grid = input_grid(model)  # of a network from `quantize_rest`, which is plain and folded already
+    plain = model if grid is not None else to_plain_larq(model, allow_partial)
+    if folded and grid is None:
+        plain = fold(plain)
+    float_layers = tuple(layer.name for layer in binary_layers(model) if layer.state != "binary")
+    expected = count_binary_operators(plain)
+    content, input_type, takes_bytes = _convert(plain, grid)
     operators = read_operators(content)
     counts = count_operators(operators)
-    expected, fused = count_binary_operators(plain), counts.get("LceBconv2d", 0)
-    left = [operator.output for operator in operators if operator.binary_kernel]
-    if (fused < expected or left) and not allow_partial:
-        raise ValueError(
-            f"to_tflite: {expected} binary layers must become LceBconv2d operators. Received: {fused} of them"
-            + (f", and float operators with a binary kernel at {', '.join(left)}" if left else "")
-            + ". Something stands between a sign and its convolution, or a group has no multiple of 32 channels. "
-            "Pass allow_partial=True to write the file all the same."
-        )
+    _check_fused(expected, operators, allow_partial)
+    versions = {package: version(package) for package in _PACKAGES}
+    facts = {
+        "format": SEAL_FORMAT,
+        "name": model.name,
+        "expected_binary": expected,
+        "float_layers": list(float_layers),
+        "folded": folded,
+        "int8": grid is not None,
+        "classes": list(classes),
+        "pixels": BYTES if takes_bytes else pixels,
+        "versions": versions,
+    }
+    content = sealed(parse(content), facts)
 
     keras_outputs = model.predict(data, verbose=0)
     outputs = run_tflite(content, data)
@@ -100,55 +126,43 @@ def to_tflite(
         sha256=hashlib.sha256(content).hexdigest(),
         operators=counts,
         expected_binary=expected,
-        fused_binary=fused,
+        fused_binary=counts.get("LceBconv2d", 0),
         float_layers=float_layers,
+        folded=folded,
+        int8=grid is not None,
+        input_type=input_type,
         agreement=found,
         accuracy=None if labels is None else float(np.mean(outputs.argmax(axis=-1) == np.asarray(labels))),
         keras_accuracy=None if labels is None else float(np.mean(keras_outputs.argmax(axis=-1) == np.asarray(labels))),
         random_data=random_data,
-        versions={package: version(package) for package in _PACKAGES},
+        versions=versions,
     )
 
 
-def _convert(plain: keras.Model) -> bytes:
+def _convert(plain: keras.Model, grid: FakeQuantization | None) -> tuple[bytes, str, bool]:
+    """Return the content of the file, the type of its input, and whether that takes the bytes of pictures."""
+    input_type, takes_bytes = "float32", False
+    if grid is not None:
+        input_type = grid.input_type
+        plain, takes_bytes = without_rescaling(plain)
+    integers = tf.float32 if input_type == "float32" else tf.int8
     try:
-        return lce.convert_keras_model(plain)
+        content = lce.convert_keras_model(plain, inference_input_type=integers)
     except RuntimeError as error:
         raise ValueError(
             f"to_tflite: larq-compute-engine cannot convert the model ({error}). Received: {plain.name!r}. A layer of it has "
             "no form on the device: recurrent layers need unroll=True; bitat_tf.check(model) names what it knows of."
         ) from error
+    return (with_uint8_input(content) if input_type == "uint8" else content), input_type, takes_bytes
 
 
-def _check_sizes(model: keras.Model) -> None:
-    if len(model.inputs or ()) != 1 or len(model.outputs or ()) != 1:
+def _check_fused(expected: int, operators: list[Operator], allow_partial: bool) -> None:
+    fused = count_operators(operators).get("LceBconv2d", 0)
+    left = [operator.output for operator in operators if operator.binary_kernel]
+    if (fused < expected or left) and not allow_partial:
         raise ValueError(
-            "to_tflite: the model must be functional or sequential, with one input and one output. Received: "
-            f"{len(model.inputs or ())} inputs and {len(model.outputs or ())} outputs."
+            f"to_tflite: {expected} binary layers must become LceBconv2d operators. Received: {fused} of them"
+            + (f", and float operators with a binary kernel at {', '.join(left)}" if left else "")
+            + ". Something stands between a sign and its convolution, or a group has no multiple of 32 channels. "
+            "Pass allow_partial=True to write the file all the same."
         )
-    if None in model.input_shape[1:]:
-        raise ValueError(
-            f"to_tflite: the size of the input must be known, or no layer is fused. Received: input shape {model.input_shape}. "
-            "Build the model with a fixed input_shape and load the weights into it."
-        )
-
-
-def _verification_data(model, data, labels) -> tuple[np.ndarray, bool]:
-    shape = model.input_shape[1:]
-    if data is None:
-        if labels is not None:
-            raise ValueError("to_tflite: `labels` come with `data`. Received: labels without data.")
-        return np.random.default_rng(0).uniform(-1, 1, (_RANDOM_SAMPLES, *shape)).astype(np.float32), True
-    data = np.asarray(data, np.float32)
-    if data.shape[1:] != shape or not len(data):
-        raise ValueError(f"to_tflite: `data` must have shape (n >= 1, {', '.join(map(str, shape))}). Received: {data.shape}.")
-    check_finite("to_tflite", "the data of the verification", data)
-    if labels is not None:
-        expected = (len(data), *model.output_shape[1:-1])
-        if np.shape(labels) != expected:
-            raise ValueError(
-                f"to_tflite: `labels` must be class indices of shape {expected}. Received: shape {np.shape(labels)}. Labels of "
-                "shape (n, 1) become such with labels.ravel(), one-hot ones with labels.argmax(axis=1)."
-            )
-        check_labels("to_tflite", labels, model.output_shape[-1])
-    return data, False

@@ -6,7 +6,7 @@ from bitat_tf._copies import copy_layer, copy_weights
 from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_model
 from bitat_tf.export.padding import trimmed_paddings
-from bitat_tf.graph import is_graph
+from bitat_tf.graph import CallGraph, is_graph
 from bitat_tf.layers import BinaryConv2D, BinaryDense, BinaryLayer, binary_layers
 from bitat_tf.quantizers import revive_dead_channels
 
@@ -123,12 +123,9 @@ def _copy_weights(layer: keras.layers.Layer, plain: keras.layers.Layer) -> None:
 
 def count_binary_operators(plain: keras.Model) -> int:
     """Return how many binary convolutions a plain Larq network computes: a layer counts as often as it is called."""
-    count = 0
-    for layer in plain.layers:
-        if isinstance(layer, keras.Model):
-            count += count_binary_operators(layer) * len(layer.inbound_nodes)
-        elif isinstance(layer, (lq.layers.QuantConv2D, PointwiseQuantDense)):
-            quantizers = (layer.input_quantizer, layer.kernel_quantizer)
-            if all(getattr(quantizer, "precision", None) == 1 for quantizer in quantizers):
-                count += len(layer.inbound_nodes)
-    return count
+    kinds = (lq.layers.QuantConv2D, PointwiseQuantDense)
+    layers = [call.layer for call in CallGraph(plain).calls if isinstance(call.layer, kinds)]
+    return sum(
+        all(getattr(quantizer, "precision", None) == 1 for quantizer in (layer.input_quantizer, layer.kernel_quantizer))
+        for layer in layers
+    )

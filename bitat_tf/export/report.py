@@ -20,6 +20,9 @@ class ExportReport:
         operators: Number of operators by name.
         expected_binary, fused_binary: Number of layers that must be, and of those that are `LceBconv2d`.
         float_layers: Names of binary layers that were exported as float ones (only with `allow_partial`).
+        folded: Whether constants were moved into their neighbours.
+        int8: Whether what is not binary is int8.
+        input_type: What the file takes: "float32", "int8" or "uint8".
         agreement: The file against the Keras model.
         accuracy, keras_accuracy: Top-1 accuracy of the file and of the Keras model, if labels were given.
         random_data: Whether the data of the verification were random.
@@ -34,6 +37,9 @@ class ExportReport:
     expected_binary: int
     fused_binary: int
     float_layers: tuple[str, ...]
+    folded: bool
+    int8: bool
+    input_type: str
     agreement: Agreement
     accuracy: float | None
     keras_accuracy: float | None
@@ -51,6 +57,8 @@ class ExportReport:
             f"size            {self.size:,} bytes (float32 weights: {self.float_size:,})",
             f"binary kernels  {self.fused_binary} of {self.expected_binary} LceBconv2d",
             f"operators       {', '.join(f'{count} {name}' for name, count in sorted(self.operators.items()))}",
+            f"the rest        {'int8' if self.int8 else 'float32'}, input {self.input_type}"
+            + (", constants folded" if self.folded else ""),
             f"agreement       top-1 {self.agreement.top1:.2%} of {self.agreement.samples} {data}, "
             f"largest difference {self.agreement.largest_difference:.2g}",
         ]

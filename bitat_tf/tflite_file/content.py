@@ -11,6 +11,7 @@ import flatbuffers
 import numpy as np
 from larq_compute_engine.mlir.python import tflite_schema as schema
 
+SEAL_FORMAT = 1  # of the facts in a seal
 _IDENTIFIER = b"TFL3"
 _ALIGNMENT = 16  # of buffers, as TFLite's schema demands; Python's packer knows nothing of it
 _METADATA = b"bitat_tf"

@@ -71,19 +71,20 @@ def _move_scales(graph: CallGraph, parts: dict[int, Part]) -> None:
         part = parts.get(id(call.layer))
         if not isinstance(part, Convolution) or part.bias is not None or not part.is_sign:
             continue
-        last = call
-        if call.layer.activation in (None, keras.activations.linear):
-            last = _only_consumer(graph, call)
-            if last is None or not _is_relu(last.layer):
-                continue
-        elif call.layer.activation is not keras.activations.relu:
-            continue
-        after = _only_consumer(graph, last)
+        after = _after_relu(graph, call)
         normalization = None if after is None else parts.get(id(after.layer))
         scale = part.kernel_scale()
         if isinstance(normalization, Normalization) and scale is not None and (scale > 0).all():
             part.scale = scale
             normalization.scale_input(scale)
+
+
+def _after_relu(graph: CallGraph, call: LayerCall) -> LayerCall | None:
+    """Return what reads the ReLU of a convolution, its own or the layer after it; None if there is no ReLU, or several do."""
+    if call.layer.activation is keras.activations.relu:
+        return _only_consumer(graph, call)
+    relu = _only_consumer(graph, call) if call.layer.activation in (None, keras.activations.linear) else None
+    return None if relu is None or not _is_relu(relu.layer) else _only_consumer(graph, relu)
 
 
 def _move_shifts(graph: CallGraph, parts: dict[int, Part]) -> None:

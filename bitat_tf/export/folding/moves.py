@@ -47,8 +47,9 @@ class Moves:
             if all(one is None for one in shifts):
                 continue
             part = self.parts.get(id(call.layer))
-            if part is not None and part.takes_input() and len(shifts) == 1 and self._may_take(call, part):
-                moves.append((part, shifts[0]))
+            only = shifts[0] if len(shifts) == 1 else None
+            if part is not None and only is not None and part.takes_input() and self._may_take(call, part):
+                moves.append((part, only))
                 continue
             passed = _passed_on(call, shifts)
             if passed is None or self.graph.is_output(call):
@@ -95,11 +96,11 @@ def _passed_on(call: LayerCall, shifts: list[np.ndarray | None]) -> np.ndarray |
     if len(call.output_shapes) != 1:
         return None
     if type(layer) is _LAYERS.Add:
-        channels = output_shape[-1:]
-        return np.sum([np.broadcast_to(shift, channels) for shift in shifts if shift is not None], axis=0)
+        channels = int(output_shape[-1] or 0)
+        return np.sum([np.broadcast_to(shift, (channels,)) for shift in shifts if shift is not None], axis=0)
     if _is_concatenation_of_channels(call):
         pieces = zip(shifts, call.input_shapes, strict=True)
-        return np.concatenate([np.zeros(shape[-1]) if shift is None else shift for shift, shape in pieces])
+        return np.concatenate([np.zeros(int(shape[-1] or 0)) if shift is None else shift for shift, shape in pieces])
     (shift,) = shifts if len(shifts) == 1 else (None,)
     if shift is None:
         return None

@@ -1,0 +1,211 @@
+"""The network with fake quantization of what is not binary."""
+
+import numpy as np
+
+from bitat_tf._copies import copy_layer
+from bitat_tf._keras import keras
+from bitat_tf._validation import check_choice, check_finite, check_model
+from bitat_tf.export.folding import fold
+from bitat_tf.export.int8.layers import INPUT_TYPES, LEVELS, FakeQuantization, FakeQuantizedSign
+from bitat_tf.export.int8.placement import quantized_calls
+from bitat_tf.export.int8.ranges import channel_ranges, range_with_zero
+from bitat_tf.export.plain import to_plain_larq
+from bitat_tf.graph import CallGraph, LayerCall, call_arguments
+from bitat_tf.quantizers import RSign
+
+# Ranges that TFLite's int8 operators have by definition.
+_FIXED_RANGES = {
+    keras.activations.softmax: (0.0, LEVELS / 256),
+    keras.activations.sigmoid: (0.0, LEVELS / 256),
+    keras.activations.tanh: (-1.0, 127 / 128),
+}
+
+_LARGEST_SCALED = 2.0  # of what is not pixels 0..255
+
+
+def quantize_rest(model: keras.Model, data: np.ndarray, input_type: str = "float32") -> keras.Model:
+    """Return a copy of a binarized model in which everything that is not binary is rounded as int8 will be on the device.
+
+    The copy is a plain Larq network, folded (`fold`), with a `FakeQuantization` behind every tensor that the device writes.
+    Their ranges are the smallest and largest values on `data`. `to_tflite` writes it as a file whose first and last layer,
+    shortcuts, activations and thresholds are int8.
+
+    The copy can be trained before that, an epoch with a small learning rate: ranges, thresholds and float layers adapt.
+    Batch normalizations are frozen, as their statistics are part of the kernels on the device.
+
+    Args:
+        model: A functional or sequential model, binarized, with one input of known size and one output.
+        data: Inputs as for training, shape (n, ...): some hundred, not those that the accuracy is measured on.
+        input_type: What the file takes. "float32": what the model takes. "uint8": the bytes of a picture as they are, if the
+            model takes pixels 0..255 (also through a `Rescaling` of one scale, which vanishes), "int8": the same less 128; for
+            other models, values on a grid whose scale and zero point stand in the file.
+
+    Returns:
+        A new model with the inputs and outputs of `model`.
+
+    Raises:
+        ValueError: If the model is not fully binarized, has several inputs or outputs, a layer of several outputs, or the
+            data do not fit or are not finite.
+        TypeError: If it is no Keras 2 model.
+
+    Example:
+        >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 10, width=0.5, blocks=((64, 1),))
+        >>> for layer in bitat_tf.layers.binary_layers(model):
+        ...     layer.set_binary()
+        >>> pixels = np.random.default_rng(0).uniform(0, 255, (64, 8, 8, 1)).astype(np.float32)
+        >>> quantized = quantize_rest(model, pixels, input_type="uint8")
+        >>> bitat_tf.export.to_tflite(quantized, os.path.join(folder, "int8.tflite"), pixels).operators["CONV_2D"]
+        1
+    """
+    check_model(model, "quantize_rest")
+    check_choice("quantize_rest", "input_type", input_type, INPUT_TYPES)
+    if len(model.inputs or ()) != 1 or len(model.outputs or ()) != 1:
+        raise ValueError(
+            "quantize_rest: the model must be functional or sequential, with one input and one output. Received: "
+            f"{len(model.inputs or ())} inputs and {len(model.outputs or ())} outputs."
+        )
+    data = np.asarray(data, np.float32)
+    if data.shape[1:] != model.input_shape[1:] or not len(data):
+        raise ValueError(f"quantize_rest: `data` must have shape (n >= 1, *{model.input_shape[1:]}). Received: {data.shape}.")
+    check_finite("quantize_rest", "the data", data)
+    return _Quantization(fold(to_plain_larq(model)), data, input_type).model()
+
+
+class _Quantization:
+    """Calls the layers of a folded network once more, with fake quantization between them."""
+
+    def __init__(self, network: keras.Model, data: np.ndarray, input_type: str):
+        self.graph = CallGraph(network)
+        self.name = network.name
+        self.input_type = input_type
+        self.quantized = {id(call) for call in quantized_calls(self.graph)}
+        several = [call.path for call in self.graph.calls if len(call.output_shapes) != 1]
+        if several:
+            raise ValueError(
+                f"quantize_rest: layers of several outputs cannot be quantized. Received: {', '.join(several)}. Export with "
+                "the float rest, or use layers of one output each."
+            )
+        self.source = self.graph.sources[0]
+        self.rescaling = self._droppable_rescaling()
+        self.ranges = self._measure(data)
+        self.names: set[str] = set()
+
+    def model(self) -> keras.Model:
+        """Return the network with fake quantization."""
+        inputs = keras.Input(self.source.output_shapes[0][1:], name=self.source.layer.name)
+        tensors = {id(self.source): self._quantize_input(inputs)}
+        for call in self.graph.calls:
+            if call is self.rescaling:
+                tensors[id(call)] = self._quantized_rescaling()(tensors[id(self.source)])
+                continue
+            self._quantize_sign(call)
+            outputs = _call(call, tensors)
+            if id(call) in self.quantized:
+                minimum, maximum = self._range(call)
+                fixed = getattr(call.layer, "activation", None) in _FIXED_RANGES
+                outputs = FakeQuantization(minimum, maximum, fixed, name=self._name(call.layer.name))(outputs)
+            tensors[id(call)] = outputs
+        model = keras.Model(inputs, tensors[id(self.graph.outputs[0])], name=self.name)
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+        return model
+
+    def _measure(self, data: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        inputs = keras.Input(self.source.output_shapes[0][1:])
+        tensors = {id(self.source): inputs}
+        for call in self.graph.calls:
+            tensors[id(call)] = _call(call, tensors)
+        found = channel_ranges(inputs, list(tensors.values()), data)
+        return dict(zip(tensors, found, strict=True))
+
+    def _range(self, call: LayerCall) -> tuple[float, float]:
+        activation = getattr(call.layer, "activation", None)
+        return _FIXED_RANGES[activation] if activation in _FIXED_RANGES else range_with_zero(*self.ranges[id(call)])
+
+    def _droppable_rescaling(self) -> LayerCall | None:
+        """Return the call of a `Rescaling` by one number that alone reads the input: for it, a grid of bytes is exact."""
+        consumers = self.graph.consumers(self.source)
+        if len(consumers) != 1 or type(consumers[0].layer) is not keras.layers.Rescaling:
+            return None
+        layer = consumers[0].layer
+        return (
+            consumers[0] if np.size(layer.scale) == np.size(layer.offset) == 1 and np.all(np.array(layer.scale) > 0) else None
+        )
+
+    def _quantized_rescaling(self):
+        """Return rescaling and grid together: 0 must be on the grid, so that the offset moves by up to half a byte."""
+        layer = self.rescaling.layer
+        scale, offset = float(np.squeeze(layer.scale)), float(np.squeeze(layer.offset))
+        zero = round(min(max(-offset / scale, 0.0), LEVELS))
+        moved = keras.layers.Rescaling(scale, -zero * scale, name=layer.name)
+        grid = FakeQuantization(
+            -zero * scale, (LEVELS - zero) * scale, fixed=True, input_type=self.input_type, name=self._name(layer.name)
+        )
+        return lambda inputs: grid(moved(inputs))
+
+    def _quantize_input(self, inputs):
+        first = [call.layer for call in self.graph.consumers(self.source)]
+        if self.rescaling is not None or (self.input_type == "float32" and _only_rescaling(first)):
+            return inputs
+        minimum, maximum = range_with_zero(*self.ranges[id(self.source)])
+        if minimum == 0.0 and _LARGEST_SCALED < maximum <= LEVELS:  # pixels: all of their values, whatever the data held
+            maximum = float(LEVELS)
+        name = self._name(self.source.layer.name)
+        return FakeQuantization(minimum, maximum, fixed=True, input_type=self.input_type, name=name)(inputs)
+
+    def _quantize_sign(self, call: LayerCall) -> None:
+        quantizer = getattr(call.layer, "input_quantizer", None)
+        if type(quantizer) is not RSign:
+            return
+        threshold = quantizer.threshold.numpy()
+        below = call.inputs[0]
+        minimum, maximum = range_with_zero(*self.ranges[id(below)])
+        # Half the step of what comes in: finer would hold no more, and coarser round small values to 0, whose sign is +1.
+        sign = FakeQuantizedSign(step=(maximum - minimum) / LEVELS / 2, name=quantizer.name)
+        sign.build((None, len(threshold)))
+        sign.threshold.assign(threshold)
+        call.layer.input_quantizer = sign
+
+    def _name(self, of: str) -> str:
+        name, number = f"{of}_int8", 1
+        while name in self.names:
+            number += 1
+            name = f"{of}_int8_{number}"
+        self.names.add(name)
+        return name
+
+
+def _call(call: LayerCall, tensors: dict[int, object]):
+    edges = {edge: tensors[id(one)] for edge, one in zip(call.node.flat_input_ids, call.inputs, strict=True)}
+    arguments, keywords = call_arguments(call.node, edges)
+    return call.layer(*arguments, **keywords)
+
+
+def _only_rescaling(layers: list[keras.layers.Layer]) -> bool:
+    return all(type(layer) is keras.layers.Rescaling for layer in layers)
+
+
+def without_rescaling(model: keras.Model) -> tuple[keras.Model, bool]:
+    """Return the network that takes the values of its input's grid, and whether these are bytes of pixels.
+
+    Of a model that is to take integers, the `Rescaling` before the first `FakeQuantization` vanishes: the grid takes its place.
+    """
+    grid = input_grid(model)
+    if grid is None or grid.input_type == "float32":
+        return model, False
+    before = grid.inbound_nodes[0].inbound_layers
+    if type(before) is not keras.layers.Rescaling:
+        return model, grid.initial_range == (0.0, float(LEVELS))
+
+    def kept(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return keras.layers.Activation("linear", name=layer.name) if layer is before else copy_layer(layer)
+
+    copy = keras.models.clone_model(model, clone_function=kept)
+    copy.set_weights(model.get_weights())
+    return copy, True
+
+
+def input_grid(model: keras.Model) -> FakeQuantization | None:
+    """Return the fake quantization of a model's input, None if there is none."""
+    return next((layer for layer in model.layers if isinstance(layer, FakeQuantization)), None)
