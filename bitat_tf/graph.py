@@ -134,6 +134,21 @@ class CallGraph:
         return [edges[str(id(tensor))] for tensor in model.outputs]
 
 
+def call_again(call: LayerCall, tensors: Mapping[int, Any]) -> Any:
+    """Call a layer once more, as in `call`, on other tensors.
+
+    Args:
+        call: The call; those that it takes its inputs from have one output each.
+        tensors: What stands in the place of their outputs, by `id` of the call.
+
+    Returns:
+        The outputs.
+    """
+    edges = {edge: tensors[id(one)] for edge, one in zip(call.node.flat_input_ids, call.inputs, strict=True)}
+    arguments, keywords = call_arguments(call.node, edges)
+    return call.layer(*arguments, **keywords)
+
+
 def _output_shapes(node: Any, input_shapes: tuple[Shape, ...], known: bool) -> tuple[Shape, ...]:
     """Return the shapes of a call's outputs; a nested model may be given pictures of a size that it does not know itself."""
     own = tuple(tuple(tensor.shape) for tensor in tf.nest.flatten(node.outputs))

@@ -10,7 +10,7 @@ from bitat_tf.export.int8.layers import INPUT_TYPES, LEVELS, FakeQuantization, F
 from bitat_tf.export.int8.placement import quantized_calls
 from bitat_tf.export.int8.ranges import channel_ranges, range_with_zero
 from bitat_tf.export.plain import to_plain_larq
-from bitat_tf.graph import CallGraph, LayerCall, call_arguments
+from bitat_tf.graph import CallGraph, LayerCall, call_again
 from bitat_tf.quantizers import RSign
 
 # Ranges that TFLite's int8 operators have by definition.
@@ -99,7 +99,7 @@ class _Quantization:
                 tensors[id(call)] = self._quantized_rescaling()(tensors[id(self.source)])
                 continue
             self._quantize_sign(call)
-            outputs = _call(call, tensors)
+            outputs = call_again(call, tensors)
             if id(call) in self.quantized:
                 minimum, maximum = self._range(call)
                 fixed = getattr(call.layer, "activation", None) in _FIXED_RANGES
@@ -115,7 +115,7 @@ class _Quantization:
         inputs = keras.Input(self.source.output_shapes[0][1:])
         tensors = {id(self.source): inputs}
         for call in self.graph.calls:
-            tensors[id(call)] = _call(call, tensors)
+            tensors[id(call)] = call_again(call, tensors)
         found = channel_ranges(inputs, list(tensors.values()), data)
         return dict(zip(tensors, found, strict=True))
 
@@ -174,12 +174,6 @@ class _Quantization:
             name = f"{of}_int8_{number}"
         self.names.add(name)
         return name
-
-
-def _call(call: LayerCall, tensors: dict[int, object]):
-    edges = {edge: tensors[id(one)] for edge, one in zip(call.node.flat_input_ids, call.inputs, strict=True)}
-    arguments, keywords = call_arguments(call.node, edges)
-    return call.layer(*arguments, **keywords)
 
 
 def _only_rescaling(layers: list[keras.layers.Layer]) -> bool:

@@ -1,0 +1,227 @@
+"""The tensors inside of a file beside those of the Keras model: where the two part."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from larq_compute_engine.mlir.python import tflite_schema as schema
+
+from bitat_tf._keras import keras, tf
+from bitat_tf.export.int8.layers import FakeQuantization
+from bitat_tf.export.int8.placement import is_binary
+from bitat_tf.graph import CallGraph, LayerCall, call_again
+from bitat_tf.tflite_file.content import parse, serialize
+from bitat_tf.tflite_file.running import run
+
+_ROUNDING = 1e-4  # of the largest value of a layer: float operators in another order
+_NEAR = 1e-5  # the same, of a value before a sign whose sums the file does not hold
+_STEPS = 3.0  # of an int8 tensor: each operator may round to the other side
+_TYPES = {schema.TensorType.FLOAT32: np.dtype("float32"), schema.TensorType.INT8: np.dtype("int8")}
+
+
+@dataclass(frozen=True, eq=False)
+class Counterpart:
+    """A layer call of the plain network and the tensor of the file that holds its outputs.
+
+    Attributes:
+        call: The call.
+        tensor: Number of the tensor.
+        shape: Of a sample's values.
+        scale, zero: Of its grid where it is int8, else 1 and 0.
+    """
+
+    call: LayerCall
+    tensor: int
+    shape: tuple[int | None, ...]
+    scale: float
+    zero: int
+
+    def values(self, stored: np.ndarray) -> np.ndarray:
+        """Return what the file computed, as float values in the shape of the layer's outputs."""
+        values = self.scale * (stored.astype(np.float32) - self.zero)
+        return values.reshape(len(stored), *self.shape)
+
+    def tolerance(self, expected: np.ndarray) -> float:
+        """Return the largest difference that is rounding."""
+        return max(_ROUNDING * float(np.abs(expected).max()), _STEPS * self.scale if self.scale != 1 else 0.0, 1e-6)
+
+
+@dataclass(frozen=True)
+class Parting:
+    """The first layer at which a sample's values in the file and in the Keras model differ by more than rounding.
+
+    Attributes:
+        layer: Its name.
+        share: Share of the layer's values that differ.
+        largest_difference: The largest difference, of a largest value `largest_value`.
+        on_threshold: Number of values at the signs before the layer that have fallen on the other side of the threshold, by
+            rounding: they explain the difference. None if no sign stands before it.
+    """
+
+    layer: str
+    share: float
+    largest_difference: float
+    largest_value: float
+    on_threshold: int | None
+
+    @property
+    def explained(self) -> bool:
+        """Whether values on a threshold explain it."""
+        return bool(self.on_threshold)
+
+
+def counterparts(plain: keras.Model, graph: CallGraph, content: bytes) -> tuple[list[Counterpart], dict[str, Counterpart]]:
+    """Return the layer calls of a plain network whose outputs stand in the file, in the order of the file.
+
+    The names of tensors tell the layers: "model/block/add/add", or several such, joined, where operators were fused; of these
+    the first is the last layer. Bits, names that the converter cut too short (at 50 characters) and tensors of another size
+    are left out.
+
+    Returns:
+        The counterparts of the calls' outputs; and, by the path of a layer, of the sums before the signs inside of it.
+    """
+    subgraph = parse(content).subgraphs[0]
+    calls = {call.path: call for call in graph.calls if len(call.output_shapes) == 1}
+    outputs: dict[str, Counterpart] = {}
+    sums: dict[str, Counterpart] = {}
+    for operator in subgraph.operators:
+        number = int(operator.outputs[0])
+        tensor = subgraph.tensors[number]
+        path, in_sign = _layer(plain.name, tensor.name.decode(errors="replace"), calls)
+        if number in subgraph.outputs:
+            path, in_sign = graph.outputs[0].path, False
+        if path is None or tensor.type not in _TYPES:
+            continue
+        call = calls[path]
+        found, shape = (sums, call.input_shapes[0]) if in_sign else (outputs, call.output_shapes[0])
+        if math.prod(tensor.shape) == math.prod(size or 0 for size in shape[1:]):
+            found.pop(path, None)  # of several tensors of a layer the last is its output
+            found[path] = Counterpart(call, number, shape[1:], *_grid(tensor))
+    return list(outputs.values()), sums
+
+
+def _layer(model: str, name: str, calls: dict[str, LayerCall]) -> tuple[str | None, bool]:
+    """Return the layer that a tensor is named after, and whether it is what the layer's sign computes."""
+    pieces = name.split(";")[0].removeprefix(f"{model}/").split("/")
+    for length in range(len(pieces) - 1, 0, -1):
+        path = "/".join(pieces[:length])
+        if path in calls:
+            return path, len(pieces) > length + 1 and "sign" in pieces[length]
+    return None, False
+
+
+def _grid(tensor: schema.TensorT) -> tuple[float, int]:
+    if tensor.type == schema.TensorType.FLOAT32:
+        return 1.0, 0
+    return float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
+
+
+class Comparison:
+    """Compares the tensors of a file with those of the network that it was converted from.
+
+    Args:
+        plain: The plain network.
+        content: The file.
+    """
+
+    def __init__(self, plain: keras.Model, content: bytes):
+        self.graph = CallGraph(plain)
+        self.found, self._sums = counterparts(plain, self.graph, content)
+        self._in_file = [*self.found, *self._sums.values()]
+        self._content = _with_outputs(content, [one.tensor for one in self._in_file])
+        self._by_call = {id(one.call): one for one in self.found}
+        signs = [call for call in self.graph.calls if is_binary(call.layer)]
+        read = [*(one.call for one in self.found), *(call.inputs[0] for call in signs)]
+        self._read = [call for call in dict.fromkeys(read) if call not in self.graph.sources]
+        inputs = keras.Input(plain.input_shape[1:])
+        tensors: dict[int, Any] = {id(self.graph.sources[0]): inputs}
+        for call in self.graph.calls:
+            tensors[id(call)] = call_again(call, tensors)
+        self._network = keras.Model(inputs, [tensors[id(call)] for call in self._read])
+
+    def parting(self, sample: np.ndarray, stored: np.ndarray) -> Parting | None:
+        """Return the first layer at which file and network part on a sample; None if they never do.
+
+        Args:
+            sample: Input of the network, shape (...).
+            stored: The same as the file takes it.
+        """
+        outputs = tf.nest.flatten(self._network(sample[None], training=False))
+        expected = {id(call): output.numpy() for call, output in zip(self._read, outputs, strict=True)}
+        stored_values = run(self._content, stored[None])
+        values = [one.values(array) for one, array in zip(self._in_file, stored_values, strict=True)]
+        found = {id(one.call): array for one, array in zip(self.found, values, strict=False)}
+        sums = dict(zip(self._sums, values[len(self.found) :], strict=True))
+
+        differences = {key: np.abs(expected[key] - found[key]) for key in found}
+        beyond = {id(one.call): differences[id(one.call)] > one.tolerance(expected[id(one.call)]) for one in self.found}
+        parted = {key for key, where in beyond.items() if where.any()}
+        for one in self.found:
+            key = id(one.call)
+            if key in parted and not self._recovers(one.call, parted):
+                signs = self._signs_before(one.call)
+                fallen = [self._fallen(call, expected, found, sums) for call in signs]
+                return Parting(
+                    one.call.path,
+                    float(beyond[key].mean()),
+                    float(differences[key].max()),
+                    float(np.abs(expected[key]).max()),
+                    None if not signs else 0 if None in fallen else sum(number or 0 for number in fallen),
+                )
+        return None
+
+    def _recovers(self, call: LayerCall, parted: set[int]) -> bool:
+        """Return whether all that follows agrees: the converter has moved a part of the layer into the next ones."""
+        following, agree, waiting = set(), True, list(self.graph.consumers(call))
+        while waiting and agree:
+            after = waiting.pop()
+            if id(after) in following:
+                continue
+            following.add(id(after))
+            if id(after) in self._by_call:
+                agree = id(after) not in parted
+            else:
+                waiting += self.graph.consumers(after)
+        return bool(following) and agree
+
+    def _signs_before(self, call: LayerCall) -> list[LayerCall]:
+        """Return the binary calls between a call and those before it whose outputs stand in the file."""
+        if is_binary(call.layer):
+            return [call, *self._signs_above(call)]
+        return self._signs_above(call)
+
+    def _signs_above(self, call: LayerCall) -> list[LayerCall]:
+        hidden = [below for below in call.inputs if id(below) not in self._by_call]
+        return list(dict.fromkeys(sign for below in hidden for sign in self._signs_before(below)))
+
+    def _fallen(self, call: LayerCall, expected: dict, found: dict, sums: dict[str, np.ndarray]) -> int | None:
+        """Return how many values before a sign fell on the other side of its threshold by rounding; None if others did too.
+
+        Where the file holds only bits, the values that may have.
+        """
+        quantizer, below = call.layer.input_quantizer, call.inputs[0]
+        if id(below) not in expected:  # the input of the model
+            return 0
+        values = expected[id(below)]
+        if isinstance(below.layer, FakeQuantization) and id(below) not in self._by_call:
+            below = below.inputs[0]  # in the file the two are one tensor
+        counterpart = self._by_call.get(id(below))
+        slack = _NEAR * max(float(np.abs(values).max()), 1e-6) if counterpart is None else counterpart.tolerance(values)
+        near = quantizer(values + slack).numpy() != quantizer(values - slack).numpy()
+        if call.path in sums:
+            signs = np.where(sums[call.path] >= 0, 1.0, -1.0)
+        elif id(below) in found:
+            signs = quantizer(found[id(below)]).numpy()
+        else:
+            return int(near.sum())
+        fallen = quantizer(values).numpy() != signs
+        return None if (fallen & ~near).any() else int(fallen.sum())
+
+
+def _with_outputs(content: bytes, tensors: list[int]) -> bytes:
+    """Return a file that returns the given tensors."""
+    model = parse(content)
+    model.subgraphs[0].outputs = np.array(tensors, np.int32)
+    model.signatureDefs = None  # it names the outputs that were
+    return serialize(model)

@@ -1,0 +1,192 @@
+"""Does a file do what a Keras model does, on data?"""
+
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from bitat_tf._keras import keras
+from bitat_tf._pixels import BYTES
+from bitat_tf._validation import check_finite, check_model
+from bitat_tf.export.folding import fold
+from bitat_tf.export.int8.quantize_rest import input_grid
+from bitat_tf.export.intermediate import Comparison, Parting
+from bitat_tf.export.plain import to_plain_larq
+from bitat_tf.export.request import check_sizes, verification_data
+from bitat_tf.export.verification import Agreement, agreement, on_grid
+from bitat_tf.tflite_file.content import schema
+from bitat_tf.tflite_file.reading import TfliteFile, read
+from bitat_tf.tflite_file.running import run
+
+_PERCENTILES = (50, 90, 99, 100)
+_KINDS = {schema.TensorType.FLOAT32: "float32", schema.TensorType.INT8: "int8", schema.TensorType.UINT8: "uint8"}
+
+
+@dataclass(frozen=True)
+class VerificationReport:
+    """What `verify` found.
+
+    Attributes:
+        path: The file.
+        agreement: Outputs of the file against those of the model, on all data.
+        percentiles: Of each sample's largest difference of an output: by percentile, in units of the output.
+        accuracy, keras_accuracy: Top-1 accuracy of the file and of the Keras model, if labels were given.
+        random_data: Whether the data were random.
+        traced: Number of samples of which the tensors inside were compared, those with the largest differences first.
+        partings: Where they part, of the traced samples that do.
+        compared_layers: Number of layers whose outputs stand in the file.
+    """
+
+    path: str
+    agreement: Agreement
+    percentiles: dict[int, float]
+    accuracy: float | None
+    keras_accuracy: float | None
+    random_data: bool
+    traced: int
+    partings: tuple[Parting, ...]
+    compared_layers: int
+
+    @property
+    def unexplained(self) -> tuple[Parting, ...]:
+        """Partings that no value on a threshold explains: of these the file is to blame."""
+        return tuple(parting for parting in self.partings if not parting.explained)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every sample that was traced is the same to rounding, or differs by values on a threshold."""
+        return not self.unexplained
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values for JSON."""
+        partings = [{**asdict(parting), "explained": parting.explained} for parting in self.partings]
+        percentiles = {str(key): value for key, value in self.percentiles.items()}
+        return {**asdict(self), "percentiles": percentiles, "partings": partings, "ok": self.ok}
+
+    def __str__(self) -> str:
+        found = self.agreement
+        kind = "random inputs" if self.random_data else "samples"
+        lines = [
+            f"file            {self.path}",
+            f"agreement       top-1 {found.top1:.2%} of {found.samples:,} {kind}; {found.share_different:.2%} of them differ "
+            "by more than rounding",
+            "differences     " + ", ".join(f"{value:.2g} ({name} %)" for name, value in self.percentiles.items()),
+        ]
+        if self.accuracy is not None:
+            lines.append(f"accuracy        file {self.accuracy:.2%}, Keras {self.keras_accuracy:.2%}")
+        same = self.traced - len(self.partings)
+        lines.append(
+            f"inside          {self.compared_layers} layers compared on the {self.traced} samples of the largest differences: "
+            f"{same} equal to rounding, {len(self.partings) - len(self.unexplained)} part by values on a threshold, "
+            f"{len(self.unexplained)} without"
+        )
+        for parting in self.partings:
+            why = f"{parting.on_threshold} values on a threshold before it" if parting.explained else "no value on a threshold"
+            lines.append(
+                f"  part first at {parting.layer}: {parting.share:.2%} of its values, by up to "
+                f"{parting.largest_difference:.2g} of {parting.largest_value:.2g}; {why}"
+            )
+        lines.append("The file does what the model does." if self.ok else "The file does something else than the model.")
+        return "\n".join(lines)
+
+
+def verify(
+    model: keras.Model,
+    path: str | os.PathLike,
+    data: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+    traced: int = 8,
+) -> VerificationReport:
+    """Compare a file with the Keras model that it was exported from: outputs on all data, tensors inside on some.
+
+    Rounding differs between the two, and a value on the threshold of a sign may fall on the other side of it: then the bit is
+    another one, and what follows too. So for the samples that differ most the layers are compared one after the other, up to
+    the first at which they part, and it is looked whether a sign before it differs there although its inputs agree.
+
+    Args:
+        model: The model given to `to_tflite`; for a file with an int8 rest, that from `quantize_rest`.
+        path: The file. It is run in a process of its own.
+        data: Inputs, shape (n, ...), prepared as for training. Default 16 random ones.
+        labels: Class indices of `data`, shape (n,), for the accuracy.
+        traced: Number of samples whose tensors inside are compared, >= 0. Default 8.
+
+    Returns:
+        A `VerificationReport`.
+
+    Raises:
+        ValueError: If the file is damaged, cannot be run, or is not one of this model, or the data do not fit.
+        TypeError: If it is no Keras 2 model.
+        OSError: If the file cannot be read.
+
+    Example:
+        >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 10, width=0.5, blocks=((64, 1),))
+        >>> for layer in bitat_tf.layers.binary_layers(model):
+        ...     layer.set_binary()
+        >>> path = os.path.join(folder, "model.tflite")
+        >>> report = bitat_tf.export.to_tflite(model, path)
+        >>> verify(model, path).ok
+        True
+    """
+    check_model(model, "verify")
+    check_sizes(model)
+    data, random_data = verification_data(model, data, labels)
+    if traced < 0:
+        raise ValueError(f"verify: `traced` must be at least 0. Received: {traced}.")
+    file = read(path)
+    if file.obstacle is not None:
+        raise ValueError(f"verify: larq-compute-engine cannot run {path}: {file.obstacle}.")
+    stored = _stored(file, model, data)
+    keras_outputs = model.predict(data, verbose=0)
+    (outputs,) = run(file.content, stored)
+    if outputs.shape != keras_outputs.shape:
+        raise ValueError(
+            f"verify: the file must be one of this model, with outputs of shape {keras_outputs.shape[1:]}. Received: a file "
+            f"with outputs of shape {outputs.shape[1:]}: {path}."
+        )
+    check_finite("verify", "the outputs of the Keras model", keras_outputs)
+    differences = np.abs(keras_outputs - outputs).reshape(len(data), -1).max(axis=1)
+    chosen = np.argsort(-differences, kind="stable")[:traced]
+    comparison = Comparison(_plain(model, file), file.content)
+    found = [comparison.parting(data[number], stored[number]) for number in chosen]
+    expected_labels = None if labels is None else np.asarray(labels)
+    return VerificationReport(
+        path=str(path),
+        agreement=agreement(keras_outputs, outputs),
+        percentiles={percent: float(np.percentile(differences, percent)) for percent in _PERCENTILES},
+        accuracy=None if labels is None else float(np.mean(outputs.argmax(axis=-1) == expected_labels)),
+        keras_accuracy=None if labels is None else float(np.mean(keras_outputs.argmax(axis=-1) == expected_labels)),
+        random_data=random_data,
+        traced=len(chosen),
+        partings=tuple(parting for parting in found if parting is not None),
+        compared_layers=len(comparison.found),
+    )
+
+
+def _plain(model: keras.Model, file: TfliteFile) -> keras.Model:
+    """Return the network that the file was converted from."""
+    if input_grid(model) is not None:
+        return model
+    plain = to_plain_larq(model, allow_partial=True)
+    return fold(plain) if file.facts.get("folded") else plain
+
+
+def _stored(file: TfliteFile, model: keras.Model, data: np.ndarray) -> np.ndarray:
+    graph = file.model.subgraphs[0]
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise ValueError(
+            f"verify: the file must have one input and one output. Received: {len(graph.inputs)} inputs and "
+            f"{len(graph.outputs)} outputs in {file.path}."
+        )
+    tensor = graph.tensors[graph.inputs[0]]
+    shape = tuple(int(size) for size in tensor.shape)
+    if shape[1:] != tuple(model.input_shape[1:]) or tensor.type not in _KINDS:
+        raise ValueError(
+            f"verify: the file must be one of this model, with inputs of shape {tuple(model.input_shape[1:])}. Received: a "
+            f"file with inputs of shape {shape[1:]}: {file.path}."
+        )
+    kind = np.dtype(_KINDS[tensor.type])
+    if kind == np.float32:
+        return on_grid(data, kind, None, None, False)
+    scale, zero = float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
+    return on_grid(data, kind, scale, zero, file.facts.get("pixels") == BYTES)
