@@ -3,7 +3,8 @@
 | module | what it holds |
 |---|---|
 | `options` | the parser: commands, options and their help |
-| `commands` | what the commands do |
+| `commands` | what the commands for networks do |
+| `file_options`, `file_commands` | the same for those on `.tflite` files |
 """
 
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 
 from bitat_tf._keras import tf
 from bitat_tf.cli.commands import COMMANDS
+from bitat_tf.cli.file_commands import FILE_COMMANDS
 from bitat_tf.cli.options import NEGATIVE_CHOICES, build_parser
 from bitat_tf.workflow import RunFolder
 
@@ -26,18 +28,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What stands after `bitat-tf`; None for that of this process.
 
     Returns:
-        The exit code: 0; 1 where `check` finds errors in a model; 2 for an error that the user can mend; 130 when stopped.
+        The exit code: 0; 1 where `check` finds errors in a model or `verify` in a file; 2 for an error that the user can mend;
+        130 when stopped.
     """
     options = vars(build_parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments)))
     command, out = options.pop("command"), options.get("out")
     tf.get_logger().setLevel("ERROR")  # its notes would bury the command's own lines
     try:
-        return COMMANDS[command](options)
+        return {**COMMANDS, **FILE_COMMANDS}[command](options)
     except _ERRORS as error:
         sys.stderr.write(f"bitat-tf: {error}\n")
         return 2
     except KeyboardInterrupt:
-        begun = out is not None and RunFolder(out).config.exists()
+        begun = command in ("train", "binarize") and out is not None and RunFolder(out).config.exists()
         cure = f" `bitat-tf {command} --out {out} --resume` continues." if begun else ""
         sys.stderr.write(f"bitat-tf: stopped.{cure}\n")
         return 130

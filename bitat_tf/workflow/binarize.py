@@ -15,13 +15,13 @@ from bitat_tf._keras import keras
 from bitat_tf._validation import check_finite
 from bitat_tf.calibration.statistics import has_statistics
 from bitat_tf.conversion import BinarizationPlan, binarize, plan_binarization
-from bitat_tf.data import ImageData, load_digits, load_folder
+from bitat_tf.data import ImageData
 from bitat_tf.graph import CallGraph
 from bitat_tf.inspection import CheckReport
 from bitat_tf.layers import binary_layers
 from bitat_tf.workflow.binarize_config import BinarizeConfig
-from bitat_tf.workflow.config import DIGITS
 from bitat_tf.workflow.console import show, warn
+from bitat_tf.workflow.images import load_images
 from bitat_tf.workflow.job import Job
 from bitat_tf.workflow.load_model import hash_of, load_model
 from bitat_tf.workflow.model_format import check_classes, gives_probabilities, input_shape
@@ -66,23 +66,8 @@ class LoadedNetwork:
 
     def load_images(self) -> ImageData:
         """Return the images in the size and colors that the model takes."""
-        config, (height, width, channels) = self._config, self._shape
-        if config.data == DIGITS:
-            images = load_digits(seed=config.seed)
-            if images.image_shape != self._shape:
-                raise ValueError(
-                    f"binarize: the digits are pictures of 8x8x1. Received: a model of {height}x{width}x{channels}. Bring "
-                    "pictures of your own as --data."
-                )
-            return images
-        if height != width:
-            raise ValueError(
-                f"binarize: pictures from folders are cut to squares. Received: a model of {height}x{width}. Build it for "
-                "squares, or use bitat_tf.binarize in Python with data of your own."
-            )
-        color = "rgb" if channels == 3 else "grayscale"
-        subset, skip_corrupt = config.subset, config.skip_corrupt
-        return load_folder(config.data, height, color, seed=config.seed, subset=subset, skip_corrupt=skip_corrupt)
+        config = self._config
+        return load_images("binarize", config.data, self._shape, config.seed, config.subset, config.skip_corrupt)
 
     def build(self, images: ImageData) -> keras.Model:
         """Return the network with binary layers, in float state, which takes raw pixels."""

@@ -22,6 +22,7 @@ from bitat_tf.layers import binary_layers
 from bitat_tf.post_training import binarize_post_training
 from bitat_tf.workflow.config import DIGITS, RunConfig
 from bitat_tf.workflow.history import EpochLines, merge_logs, read_log
+from bitat_tf.workflow.pixels import RAW
 from bitat_tf.workflow.plots import plot_accuracy, plot_layer_errors, save_figure
 from bitat_tf.workflow.report import layer_errors_of, markdown, results_table
 from bitat_tf.workflow.run_folder import RunFolder
@@ -109,7 +110,8 @@ class Job:
         self.source.introduce(self.check_report, self._test_accuracy)
         float_accuracy = self._train_float(folder)
         binary_accuracy = self._binarize(folder)
-        exported = to_tflite(self.model, folder.tflite, self.images.test_images.astype(np.float32), self.images.test_labels)
+        test = self.images.test_images.astype(np.float32), self.images.test_labels
+        exported = to_tflite(self.model, folder.tflite, *test, classes=self.images.class_names, pixels=RAW)
         report = self._report(float_accuracy, binary_accuracy, exported)
         self._write_results(folder, report)
         return report

@@ -1,0 +1,92 @@
+"""What the commands for `.tflite` files do."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich import get_console
+
+from bitat_tf.deployment import benchmark, parse_profile, write_kit
+from bitat_tf.tflite_file import dump, inspect, plot_graph
+from bitat_tf.workflow import load_model
+from bitat_tf.workflow.console import show, warn
+from bitat_tf.workflow.export import ExportOptions, export_file, verify_file
+
+
+def export(options: dict[str, Any]) -> int:
+    """Run `bitat-tf export`; returns the exit code."""
+    as_json = options.pop("json", False)
+    _write(export_file(ExportOptions(**options)), as_json)
+    return 0
+
+
+def verify(options: dict[str, Any]) -> int:
+    """Run `bitat-tf verify`; returns the exit code: 1 if the file does something else than the model."""
+    pixels = {"pixels": options["pixels"]} if "pixels" in options else {}
+    report = verify_file(options["model"], options["file"], options["data"], traced=options["traced"], **pixels)
+    _write(report, options["json"])
+    return 0 if report.ok else 1
+
+
+def inspect_file(options: dict[str, Any]) -> int:
+    """Run `bitat-tf inspect`; returns the exit code."""
+    report = inspect(options["file"])
+    if options["picture"] is not None:
+        plot_graph(report, options["picture"])
+    if options["json"]:
+        _write(report, True)
+    else:
+        show(report)
+    return 0
+
+
+def benchmark_file(options: dict[str, Any]) -> int:
+    """Run `bitat-tf benchmark`; returns the exit code."""
+    model = None if options["model"] is None else load_model(options["model"])
+    report = benchmark(options["file"], options["against"], model, threads=options["threads"], runs=options["runs"])
+    if options["json"]:
+        _write(report, True)
+    else:
+        show(report)
+    return 0
+
+
+def kit(options: dict[str, Any]) -> int:
+    """Run `bitat-tf kit`; returns the exit code."""
+    names = None if options["labels"] is None else Path(options["labels"]).read_text("utf-8").splitlines()
+    written = write_kit(options["file"], options["out"], names, options["pixels"], options["overwrite"])
+    for note in written.notes:
+        warn(note)
+    get_console().print(f"The kit is in {written.folder}; start with README.md.", highlight=False, soft_wrap=True)
+    return 0
+
+
+def profile(options: dict[str, Any]) -> int:
+    """Run `bitat-tf profile`; returns the exit code."""
+    text = sys.stdin.read() if options["file"] == "-" else Path(options["file"]).read_text("utf-8", errors="replace")
+    report = parse_profile(text)
+    _write(report, options["json"])
+    return 0
+
+
+def dump_file(options: dict[str, Any]) -> int:
+    """Run `bitat-tf dump`; returns the exit code."""
+    _write(dump(options["file"], options["out"], options["overwrite"]), options["json"])
+    return 0
+
+
+FILE_COMMANDS: dict[str, Callable[[dict[str, Any]], int]] = {
+    "export": export,
+    "verify": verify,
+    "inspect": inspect_file,
+    "benchmark": benchmark_file,
+    "kit": kit,
+    "profile": profile,
+    "dump": dump_file,
+}
+
+
+def _write(report: Any, as_json: bool) -> None:
+    sys.stdout.write((json.dumps(report.to_dict(), indent=2) if as_json else str(report)) + "\n")

@@ -1,0 +1,140 @@
+"""The options of the commands for `.tflite` files."""
+
+import argparse
+from typing import Any
+
+from bitat_tf._pixels import BYTES, PIXELS
+
+_MODEL = "a Keras 2 model, saved with model.save('model.keras')"
+_FILE = "a .tflite file"
+
+
+def add_file_commands(commands) -> None:
+    """Add `export`, `verify`, `inspect`, `benchmark`, `kit`, `profile` and `dump` to the parser."""
+    _add_export(commands)
+    _add_verify(commands)
+    inspect = _add(
+        commands,
+        "inspect",
+        "show what is in a .tflite file: operators, binary and float, bytes, operations",
+        "Shows every operator of a .tflite file, how much of the work binary kernels do, and which float operators are left "
+        "between them, and why. A damaged file is refused.",
+    )
+    inspect.add_argument("file", metavar="model.tflite", help=_FILE)
+    inspect.add_argument("--picture", metavar="GRAPH.png", help="draw the graph, too (.png, .svg or .pdf)")
+    _add_benchmark(commands)
+    _add_kit(commands)
+    profile = _add(
+        commands,
+        "profile",
+        "turn the printed profile of lce_benchmark_model into a table",
+        "Reads what lce_benchmark_model prints with --enable_op_profiling=true, and sums it up: binary and float operators.",
+    )
+    profile.add_argument("file", metavar="PROFILE.txt", help="what was printed, as a file; - for standard input")
+    dump = _add(
+        commands,
+        "dump",
+        "write packed weights, thresholds and scales of a .tflite file for programs of your own",
+        "Writes the weights as they are packed, thresholds, scales and the graph of a .tflite file as .npz and as a C header.",
+    )
+    dump.add_argument("file", metavar="model.tflite", help=_FILE)
+    dump.add_argument("--out", required=True, metavar="PREFIX", help="a folder, or what the names of the two files begin with")
+    dump.add_argument("--overwrite", action="store_true", help="replace files that are there")
+
+
+def _add(commands, name: str, short: str, long: str, json: bool = True, **arguments: Any) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=short, description=f"{long} Exit code: 0, or 2 for unusable input.", **arguments)
+    if json:
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+    return command
+
+
+def _add_export(commands) -> None:
+    export = _add(
+        commands,
+        "export",
+        "write a binarized model as a verified .tflite file, on demand with int8 for the rest",
+        "Writes a binarized model as a .tflite file for larq-compute-engine, folded, and checks that it does what the model "
+        "does.",
+        argument_default=argparse.SUPPRESS,
+    )
+    export.add_argument("model", metavar="MODEL.keras", help=_MODEL)
+    export.add_argument("out", metavar="model.tflite", help="where the file goes")
+    _add_data(export, "images for the verification, and for the ranges of int8")
+    _add_pixels(export)
+    export.add_argument("--int8", action="store_true", help="what is not binary becomes int8, by ranges measured on --data")
+    export.add_argument("--int8-epochs", type=int, metavar="N", help="train so many epochs with fake quantization (default 0)")
+    export.add_argument(
+        "--input-type",
+        choices=("float32", "int8", "uint8"),
+        help="what an int8 file takes (default float32); uint8: the bytes of a picture",
+    )
+    export.add_argument("--keep-quantized", metavar="Q.keras", help="save the network with fake quantization, for `verify`")
+    export.add_argument("--calibration", type=int, metavar="N", help="training images for the ranges (default 512)")
+    export.add_argument("--no-folding", dest="folded", action="store_false", help="leave constants where they are")
+    export.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+    export.add_argument("--seed", type=int, metavar="N", help="seed of everything random (default 0)")
+
+
+def _add_verify(commands) -> None:
+    verify = commands.add_parser(
+        "verify",
+        help="compare a .tflite file with the model that it was exported from",
+        description="Compares outputs on all test images, and layers on some: where the two first part, and whether values on "
+        "a threshold explain it. Exit code: 0, 1 if the file does something else than the model, 2 for unusable input.",
+    )
+    verify.add_argument("model", metavar="MODEL.keras", help=_MODEL)
+    verify.add_argument("file", metavar="model.tflite", help=_FILE)
+    _add_data(verify, "the images; random inputs without")
+    _add_pixels(verify)
+    verify.add_argument("--traced", type=int, default=8, metavar="N", help="images whose layers are compared (default 8)")
+    verify.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _add_benchmark(commands) -> None:
+    benchmark = _add(
+        commands,
+        "benchmark",
+        "time a .tflite file on this machine against its float and int8 twins and other files",
+        "Times a file with every kernel of larq-compute-engine, and against others, in turns, in one run: medians and ratios. "
+        "The kernels are made for 64-bit ARM; on another machine the times say nothing of a phone.",
+    )
+    benchmark.add_argument("file", metavar="model.tflite", help=_FILE)
+    benchmark.add_argument("--model", metavar="MODEL.keras", help="its Keras model: float and int8 twins are timed as well")
+    benchmark.add_argument(
+        "--against", action="append", default=[], metavar="other.tflite", help="another file; may be given several times"
+    )
+    benchmark.add_argument(
+        "--threads", type=int, nargs="+", default=[1, 2], metavar="N", help="numbers of threads (default 1 2)"
+    )
+    benchmark.add_argument("--runs", type=int, default=31, metavar="N", help="timed runs of each (default 31)")
+
+
+def _add_kit(commands) -> None:
+    kit = _add(
+        commands,
+        "kit",
+        "write what runs a .tflite file on Android, a Raspberry Pi and other 64-bit ARM",
+        "Writes a folder with the file, its labels, a C++ program, a Kotlin class, a script that measures, and instructions.",
+        json=False,
+    )
+    kit.add_argument("file", metavar="model.tflite", help=_FILE)
+    kit.add_argument("--out", required=True, metavar="DIR", help="a new or empty folder")
+    kit.add_argument("--labels", metavar="labels.txt", help="names of the classes, one a line (default: those in the file)")
+    kit.add_argument(
+        "--pixels", choices=(*PIXELS, BYTES), help="what the file expects of pixels (default: what it says itself)"
+    )
+    kit.add_argument("--overwrite", action="store_true", help="replace files that the folder holds")
+
+
+def _add_data(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument("--data", metavar="digits|DIR", help=f"{what}: 'digits', or a folder of class folders")
+
+
+def _add_pixels(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--pixels",
+        default=argparse.SUPPRESS,
+        choices=tuple(PIXELS),
+        help="what the model expects of pixels 0..255 (default 0..255: as they are); the scaling becomes part of the file",
+    )

@@ -1,0 +1,168 @@
+"""From a binarized model in a file to a `.tflite` file, with int8 for the rest on demand; and its verification."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bitat_tf._files import save_model
+from bitat_tf._keras import keras, tf
+from bitat_tf.data import ImageData, training_dataset
+from bitat_tf.export import ExportReport, VerificationReport, quantize_rest, to_tflite, verify
+from bitat_tf.workflow.images import load_images
+from bitat_tf.workflow.load_model import load_model
+from bitat_tf.workflow.model_format import check_classes, gives_probabilities, input_shape
+from bitat_tf.workflow.pixels import RAW, check_channels, taking_pixels
+
+_BATCH = 32
+_LEARNING_RATE = 1e-4
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What `bitat-tf export` is asked for.
+
+    Attributes:
+        model: A binarized model, `.keras`.
+        out: Where the file goes.
+        data: "digits" or a folder of class folders; None for random inputs.
+        pixels: What the model expects of pixels; the scaling becomes part of the file, which takes raw ones.
+        int8: Whether what is not binary becomes int8.
+        int8_epochs: Epochs of training with fake quantization.
+        input_type: What an int8 file takes: "float32", "int8" or "uint8".
+        keep_quantized: Where the network with fake quantization is saved, `.keras`; None: nowhere.
+        calibration: Number of training images for the ranges.
+        folded: Whether constants are moved into their neighbours.
+        overwrite: Whether a file that is there is replaced.
+        seed: Of what is drawn.
+    """
+
+    model: str
+    out: str
+    data: str | None = None
+    pixels: str = RAW
+    int8: bool = False
+    int8_epochs: int = 0
+    input_type: str = "float32"
+    keep_quantized: str | None = None
+    calibration: int = 512
+    folded: bool = True
+    overwrite: bool = False
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.int8 and self.data is None:
+            raise ValueError("export: --int8 measures ranges on images. Received: no --data. Pass --data digits|DIR.")
+        if not self.int8 and (self.int8_epochs or self.input_type != "float32" or self.keep_quantized):
+            raise ValueError(
+                "export: --int8-epochs, --input-type and --keep-quantized are for files with an int8 rest. Received: no --int8."
+            )
+        if self.int8 and not self.folded:
+            raise ValueError("export: an int8 rest is always folded. Received: --int8 and --no-folding. Leave one out.")
+        if self.int8_epochs < 0 or self.calibration < 1:
+            raise ValueError(
+                "export: --int8-epochs must be at least 0, --calibration at least 1. Received: "
+                f"{self.int8_epochs}, {self.calibration}."
+            )
+        for path in (self.out, self.keep_quantized):
+            if path is not None and Path(path).exists() and not self.overwrite:
+                raise FileExistsError(f"export: {path} is there already. Pass --overwrite to replace it, or another name.")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What `export_file` did.
+
+    Attributes:
+        report: Of the file.
+        float_rest: Of an int8 file: the same network with the float rest, on the same images; None for a float file.
+    """
+
+    report: ExportReport
+    float_rest: ExportReport | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values for JSON."""
+        return {**self.report.to_dict(), "float_rest": None if self.float_rest is None else self.float_rest.to_dict()}
+
+    def __str__(self) -> str:
+        if self.float_rest is None:
+            return str(self.report)
+        other = self.float_rest
+        return (
+            f"{self.report}\nwith float rest {other.size:,} bytes, accuracy {other.accuracy:.2%} (int8: "
+            f"{self.report.size:,} bytes, {self.report.accuracy:.2%})"
+        )
+
+
+def export_file(options: ExportOptions) -> Exported:
+    """Write a binarized model as a `.tflite` file.
+
+    Raises:
+        ValueError: If the model, the images or the options are unusable; nothing is left under the file's name.
+        OSError: If something cannot be read or written.
+    """
+    model = _model(options.model, options.pixels, "export")
+    images = None if options.data is None else _images("export", model, options.data, options.seed)
+    described: dict[str, Any] = {"pixels": RAW, "classes": () if images is None else images.class_names}
+    data, labels = (None, None) if images is None else _test(images)
+    if not options.int8 or images is None:
+        return Exported(to_tflite(model, options.out, data, labels, folded=options.folded, **described), None)
+    with tempfile.TemporaryDirectory() as folder:
+        float_rest = to_tflite(model, Path(folder, "float.tflite"), data, labels, **described)
+    quantized = quantize_rest(model, _calibration(images, options), options.input_type)
+    if options.int8_epochs:
+        _train(quantized, images, options)
+    if options.keep_quantized is not None:
+        save_model(quantized, options.keep_quantized)
+    return Exported(to_tflite(quantized, options.out, data, labels, **described), float_rest)
+
+
+def verify_file(
+    model: str | os.PathLike, path: str | os.PathLike, data: str | None, pixels: str = RAW, traced: int = 8
+) -> VerificationReport:
+    """Compare a `.tflite` file with the model that it was exported from, on all test images.
+
+    Raises:
+        ValueError: If the model, the file or the images are unusable.
+        OSError: If something cannot be read.
+    """
+    loaded = _model(model, pixels, "verify")
+    images = None if data is None else _images("verify", loaded, data, 0)
+    samples, labels = (None, None) if images is None else _test(images)
+    return verify(loaded, path, samples, labels, traced)
+
+
+def _model(path: str | os.PathLike, pixels: str, command: str) -> keras.Model:
+    model = load_model(path)
+    if pixels != RAW:
+        check_channels(pixels, input_shape(model)[-1])
+    return taking_pixels(model, pixels)
+
+
+def _images(command: str, model: keras.Model, data: str, seed: int) -> ImageData:
+    images = load_images(command, data, input_shape(model), seed)
+    check_classes(model, images.class_names)
+    return images
+
+
+def _test(images: ImageData) -> tuple[np.ndarray, np.ndarray]:
+    return images.test_images.astype(np.float32), images.test_labels
+
+
+def _calibration(images: ImageData, options: ExportOptions) -> np.ndarray:
+    chosen = np.random.default_rng(options.seed).permutation(len(images.train_images))[: options.calibration]
+    return images.train_images[chosen].astype(np.float32)
+
+
+def _train(quantized: keras.Model, images: ImageData, options: ExportOptions) -> None:
+    keras.utils.set_random_seed(options.seed)
+    data = training_dataset(images.train_images, images.train_labels, _BATCH, options.seed)
+    sample = tf.constant(images.train_images[:_BATCH].astype(np.float32))
+    from_logits = not gives_probabilities(quantized, quantized(sample, training=False).numpy())
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
+    quantized.compile(keras.optimizers.Adam(_LEARNING_RATE), loss)
+    quantized.fit(data, epochs=options.int8_epochs, verbose=0)
