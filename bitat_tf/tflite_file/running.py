@@ -22,12 +22,14 @@ class ChildFailure(ValueError):
     Attributes:
         reason: Why, in a line.
         progress: What the process had written before.
+        crashed: Whether native code ended the process, as it does with a damaged file.
     """
 
-    def __init__(self, reason: str, progress: str = ""):
+    def __init__(self, reason: str, progress: str = "", crashed: bool = False):
         super().__init__(reason)
         self.reason = reason
         self.progress = progress
+        self.crashed = crashed
 
 
 def probe(content: bytes, prepare: bool = True) -> str | None:
@@ -41,12 +43,12 @@ def probe(content: bytes, prepare: bool = True) -> str | None:
         Why the interpreter does not take the file (an operator that it does not know, ...); None if it does.
 
     Raises:
-        ChildFailure: If the file cannot even be read.
+        ChildFailure: If the file cannot even be read, or takes the process down.
     """
     try:
-        _in_child("probe", content, _PROBE_SECONDS, prepare=prepare)
+        in_child("probe", content, _PROBE_SECONDS, prepare=prepare)
     except ChildFailure as failure:
-        if "parsed" not in failure.progress:
+        if failure.crashed or "parsed" not in failure.progress:
             raise
         return failure.reason
     return None
@@ -68,27 +70,44 @@ def run(content: bytes, samples: np.ndarray, kernel: str = "indirect", timeout: 
         ChildFailure: If the process fails, crashes, or takes too long.
     """
     with tempfile.TemporaryDirectory() as folder:
-        paths = {"samples": str(Path(folder, "samples.npy")), "outputs": str(Path(folder, "outputs.npz"))}
+        paths: dict[str, Any] = {"samples": str(Path(folder, "samples.npy")), "outputs": str(Path(folder, "outputs.npz"))}
         np.save(paths["samples"], samples)
-        _in_child("run", content, timeout, kernel=kernel, **paths)
+        in_child("run", content, timeout, kernel=kernel, **paths)
         with np.load(paths["outputs"]) as outputs:
             return [outputs[str(number)] for number in range(len(outputs.files))]
 
 
-def _in_child(task: str, content: bytes, timeout: float | None, **request: Any) -> dict[str, Any]:
+def in_child(task: str, content: bytes, timeout: float | None, script: Path = _CHILD, **request: Any) -> dict[str, Any]:
+    """Let a script do a task with a file, in a process of its own.
+
+    Args:
+        task: Its name; the script finds it in the request, beside "model", the path of the file, "result", the path at which
+            it writes its result as JSON, and "interpreter" and "schema", the parts of larq-compute-engine that it may load.
+        content: What the file holds.
+        timeout: Seconds after which the process is ended; None for never.
+        script: Its path. Default: what reads and runs files.
+        request: What else the script must know, plain values.
+
+    Returns:
+        What the script wrote as its result.
+
+    Raises:
+        ChildFailure: If the process fails, crashes, or takes too long.
+    """
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder, "result.json")
         Path(folder, "model.tflite").write_bytes(content)
         request |= {"task": task, "model": str(Path(folder, "model.tflite")), "result": str(result), **_native_parts()}
         Path(folder, "request.json").write_text(json.dumps(request))
         # -I: nothing of the folder or the environment of the user gets between the child and its own modules.
-        command = [sys.executable, "-I", str(_CHILD), str(Path(folder, "request.json"))]
+        command = [sys.executable, "-I", str(script), str(Path(folder, "request.json"))]
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
         except subprocess.TimeoutExpired as error:
             raise ChildFailure(f"it came to no end within {timeout:.0f} s") from error
-        if done.returncode < 0:
-            raise ChildFailure(f"the process ended by signal {-done.returncode}", done.stdout)
+        if done.returncode not in (0, 1):  # the child itself ends with one of these
+            how = f"by signal {-done.returncode}" if done.returncode < 0 else f"with {done.returncode}"
+            raise ChildFailure(f"the process that read it ended {how}", done.stdout, crashed=True)
         if done.returncode or not result.exists():
             lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
             raise ChildFailure(_reason(lines, done.returncode), done.stdout)

@@ -1,0 +1,31 @@
+"""Small networks as larq-compute-engine writes them, with nothing of the exporter but the plain copy."""
+
+import larq_compute_engine as lce
+import numpy as np
+
+from bitat_tf._keras import keras
+from bitat_tf.export import to_plain_larq
+from bitat_tf.layers import RPReLU, binary_layers
+from bitat_tf.tflite_file import inspect
+
+L = keras.layers
+
+
+def randomized(model):
+    """Give batch normalizations and thresholds values that no converter drops, and make the layers binary."""
+    generator = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, (L.BatchNormalization, RPReLU, L.PReLU)):
+            layer.set_weights([generator.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
+    for layer in binary_layers(model):
+        layer.set_binary()
+    return model
+
+
+def converted(model) -> bytes:
+    return lce.convert_keras_model(to_plain_larq(model) if binary_layers(model) else model)
+
+
+def inspect_content(folder, content):
+    (folder / "model.tflite").write_bytes(content)
+    return inspect(folder / "model.tflite")
