@@ -18,8 +18,9 @@ from bitat_tf.export.int8.quantize_rest import input_grid, without_rescaling
 from bitat_tf.export.integer_input import with_uint8_input
 from bitat_tf.export.plain import count_binary_operators, to_plain_larq
 from bitat_tf.export.report import ExportReport, count_operators
-from bitat_tf.export.request import check_description, check_sizes, verification_data
+from bitat_tf.export.request import check_description, check_sizes, check_zero_padding, verification_data
 from bitat_tf.export.verification import agreement, run_tflite
+from bitat_tf.graph import CallGraph
 from bitat_tf.layers import binary_layers
 from bitat_tf.tflite_file.content import SEAL_FORMAT, parse, sealed
 from bitat_tf.tflite_file.operators import Operator, read_operators
@@ -87,6 +88,7 @@ def to_tflite(
     plain = model if grid is not None else to_plain_larq(model, allow_partial)
     if folded and grid is None:
         plain = fold(plain)
+    check_zero_padding(CallGraph(plain))
     float_layers = tuple(layer.name for layer in binary_layers(model) if layer.state != "binary")
     expected = count_binary_operators(plain)
     content, input_type, takes_bytes = _convert(plain, grid)

@@ -16,7 +16,7 @@ from bitat_tf.tflite_file.running import run
 
 _ROUNDING = 1e-4  # of the largest value of a layer: float operators in another order
 _NEAR = 1e-5  # the same, of a value before a sign whose sums the file does not hold
-_STEPS = 3.0  # of an int8 tensor: each operator may round to the other side
+_STEPS = 4.0  # of int8 tensors: each operator may round to the other side
 _TYPES = {schema.TensorType.FLOAT32: np.dtype("float32"), schema.TensorType.INT8: np.dtype("int8")}
 
 
@@ -29,6 +29,7 @@ class Counterpart:
         tensor: Number of the tensor.
         shape: Of a sample's values.
         scale, zero: Of its grid where it is int8, else 1 and 0.
+        integer: Whether it is int8.
     """
 
     call: LayerCall
@@ -36,15 +37,16 @@ class Counterpart:
     shape: tuple[int | None, ...]
     scale: float
     zero: int
+    integer: bool
 
     def values(self, stored: np.ndarray) -> np.ndarray:
         """Return what the file computed, as float values in the shape of the layer's outputs."""
         values = self.scale * (stored.astype(np.float32) - self.zero)
-        return values.reshape(len(stored), *self.shape)
+        return values.reshape(-1, *self.shape)  # a dense layer's pixels are samples in the file
 
-    def tolerance(self, expected: np.ndarray) -> float:
-        """Return the largest difference that is rounding."""
-        return max(_ROUNDING * float(np.abs(expected).max()), _STEPS * self.scale if self.scale != 1 else 0.0, 1e-6)
+    def tolerance(self, expected: np.ndarray, step: float) -> float:
+        """Return the largest difference that is rounding; `step`: of the grids of the tensor and of what it is made of."""
+        return max(_ROUNDING * float(np.abs(expected).max()), _STEPS * step, 1e-6)
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Parting:
         layer: Its name.
         share: Share of the layer's values that differ.
         largest_difference: The largest difference, of a largest value `largest_value`.
-        on_threshold: Number of values at the signs before the layer that have fallen on the other side of the threshold, by
+        on_threshold: Number of values at all signs before the layer that have fallen on the other side of the threshold, by
             rounding: they explain the difference. None if no sign stands before it.
     """
 
@@ -111,10 +113,10 @@ def _layer(model: str, name: str, calls: dict[str, LayerCall]) -> tuple[str | No
     return None, False
 
 
-def _grid(tensor: schema.TensorT) -> tuple[float, int]:
+def _grid(tensor: schema.TensorT) -> tuple[float, int, bool]:
     if tensor.type == schema.TensorType.FLOAT32:
-        return 1.0, 0
-    return float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
+        return 1.0, 0, False
+    return float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0]), True
 
 
 class Comparison:
@@ -155,7 +157,7 @@ class Comparison:
         sums = dict(zip(self._sums, values[len(self.found) :], strict=True))
 
         differences = {key: np.abs(expected[key] - found[key]) for key in found}
-        beyond = {id(one.call): differences[id(one.call)] > one.tolerance(expected[id(one.call)]) for one in self.found}
+        beyond = {id(one.call): differences[id(one.call)] > self._tolerance(one, expected[id(one.call)]) for one in self.found}
         parted = {key for key, where in beyond.items() if where.any()}
         for one in self.found:
             key = id(one.call)
@@ -170,6 +172,11 @@ class Comparison:
                     None if not signs else 0 if None in fallen else sum(number or 0 for number in fallen),
                 )
         return None
+
+    def _tolerance(self, one: Counterpart, expected: np.ndarray) -> float:
+        """Return what counts as rounding: int8 differences of a step below are several steps where the grid is finer."""
+        around = [one, *(self._by_call[id(call)] for call in one.call.inputs if id(call) in self._by_call)]
+        return one.tolerance(expected, max((other.scale for other in around if other.integer), default=0.0))
 
     def _recovers(self, call: LayerCall, parted: set[int]) -> bool:
         """Return whether all that follows agrees: the converter has moved a part of the layer into the next ones."""
@@ -186,14 +193,14 @@ class Comparison:
         return bool(following) and agree
 
     def _signs_before(self, call: LayerCall) -> list[LayerCall]:
-        """Return the binary calls between a call and those before it whose outputs stand in the file."""
-        if is_binary(call.layer):
-            return [call, *self._signs_above(call)]
-        return self._signs_above(call)
-
-    def _signs_above(self, call: LayerCall) -> list[LayerCall]:
-        hidden = [below for below in call.inputs if id(below) not in self._by_call]
-        return list(dict.fromkeys(sign for below in hidden for sign in self._signs_before(below)))
+        """Return the binary calls that a call's outputs follow from: a fallen value may stay below rounding for some layers."""
+        above, waiting = {}, [call]
+        while waiting:
+            one = waiting.pop()
+            if id(one) not in above:
+                above[id(one)] = one
+                waiting += one.inputs
+        return [one for one in self.graph.calls if id(one) in above and is_binary(one.layer)]
 
     def _fallen(self, call: LayerCall, expected: dict, found: dict, sums: dict[str, np.ndarray]) -> int | None:
         """Return how many values before a sign fell on the other side of its threshold by rounding; None if others did too.
@@ -207,7 +214,7 @@ class Comparison:
         if isinstance(below.layer, FakeQuantization) and id(below) not in self._by_call:
             below = below.inputs[0]  # in the file the two are one tensor
         counterpart = self._by_call.get(id(below))
-        slack = _NEAR * max(float(np.abs(values).max()), 1e-6) if counterpart is None else counterpart.tolerance(values)
+        slack = _NEAR * max(float(np.abs(values).max()), 1e-6) if counterpart is None else self._tolerance(counterpart, values)
         near = quantizer(values + slack).numpy() != quantizer(values - slack).numpy()
         if call.path in sums:
             signs = np.where(sums[call.path] >= 0, 1.0, -1.0)

@@ -2,7 +2,7 @@
 
 import larq as lq
 
-from bitat_tf._copies import copy_layer, copy_weights
+from bitat_tf._copies import copy_layer, copy_weights, float32_config, float32_policy
 from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_model
 from bitat_tf.export.padding import trimmed_paddings
@@ -43,7 +43,7 @@ def to_plain_larq(model: keras.Model, allow_partial: bool = False) -> keras.Mode
 
     `BinaryConv2D` becomes `larq.layers.QuantConv2D`, `BinaryDense` a `QuantDense` computed as a 1x1 convolution; layers
     that are still float become Larq layers without quantizers, that is, float Keras layers, with their `float_activation`
-    before the kernel. Nothing of the schedule remains.
+    before the kernel. Nothing of the schedule remains. The copy is of float32, layers of mixed precision in the model too.
 
     Args:
         model: A functional or sequential model.
@@ -76,16 +76,17 @@ def to_plain_larq(model: keras.Model, allow_partial: bool = False) -> keras.Mode
             return keras.layers.ZeroPadding2D.from_config({**layer.get_config(), "padding": paddings[id(layer)]})
         return _plain_layer(layer)
 
-    plain = keras.models.clone_model(model, clone_function=plain_layer)
+    with float32_policy():
+        plain = keras.models.clone_model(model, clone_function=plain_layer)
     _copy_weights(model, plain)
     return plain
 
 
 def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     if not isinstance(layer, BinaryLayer):
-        return copy_layer(layer)
+        return copy_layer(layer, in_float32=True)
     input_is_binary, kernel_is_binary = bool(layer.input_is_binary.numpy()), bool(layer.kernel_is_binary.numpy())
-    config = layer.get_config()
+    config = float32_config(layer.get_config())
     # Regularizers act on training only, and the constraint's warning of Larq is about training too.
     for name in ("disentangled_regularizer", "kernel_regularizer", "bias_regularizer", "activity_regularizer"):
         config.pop(name, None)

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import larq as lq
 import numpy as np
 
 from bitat_tf._keras import keras
 from bitat_tf._pixels import PIXELS
 from bitat_tf._validation import check_choice, check_finite, check_labels
+from bitat_tf.graph import CallGraph
 
 _RANDOM_SAMPLES = 16
 
@@ -57,3 +59,24 @@ def verification_data(model: keras.Model, data, labels) -> tuple[np.ndarray, boo
             )
         check_labels("to_tflite", labels, model.output_shape[-1])
     return data, False
+
+
+def check_zero_padding(graph: CallGraph) -> None:
+    """Raise ValueError for binary convolutions of which larq-compute-engine 0.16 computes the zero padding wrongly.
+
+    It does where the kernel, with its dilation, is larger than the image.
+    """
+    for call in graph.calls:
+        layer = call.layer
+        if not isinstance(layer, lq.layers.QuantConv2D) or layer.padding != "same" or layer.pad_values != 0.0:
+            continue
+        if getattr(layer.input_quantizer, "precision", None) != 1:
+            continue
+        reach = [(kernel - 1) * step + 1 for kernel, step in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
+        size = call.input_shapes[0][1:3]
+        if any(length is not None and length < needed for length, needed in zip(size, reach, strict=True)):
+            raise ValueError(
+                f"to_tflite: a binary convolution padded with zeros must not be larger than its image, or larq-compute-engine "
+                f"computes something else. Received: {call.path}, which reaches over {reach[0]}x{reach[1]} pixels of an image "
+                f"of {size[0]}x{size[1]}. Pad with ones (pad_values=1.0), or use a smaller kernel there."
+            )

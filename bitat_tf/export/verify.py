@@ -87,6 +87,10 @@ class VerificationReport:
                 f"  part first at {parting.layer}: {parting.share:.2%} of its values, by up to "
                 f"{parting.largest_difference:.2g} of {parting.largest_value:.2g}; {why}"
             )
+        if not self.traced:
+            lines[-1] = "inside          not compared"
+            lines.append("Only the outputs were compared.")
+            return "\n".join(lines)
         lines.append("The file does what the model does." if self.ok else "The file does something else than the model.")
         return "\n".join(lines)
 

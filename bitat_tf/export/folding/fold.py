@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from bitat_tf._copies import copy_layer, copy_weights
+from bitat_tf._copies import copy_layer, copy_weights, float32_policy
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_model
 from bitat_tf.export.folding.moves import Moves, apply
@@ -54,7 +54,8 @@ def fold(model: keras.Model) -> keras.Model:
             return keras.models.clone_model(layer, clone_function=folded_layer)
         return parts[id(layer)].rebuilt() if id(layer) in parts else copy_layer(layer)
 
-    folded = keras.models.clone_model(model, clone_function=folded_layer)
+    with float32_policy():
+        folded = keras.models.clone_model(model, clone_function=folded_layer)
     _set_weights(model, folded, parts)
     return folded
 

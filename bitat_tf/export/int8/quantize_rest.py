@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from bitat_tf._copies import copy_layer
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_choice, check_finite, check_model
 from bitat_tf.export.folding import fold
@@ -188,16 +187,16 @@ def without_rescaling(model: keras.Model) -> tuple[keras.Model, bool]:
     grid = input_grid(model)
     if grid is None or grid.input_type == "float32":
         return model, False
-    before = grid.inbound_nodes[0].inbound_layers
-    if type(before) is not keras.layers.Rescaling:
+    graph = CallGraph(model)
+    first = graph.consumers(graph.sources[0])
+    if len(first) != 1 or type(first[0].layer) is not keras.layers.Rescaling:
         return model, grid.initial_range == (0.0, float(LEVELS))
-
-    def kept(layer: keras.layers.Layer) -> keras.layers.Layer:
-        return keras.layers.Activation("linear", name=layer.name) if layer is before else copy_layer(layer)
-
-    copy = keras.models.clone_model(model, clone_function=kept)
-    copy.set_weights(model.get_weights())
-    return copy, True
+    inputs = keras.Input(model.input_shape[1:], name=model.input_names[0])
+    tensors = {id(first[0]): inputs}
+    for call in graph.calls:
+        if call is not first[0]:
+            tensors[id(call)] = call_again(call, tensors)
+    return keras.Model(inputs, tensors[id(graph.outputs[0])], name=model.name), True
 
 
 def input_grid(model: keras.Model) -> FakeQuantization | None:
