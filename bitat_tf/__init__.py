@@ -11,7 +11,9 @@
 | `bitat_tf.binarize_post_training` | binarization without training |
 | `bitat_tf.check`, `bitat_tf.summary` | what will be binary on the device, and what it costs |
 | `bitat_tf.applications` | ReActNet, Bi-Real Net, Real-to-Binary Net, MeliusNet, QuickNet; MobileNets |
-| `bitat_tf.export` | `to_tflite`: conversion with larq-compute-engine, and its verification |
+| `bitat_tf.export` | `to_tflite`: conversion with larq-compute-engine, folding, int8 for the rest, and its verification |
+| `bitat_tf.tflite_file` | what is in a file: `inspect`, `plot_graph`, `dump` |
+| `bitat_tf.deployment` | from the file to a device: `benchmark`, `write_kit` |
 | `bitat_tf.data` | images from folders |
 | `bitat_tf.workflow` (imported by itself) | the whole job, as `bitat-tf train` runs it |
 """
@@ -21,7 +23,8 @@ from bitat_tf import _keras  # noqa: F401, I001
 
 from importlib.metadata import version
 
-from bitat_tf import applications, calibration, callbacks, data, dependency, export, layers, quantizers, regularizers
+from bitat_tf import applications, calibration, callbacks, data, dependency, deployment, export, layers, quantizers
+from bitat_tf import regularizers, tflite_file
 from bitat_tf.conversion import binarize, plan_binarization
 from bitat_tf.inspection import check, summary
 from bitat_tf.post_training import binarize_post_training
@@ -38,10 +41,12 @@ __all__ = [
     "check",
     "data",
     "dependency",
+    "deployment",
     "export",
     "layers",
     "plan_binarization",
     "quantizers",
     "regularizers",
     "summary",
+    "tflite_file",
 ]

@@ -20,11 +20,13 @@ PUBLIC = [
         bitat_tf.callbacks,
         bitat_tf.conversion,
         bitat_tf.dependency,
+        bitat_tf.deployment,
         bitat_tf.export,
         bitat_tf.inspection,
         bitat_tf.layers,
         bitat_tf.quantizers,
         bitat_tf.regularizers,
+        bitat_tf.tflite_file,
     )
     for name in package.__all__
 ]

@@ -1,0 +1,271 @@
+"""What times files in a process of its own: all of them in turns, so that what disturbs the machine disturbs all alike.
+
+It is started by path, as `tflite_file/_child.py` is. TensorFlow is loaded only if there is a file that its interpreter runs.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import random
+import runpy
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+load_module = runpy.run_path(str(Path(__file__).parents[1] / "tflite_file" / "_child.py"))["load_module"]
+
+_WARM_UP = 2
+_LCE_VARIANTS = (("indirect", False), ("indirect", True), ("default", False), ("default", True), ("reference", False))
+LCE, TF_LITE = "larq-compute-engine", "TensorFlow Lite"
+
+
+@dataclass
+class Candidate:
+    """A file in one interpreter, with one kernel and one number of threads.
+
+    Attributes:
+        file: Index of the file; 0 is the one under test.
+        runtime: `LCE` or `TF_LITE`.
+        kernel: Kernel of LceBconv2d; None for `TF_LITE`.
+        run: Runs it once, and returns its outputs; None if it cannot be run.
+        planned: Number of runs that the time is enough for.
+    """
+
+    file: int
+    runtime: str
+    kernel: str | None
+    xnnpack: bool
+    threads: int
+    run: Callable[[], list[np.ndarray]] | None = None
+    input_shape: tuple[int, ...] = ()
+    planned: int = 0
+    error: str = ""
+    difference: float | None = None
+    seconds: list[float] = field(default_factory=list)
+
+    def result(self) -> dict[str, Any]:
+        """Return what the parent must know, as plain values."""
+        names = ("file", "runtime", "kernel", "xnnpack", "threads", "input_shape", "error", "difference", "seconds")
+        return {name: getattr(self, name) for name in names}
+
+
+def time_files(request: dict[str, Any]) -> dict[str, Any]:
+    """Time all candidates: prepare and warm up one after the other, then run them in turns."""
+    paths = [request["model"], *request["others"]]
+    is_lce = [_has_binary_operators(request["schema"], path) for path in paths]
+    native = load_module("interpreter_wrapper_lite", request["interpreter"])
+    # Through the one file that decides which Keras is used, as everywhere.
+    tensorflow = None if all(is_lce) else load_module("keras_choice", request["keras_choice"]).tf
+    candidates = list(_candidates(is_lce, request["threads"]))
+    shape: tuple[int, ...] = ()
+    expected: list[np.ndarray] | None = None
+    for candidate in candidates:
+        path = paths[candidate.file]
+        sys.stdout.write(f"{candidate.file} {candidate.runtime}\n")
+        sys.stdout.flush()
+        with _written_to_stderr() as written:
+            try:
+                if candidate.runtime == LCE:
+                    _prepare_lce(candidate, native, path)
+                else:
+                    _prepare_tf_lite(candidate, tensorflow, path, shape)
+                outputs = _warm_up(candidate, request["runs"], request["seconds"])
+            except (RuntimeError, ValueError) as error:
+                candidate.run, candidate.error = None, _reason(written(), error)
+                continue
+        if candidate.file == 0:
+            shape = shape or candidate.input_shape
+            expected = outputs if expected is None else expected
+            candidate.difference = max(_difference(*pair) for pair in zip(expected, outputs, strict=True))
+    able = [number for number, candidate in enumerate(candidates) if candidate.run is not None]
+    if not shape or list(shape[1:]) != (request["input_shape"] or list(shape[1:])):
+        able = []  # no kernel runs the file under test, or it is not the file of the model
+    order = [able[turn] for turn in turns([candidates[number].planned for number in able])]
+    sys.stdout.write("timing\n")
+    sys.stdout.flush()
+    gc.disable()
+    start, others = time.perf_counter(), _seconds_of_others()
+    for number in order:
+        _time_once(candidates[number])
+    end, others_end = time.perf_counter(), _seconds_of_others()
+    foreign = None if others is None or others_end is None else max(0.0, others_end - others) / max(end - start, 1e-9)
+    return {"candidates": [candidate.result() for candidate in candidates], "order": order, "foreign": foreign}
+
+
+def turns(planned: Sequence[int]) -> list[int]:
+    """Return the order of the runs: rounds in which everyone has one turn, or none if it has fewer turns than rounds.
+
+    The order within a round is drawn anew for each (with a fixed seed), so that nobody always comes after the same other one,
+    and those with few turns have them spread over the rounds.
+    """
+    rounds = max(planned, default=0)
+    generator = random.Random(0)
+    order: list[int] = []
+    for number in range(rounds):
+        present = [one for one, count in enumerate(planned) if (number + 1) * count // rounds > number * count // rounds]
+        generator.shuffle(present)
+        order += present
+    return order
+
+
+def _candidates(is_lce: Sequence[bool], threads: Sequence[int]) -> Iterator[Candidate]:
+    for count in threads:
+        for file, binary in enumerate(is_lce):
+            if binary:
+                for kernel, xnnpack in _LCE_VARIANTS if file == 0 else _LCE_VARIANTS[:1]:
+                    yield Candidate(file, LCE, kernel, xnnpack, count)
+            else:
+                yield Candidate(file, TF_LITE, None, True, count)
+
+
+def _has_binary_operators(schema_path: str, path: str) -> bool:
+    schema = load_module("tflite_schema", schema_path)
+    model = schema.Model.GetRootAsModel(Path(path).read_bytes(), 0)
+    codes = (model.OperatorCodes(number).CustomCode() for number in range(model.OperatorCodesLength()))
+    return any(code is not None and code.startswith(b"Lce") for code in codes)
+
+
+def _prepare_lce(candidate: Candidate, native: Any, path: str) -> None:
+    kernel = candidate.kernel
+    flags = (kernel == "reference", kernel == "indirect", candidate.xnnpack)
+    interpreter = native.LiteInterpreter(Path(path).read_bytes(), candidate.threads, *flags)
+    properties = (interpreter.input_shapes, interpreter.input_types, interpreter.input_scales, interpreter.input_zero_points)
+    samples = [_pixels(*values) for values in zip(*properties, strict=True)]
+    candidate.run = lambda: interpreter.predict(samples)
+    candidate.input_shape = samples[0].shape
+
+
+def _prepare_tf_lite(candidate: Candidate, tensorflow: Any, path: str, shape: tuple[int, ...]) -> None:
+    interpreter = tensorflow.lite.Interpreter(model_path=path, num_threads=candidate.threads)
+    for details in interpreter.get_input_details():
+        fixed = _fixed_shape(tuple(int(size) for size in details["shape_signature"]), shape)
+        if fixed != tuple(details["shape"]):
+            interpreter.resize_tensor_input(details["index"], fixed)
+    interpreter.allocate_tensors()
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    samples = [_pixels(tuple(one["shape"]), one["dtype"], *one["quantization"]) for one in inputs]
+
+    def run() -> list[np.ndarray]:
+        for details, sample in zip(inputs, samples, strict=True):
+            interpreter.set_tensor(details["index"], sample)
+        interpreter.invoke()
+        return [interpreter.get_tensor(details["index"]) for details in outputs]
+
+    candidate.run = run
+    candidate.input_shape = samples[0].shape
+
+
+def _fixed_shape(signature: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return an input shape with the sizes of the file under test where it has none of its own; a batch is one sample."""
+    known = shape if len(shape) == len(signature) else (1,) + (-1,) * (len(signature) - 1)
+    fixed = tuple(other if size < 0 else size for size, other in zip(signature, known, strict=True))
+    if any(size < 0 for size in fixed):
+        raise ValueError(f"the size of its input is not fixed: {signature}")
+    return fixed
+
+
+def _pixels(shape: tuple[int, ...], dtype: Any, scale: Any, zero_point: Any) -> np.ndarray:
+    """Return random pixels 0..255, quantized as an input of integers has them."""
+    pixels = np.random.default_rng(0).uniform(0, 255, shape)
+    if np.issubdtype(dtype, np.integer):
+        scale = float(np.ravel(scale)[0]) if scale is not None and np.size(scale) else 0.0
+        offset = float(np.ravel(zero_point)[0]) if scale else 0.0
+        limits = np.iinfo(dtype)
+        pixels = np.clip(np.rint(pixels / (scale or 1.0) + offset), limits.min, limits.max)
+    return pixels.astype(dtype)
+
+
+def _warm_up(candidate: Candidate, runs: int, seconds: float) -> list[np.ndarray]:
+    """Run a candidate until its memory is in place, and plan as many turns, of two runs, as fit into the time, at least 3."""
+    run = candidate.run
+    if run is None:
+        raise ValueError("it was not prepared")
+    durations: list[float] = []
+    while len(durations) < _WARM_UP and sum(durations) <= seconds:
+        start = time.perf_counter()
+        outputs = [np.array(output) for output in run()]
+        durations.append(time.perf_counter() - start)
+    candidate.planned = max(3, min(runs, int(seconds / max(2 * min(durations), 1e-9))))
+    return outputs
+
+
+def _time_once(candidate: Candidate) -> None:
+    run = candidate.run
+    if run is not None:
+        # Untimed at first: the one before has left its data in the caches, and threads that wait for work without sleeping,
+        # which makes a small network with several threads a hundred times slower for one run.
+        run()
+        start = time.perf_counter()
+        run()
+        candidate.seconds.append(time.perf_counter() - start)
+
+
+def _seconds_of_others() -> float | None:
+    """Return the seconds of all cores that went to other programs or machines since the system started; None if not known."""
+    try:
+        with open("/proc/stat") as file:
+            fields = [int(field) for field in file.readline().split()[1:9]]
+    except (OSError, ValueError):
+        return None
+    if len(fields) < 8:
+        return None
+    user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = fields
+    busy = user + nice + system + interrupts + soft_interrupts + stolen
+    return busy / os.sysconf("SC_CLK_TCK") - time.process_time()
+
+
+def _difference(expected: np.ndarray, found: np.ndarray) -> float:
+    return float(np.max(np.abs(expected.astype(np.float64) - found.astype(np.float64)), initial=0.0))
+
+
+@contextlib.contextmanager
+def _written_to_stderr() -> Iterator[Callable[[], str]]:
+    """Yield a function that returns what native code has written to stderr meanwhile: only there it says what it lacks."""
+    sys.stderr.flush()
+    own = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+
+        def written() -> str:
+            file.seek(0)
+            return file.read().decode(errors="replace")
+
+        os.dup2(file.fileno(), 2)
+        try:
+            yield written
+        finally:
+            os.dup2(own, 2)
+            os.close(own)
+
+
+def _reason(written: str, error: Exception) -> str:
+    named = [line.removeprefix("ERROR: ") for line in written.splitlines() if line.startswith("ERROR: ")]
+    return (named or str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def main() -> int:
+    """Do what the request, a file of JSON, says; returns 1 with the reason as the last line of stderr."""
+    with open(sys.argv[1]) as file:
+        request = json.load(file)
+    try:
+        result = time_files(request)
+    except (MemoryError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, OSError):
+        traceback.print_exc()
+        return 1
+    with open(request["result"], "w") as file:
+        json.dump(result, file)
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # native code may crash when it is taken down
