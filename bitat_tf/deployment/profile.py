@@ -75,6 +75,9 @@ class ProfileReport:
         """Return the report as plain values, for JSON."""
         return asdict(self)
 
+    def __str__(self) -> str:
+        return self.table()
+
     def table(self) -> str:
         """Return the types and the two sums as a table of Markdown."""
         total = max(self.binary_ms + self.other_ms, 1e-12)
