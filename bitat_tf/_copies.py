@@ -1,10 +1,20 @@
 """Copies of layers and of their weights."""
 
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
 from bitat_tf._keras import keras
 
+_HALF = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")  # precisions that the device does not get
 
-def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+
+def copy_layer(layer: keras.layers.Layer, in_float32: bool = False) -> keras.layers.Layer:
     """Return a new layer of the same configuration, without weights.
+
+    Args:
+        layer: The layer.
+        in_float32: Whether the copy computes in float32, whatever precision the layer has.
 
     Raises:
         ValueError: If the layer cannot be made again from its configuration.
@@ -12,9 +22,11 @@ def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     if type(layer) is keras.layers.Lambda:
         # Not through its configuration, which holds a Python lambda as code that Keras refuses to load.
         base = keras.layers.Layer.get_config(layer)
+        base = float32_config(base) if in_float32 else base
         return keras.layers.Lambda(layer.function, layer._output_shape, layer.mask, layer.arguments, **base)
     try:
-        return type(layer).from_config(config_with_activation(layer))
+        config = config_with_activation(layer)
+        return type(layer).from_config(float32_config(config) if in_float32 else config)
     except (TypeError, ValueError, NotImplementedError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).strip().split("\n\n")[0].split())  # Keras goes on with an example of a class
         raise ValueError(
@@ -30,6 +42,38 @@ def config_with_activation(layer: keras.layers.Layer) -> dict:
     if "activation" in config and callable(activation) and not isinstance(activation, keras.layers.Layer):
         config["activation"] = activation
     return config
+
+
+def float32_config(config: Any) -> Any:
+    """Return a configuration in which the layer, and the layers and quantizers inside of it, compute in float32."""
+    if isinstance(config, dict):
+        return {
+            key: "float32" if key == "dtype" and _policy_name(value) in _HALF else float32_config(value)
+            for key, value in config.items()
+        }
+    if isinstance(config, list):
+        return [float32_config(value) for value in config]
+    return config
+
+
+def _policy_name(value: Any) -> str | None:
+    if isinstance(value, dict):  # a policy, as Keras saves it
+        value = value.get("config", {}).get("name")
+    return getattr(value, "name", value)
+
+
+@contextlib.contextmanager
+def float32_policy() -> Iterator[None]:
+    """Let new layers and models be of float32, whatever policy of mixed precision the user has set."""
+    policy = keras.mixed_precision.global_policy()
+    if policy.name == "float32":
+        yield
+        return
+    keras.mixed_precision.set_global_policy("float32")
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(policy)
 
 
 def copy_weights(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:

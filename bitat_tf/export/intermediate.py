@@ -1,6 +1,7 @@
 """The tensors inside of a file beside those of the Keras model: where the two part."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,33 +85,43 @@ def counterparts(plain: keras.Model, graph: CallGraph, content: bytes) -> tuple[
         The counterparts of the calls' outputs; and, by the path of a layer, of the sums before the signs inside of it.
     """
     subgraph = parse(content).subgraphs[0]
-    calls = {call.path: call for call in graph.calls if len(call.output_shapes) == 1}
+    times = Counter(call.path for call in graph.calls)
+    # Of a layer that is called twice the names do not tell which call it is.
+    calls = {call.path: call for call in graph.calls if len(call.output_shapes) == 1 and times[call.path] == 1}
     outputs: dict[str, Counterpart] = {}
     sums: dict[str, Counterpart] = {}
     for operator in subgraph.operators:
         number = int(operator.outputs[0])
         tensor = subgraph.tensors[number]
-        path, in_sign = _layer(plain.name, tensor.name.decode(errors="replace"), calls)
+        path, inside = _layer(plain.name, tensor.name.decode(errors="replace"), calls)
+        call, in_sign = calls.get(path), len(inside) > 1 and "sign" in inside[0]
         if number in subgraph.outputs:
-            path, in_sign = graph.outputs[0].path, False
-        if path is None or tensor.type not in _TYPES:
+            call, in_sign = graph.outputs[0], False
+        elif call is None or _lacks_shift(call, inside):
             continue
-        call = calls[path]
+        if tensor.type not in _TYPES:
+            continue
         found, shape = (sums, call.input_shapes[0]) if in_sign else (outputs, call.output_shapes[0])
         if math.prod(tensor.shape) == math.prod(size or 0 for size in shape[1:]):
-            found.pop(path, None)  # of several tensors of a layer the last is its output
-            found[path] = Counterpart(call, number, shape[1:], *_grid(tensor))
+            found.pop(call.path, None)  # of several tensors of a layer the last is its output
+            found[call.path] = Counterpart(call, number, shape[1:], *_grid(tensor))
     return list(outputs.values()), sums
 
 
-def _layer(model: str, name: str, calls: dict[str, LayerCall]) -> tuple[str | None, bool]:
-    """Return the layer that a tensor is named after, and whether it is what the layer's sign computes."""
+def _layer(model: str, name: str, calls: dict[str, LayerCall]) -> tuple[str, list[str]]:
+    """Return the layer that a tensor is named after, "" if it is none, and the rest of the name: what inside of the layer."""
     pieces = name.split(";")[0].removeprefix(f"{model}/").split("/")
     for length in range(len(pieces) - 1, 0, -1):
         path = "/".join(pieces[:length])
         if path in calls:
-            return path, len(pieces) > length + 1 and "sign" in pieces[length]
-    return None, False
+            return path, pieces[length:]
+    return "", []
+
+
+def _lacks_shift(call: LayerCall, inside: list[str]) -> bool:
+    """Return whether a tensor is what an RPReLU adds its last shift to: the converter may add it in a later operator."""
+    shift = getattr(call.layer, "shift_after", None)
+    return inside[:1] == ["prelu"] and shift is not None and bool(np.any(shift.numpy()))
 
 
 def _grid(tensor: schema.TensorT) -> tuple[float, int, bool]:

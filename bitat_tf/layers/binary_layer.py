@@ -109,7 +109,7 @@ class BinaryLayer:
 
         @lq.utils.set_precision(getattr(self.kernel_quantizer, "precision", 32))
         def quantize_if_binary(kernel):
-            return tf.where(self.kernel_is_binary, self.kernel_quantizer(kernel), kernel)
+            return tf.where(self.kernel_is_binary, tf.cast(self.kernel_quantizer(kernel), kernel.dtype), kernel)
 
         return quantize_if_binary
 
@@ -118,7 +118,9 @@ class BinaryLayer:
         if self._input_listener is not None:
             self._input_listener(inputs)
         # tf.where, not tf.cond: the quantizer is cheap, and a condition would keep the activations of both branches.
-        inputs = tf.where(self.input_is_binary, self.input_quantizer(inputs), self._float_input(inputs))
+        # The cast: a quantizer that was made under another policy of mixed precision computes in another type.
+        signs = tf.cast(self.input_quantizer(inputs), inputs.dtype)
+        inputs = tf.where(self.input_is_binary, signs, self._float_input(inputs))
         with lq.context.quantized_scope(True):
             return self._call_quantized(inputs)
 

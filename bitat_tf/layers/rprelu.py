@@ -47,7 +47,10 @@ class RPReLU(keras.layers.Layer):
         self.shift_before = self.add_weight("shift_before", shape=(channels,), initializer="zeros")
         self.shift_after = self.add_weight("shift_after", shape=(channels,), initializer="zeros")
         self.prelu = keras.layers.PReLU(
-            alpha_initializer=self.slope_initializer, shared_axes=list(range(1, rank - 1)) or None, name="prelu"
+            alpha_initializer=self.slope_initializer,
+            shared_axes=list(range(1, rank - 1)) or None,
+            name="prelu",
+            dtype=self._dtype_policy,
         )
         self.prelu.build(input_shape)
         super().build(input_shape)

@@ -115,7 +115,7 @@ def export_file(options: ExportOptions) -> Exported:
         float_rest = to_tflite(model, Path(folder, "float.tflite"), data, labels, **described)
     quantized = quantize_rest(model, _calibration(images, options), options.input_type)
     if options.int8_epochs:
-        _train(quantized, images, options)
+        _train(quantized, images, options, not _probabilities(model, images))
     if options.keep_quantized is not None:
         save_model(quantized, options.keep_quantized)
     return Exported(to_tflite(quantized, options.out, data, labels, **described), float_rest)
@@ -158,11 +158,15 @@ def _calibration(images: ImageData, options: ExportOptions) -> np.ndarray:
     return images.train_images[chosen].astype(np.float32)
 
 
-def _train(quantized: keras.Model, images: ImageData, options: ExportOptions) -> None:
+def _probabilities(model: keras.Model, images: ImageData) -> bool:
+    """Return whether a model gives probabilities; asked before the rounding to int8, after which they sum to 1 no more."""
+    sample = tf.constant(images.train_images[:_BATCH].astype(np.float32))
+    return gives_probabilities(model, model(sample, training=False).numpy())
+
+
+def _train(quantized: keras.Model, images: ImageData, options: ExportOptions, from_logits: bool) -> None:
     keras.utils.set_random_seed(options.seed)
     data = training_dataset(images.train_images, images.train_labels, _BATCH, options.seed)
-    sample = tf.constant(images.train_images[:_BATCH].astype(np.float32))
-    from_logits = not gives_probabilities(quantized, quantized(sample, training=False).numpy())
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
     quantized.compile(keras.optimizers.Adam(_LEARNING_RATE), loss)
     quantized.fit(data, epochs=options.int8_epochs, verbose=0)

@@ -18,7 +18,7 @@ class FakeQuantization(keras.layers.Layer):
     s = (\mathrm{maximum} - \mathrm{minimum}) / 255 \\]
 
     with the integer z next to -minimum / s. The gradient is 1 for x between the two and 0 elsewhere; minimum and maximum are
-    weights, with the gradients of what is clipped.
+    weights, with the gradients of what is clipped; 0 stays between them, or the converter could not write them.
 
     Args:
         minimum, maximum: The range; minimum <= 0 <= maximum, and they are not both 0.
@@ -57,9 +57,9 @@ class FakeQuantization(keras.layers.Layer):
 
     def build(self, input_shape):
         """Create minimum and maximum."""
-        for name, value in zip(("minimum", "maximum"), self.initial_range, strict=True):
+        for name, value, constraint in zip(("minimum", "maximum"), self.initial_range, (_at_most_0, _at_least_0), strict=True):
             initializer = keras.initializers.Constant(value)
-            weight = self.add_weight(name, shape=(), initializer=initializer, trainable=not self.fixed)
+            weight = self.add_weight(name, shape=(), initializer=initializer, trainable=not self.fixed, constraint=constraint)
             setattr(self, name, weight)
         super().build(input_shape)
 
@@ -74,6 +74,14 @@ class FakeQuantization(keras.layers.Layer):
         minimum, maximum = self.initial_range
         own = {"minimum": minimum, "maximum": maximum, "fixed": self.fixed, "input_type": self.input_type}
         return {**super().get_config(), **own}
+
+
+def _at_most_0(weight):
+    return tf.minimum(weight, 0.0)
+
+
+def _at_least_0(weight):
+    return tf.maximum(weight, 0.0)
 
 
 @keras.saving.register_keras_serializable(package="bitat_tf")

@@ -46,12 +46,21 @@ def _is_fused(graph: CallGraph, call: LayerCall) -> bool:
         return False
     after = consumers[0].layer
     if isinstance(after, _LAYERS.BatchNormalization):
-        return isinstance(call.layer, _MATRIX) and call.layer.activation in (None, keras.activations.linear)
+        return isinstance(call.layer, _MATRIX) and (_is_sum(call.layer) or _is_clamped(call.layer))
     if not _is_relu(after) or is_binary(call.layer):
         return False
     if isinstance(call.layer, _LAYERS.BatchNormalization):
         return isinstance(call.inputs[0].layer, _MATRIX) and not is_binary(call.inputs[0].layer)
     return isinstance(call.layer, (*_MATRIX, _LAYERS.Add))
+
+
+def _is_sum(layer: keras.layers.Layer) -> bool:
+    return layer.activation in (None, keras.activations.linear)
+
+
+def _is_clamped(layer: keras.layers.Layer) -> bool:
+    """Return whether a binary kernel computes ReLU and the batch normalization after it."""
+    return is_binary(layer) and layer.activation is keras.activations.relu and not layer.use_bias
 
 
 def _is_relu(layer: keras.layers.Layer) -> bool:

@@ -1,10 +1,14 @@
 """The network with fake quantization of what is not binary."""
 
+from typing import Any
+
 import numpy as np
 
+from bitat_tf._copies import float32_policy
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_choice, check_finite, check_model
 from bitat_tf.export.folding import fold
+from bitat_tf.export.int8.activations import activations_apart
 from bitat_tf.export.int8.layers import INPUT_TYPES, LEVELS, FakeQuantization, FakeQuantizedSign
 from bitat_tf.export.int8.placement import quantized_calls
 from bitat_tf.export.int8.ranges import channel_ranges, range_with_zero
@@ -67,27 +71,30 @@ def quantize_rest(model: keras.Model, data: np.ndarray, input_type: str = "float
     if data.shape[1:] != model.input_shape[1:] or not len(data):
         raise ValueError(f"quantize_rest: `data` must have shape (n >= 1, *{model.input_shape[1:]}). Received: {data.shape}.")
     check_finite("quantize_rest", "the data", data)
-    return _Quantization(fold(to_plain_larq(model)), data, input_type).model()
+    with float32_policy():
+        return _Quantization(fold(to_plain_larq(model)), data, input_type).model()
 
 
 class _Quantization:
     """Calls the layers of a folded network once more, with fake quantization between them."""
 
     def __init__(self, network: keras.Model, data: np.ndarray, input_type: str):
-        self.graph = CallGraph(network)
-        self.name = network.name
-        self.input_type = input_type
-        self.quantized = {id(call) for call in quantized_calls(self.graph)}
-        several = [call.path for call in self.graph.calls if len(call.output_shapes) != 1]
+        several = [call.path for call in CallGraph(network).calls if len(call.output_shapes) != 1]
         if several:
             raise ValueError(
                 f"quantize_rest: layers of several outputs cannot be quantized. Received: {', '.join(several)}. Export with "
                 "the float rest, or use layers of one output each."
             )
+        self.graph = CallGraph(activations_apart(network))
+        self.name = network.name
+        self.input_type = input_type
+        self.quantized = {id(call) for call in quantized_calls(self.graph)}
         self.source = self.graph.sources[0]
         self.rescaling = self._droppable_rescaling()
         self.ranges = self._measure(data)
         self.names: set[str] = set()
+        self.alike = self._one_grid_around_concatenations()
+        self.grids: dict[int, FakeQuantization] = {}  # by id of the call
 
     def model(self) -> keras.Model:
         """Return the network with fake quantization."""
@@ -98,17 +105,41 @@ class _Quantization:
                 tensors[id(call)] = self._quantized_rescaling()(tensors[id(self.source)])
                 continue
             self._quantize_sign(call)
-            outputs = call_again(call, tensors)
-            if id(call) in self.quantized:
-                minimum, maximum = self._range(call)
-                fixed = getattr(call.layer, "activation", None) in _FIXED_RANGES
-                outputs = FakeQuantization(minimum, maximum, fixed, name=self._name(call.layer.name))(outputs)
-            tensors[id(call)] = outputs
+            tensors[id(call)] = self._quantized_outputs(call, tensors)
         model = keras.Model(inputs, tensors[id(self.graph.outputs[0])], name=self.name)
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
         return model
+
+    def _quantized_outputs(self, call: LayerCall, tensors: dict[int, Any]) -> Any:
+        outputs = call_again(call, tensors)
+        if id(call) not in self.quantized:
+            return outputs
+        alike = self.alike[id(call)]
+        grid = next((self.grids[id(one)] for one in alike if id(one) in self.grids), None)
+        if grid is None:
+            ranges = [self._range(one) for one in alike]
+            minimum, maximum = min(low for low, _ in ranges), max(high for _, high in ranges)
+            grid = FakeQuantization(minimum, maximum, _fixed_range(call) is not None, name=self._name(call.layer.name))
+        self.grids[id(call)] = grid
+        return grid(outputs)
+
+    def _one_grid_around_concatenations(self) -> dict[int, list[LayerCall]]:
+        """Return for each quantized call those that share its grid.
+
+        What a concatenation takes and gives must have one grid, also after a training: of nearly equal ones the converter
+        makes a file that it refuses itself.
+        """
+        alike = {id(call): [call] for call in self.graph.calls if id(call) in self.quantized}
+        for call in self.graph.calls:
+            if type(call.layer) is not keras.layers.Concatenate or id(call) not in alike:
+                continue
+            for one in call.inputs:
+                if id(one) in alike and _fixed_range(one) is None and alike[id(one)] is not alike[id(call)]:
+                    together = alike[id(call)] + alike[id(one)]
+                    alike.update({id(member): together for member in together})
+        return alike
 
     def _measure(self, data: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         inputs = keras.Input(self.source.output_shapes[0][1:])
@@ -119,8 +150,7 @@ class _Quantization:
         return dict(zip(tensors, found, strict=True))
 
     def _range(self, call: LayerCall) -> tuple[float, float]:
-        activation = getattr(call.layer, "activation", None)
-        return _FIXED_RANGES[activation] if activation in _FIXED_RANGES else range_with_zero(*self.ranges[id(call)])
+        return _fixed_range(call) or range_with_zero(*self.ranges[id(call)])
 
     def _droppable_rescaling(self) -> LayerCall | None:
         """Return the call of a `Rescaling` by one number that alone reads the input: for it, a grid of bytes is exact."""
@@ -175,6 +205,12 @@ class _Quantization:
         return name
 
 
+def _fixed_range(call: LayerCall) -> tuple[float, float] | None:
+    if type(call.layer) is keras.layers.Softmax:
+        return _FIXED_RANGES[keras.activations.softmax]
+    return _FIXED_RANGES.get(getattr(call.layer, "activation", None))
+
+
 def _only_rescaling(layers: list[keras.layers.Layer]) -> bool:
     return all(type(layer) is keras.layers.Rescaling for layer in layers)
 
@@ -196,7 +232,8 @@ def without_rescaling(model: keras.Model) -> tuple[keras.Model, bool]:
     for call in graph.calls:
         if call is not first[0]:
             tensors[id(call)] = call_again(call, tensors)
-    return keras.Model(inputs, tensors[id(graph.outputs[0])], name=model.name), True
+    with float32_policy():
+        return keras.Model(inputs, tensors[id(graph.outputs[0])], name=model.name), True
 
 
 def input_grid(model: keras.Model) -> FakeQuantization | None:
