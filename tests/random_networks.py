@@ -3,6 +3,7 @@
 import numpy as np
 
 from bitat_tf._keras import keras
+from bitat_tf.layers import RPReLU
 
 L = keras.layers
 ACTIVATIONS = (None, None, "relu", "relu", "tanh", "sigmoid", "swish", "elu")
@@ -55,8 +56,11 @@ class RandomNetwork:
             self.residual,
             self.branches,
             self.nested,
+            self.widening,
+            self.twice,
+            self.odds,
         ]
-        return self.choose([*kinds, self.twice, self.odds])(x)
+        return self.choose(kinds)(x)
 
     def convolution(self, x, filters=None, stride=None):
         filters = filters or int(self.choose((8, 24, 32, 64)))
@@ -105,6 +109,20 @@ class RandomNetwork:
         x = L.Conv2D(filters, int(self.choose((1, 3))), padding="same", name=self.name("conv"))(x)
         return self.maybe_activation(self.maybe_normalization(x))
 
+    def widening(self, x):
+        """As in ReActNet: a shortcut of average pooling around strides, one of the input twice where the filters double."""
+        stride = 2 if min(x.shape[1:3]) >= 6 and self.random.random() < 0.5 else 1
+        y = L.Conv2D(x.shape[-1], 3, stride, padding="same", use_bias=False, name=self.name("conv"))(x)
+        y = L.BatchNormalization(name=self.name("bn"))(y)
+        shortcut = L.AveragePooling2D(2, padding="same", name=self.name("pool"))(x) if stride == 2 else x
+        x = L.ReLU(name=self.name("relu"))(L.Add(name=self.name("add"))([y, shortcut]))
+        if x.shape[-1] > 32:
+            return x
+        y = L.Conv2D(2 * x.shape[-1], 1, use_bias=False, name=self.name("conv"))(x)
+        y = self.maybe_normalization(y)
+        wide = L.Concatenate(name=self.name("concat"))([x, x])
+        return L.ReLU(name=self.name("relu"))(L.Add(name=self.name("add"))([y, wide]))
+
     def branches(self, x):
         parts = [self.same_size(x, int(self.choose((8, 32)))) for _ in range(2)]
         return L.Concatenate(name=self.name("concat"))([*parts, x] if self.random.random() < 0.5 else parts)
@@ -131,7 +149,7 @@ class RandomNetwork:
         return activation(layer(activation(layer(x))))
 
     def odds(self, x):
-        kind = self.random.integers(8)
+        kind = self.random.integers(10)
         if kind == 0:
             return L.Dropout(0.3, name=self.name("dropout"))(x)
         if kind == 1:
@@ -148,6 +166,11 @@ class RandomNetwork:
             return self.maybe_activation(L.Dense(int(self.choose((8, 32))), name=self.name("dense"))(x))
         if kind == 6:
             return L.Conv2DTranspose(int(self.choose((8, 16))), 3, padding="same", name=self.name("transposed"))(x)
+        if kind == 7:  # shifts before what takes them up, and what lets them through
+            return self.pooling(RPReLU(name=self.name("rprelu"))(x))
+        if kind == 8:  # a pooling before a convolution: bits are pooled, or a shift goes through
+            x = self.pooling(self.maybe_normalization(x))
+            return self.maybe_activation(self.same_size(x, 32))
         return x * 0.5 + 0.25  # operators of TensorFlow in the graph
 
     def maybe_normalization(self, x):
@@ -170,7 +193,7 @@ class RandomNetwork:
                 value = self.random.uniform(0.5, 2, weight.shape)
             elif name.startswith("gamma"):
                 value = self.random.uniform(0.5, 1.5, weight.shape) * self.random.choice([-1, 1], weight.shape)
-            elif name.startswith(("bias", "beta", "moving_mean", "alpha")):
+            elif name.startswith(("bias", "beta", "moving_mean", "alpha", "shift")):
                 value = self.random.normal(0, 0.3, weight.shape)
             else:
                 value = weight.numpy()

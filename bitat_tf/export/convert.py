@@ -80,9 +80,9 @@ def to_tflite(
     check_model(model, "to_tflite")
     if not str(path).endswith(".tflite"):
         raise ValueError(f"to_tflite: the file's name must end with .tflite. Received: {str(path)!r}.")
-    check_sizes(model)
+    check_sizes("to_tflite", model)
     check_description(model, classes, pixels)
-    data, random_data = verification_data(model, data, labels)
+    data, random_data = verification_data("to_tflite", model, data, labels)
 
     grid = input_grid(model)  # of a network from `quantize_rest`, which is plain and folded already
     plain = model if grid is not None else to_plain_larq(model, allow_partial)

@@ -1,4 +1,4 @@
-"""What `to_tflite` is asked for: whether the model, the data and the description can be used."""
+"""What `to_tflite` and `verify` are asked for: whether the model, the data and the description can be used."""
 
 from collections.abc import Sequence
 
@@ -25,39 +25,39 @@ def check_description(model: keras.Model, classes: Sequence[str], pixels: str | 
         check_choice("to_tflite", "pixels", pixels, tuple(PIXELS))
 
 
-def check_sizes(model: keras.Model) -> None:
+def check_sizes(where: str, model: keras.Model) -> None:
     """Raise ValueError unless a model has one input of known size and one output."""
     if len(model.inputs or ()) != 1 or len(model.outputs or ()) != 1:
         raise ValueError(
-            "to_tflite: the model must be functional or sequential, with one input and one output. Received: "
+            f"{where}: the model must be functional or sequential, with one input and one output. Received: "
             f"{len(model.inputs or ())} inputs and {len(model.outputs or ())} outputs."
         )
     if None in model.input_shape[1:]:
         raise ValueError(
-            f"to_tflite: the size of the input must be known, or no layer is fused. Received: input shape {model.input_shape}. "
+            f"{where}: the size of the input must be known, or no layer is fused. Received: input shape {model.input_shape}. "
             "Build the model with a fixed input_shape and load the weights into it."
         )
 
 
-def verification_data(model: keras.Model, data, labels) -> tuple[np.ndarray, bool]:
+def verification_data(where: str, model: keras.Model, data, labels) -> tuple[np.ndarray, bool]:
     """Return the inputs of the verification, float32, and whether they are random."""
     shape = model.input_shape[1:]
     if data is None:
         if labels is not None:
-            raise ValueError("to_tflite: `labels` come with `data`. Received: labels without data.")
+            raise ValueError(f"{where}: `labels` come with `data`. Received: labels without data.")
         return np.random.default_rng(0).uniform(-1, 1, (_RANDOM_SAMPLES, *shape)).astype(np.float32), True
     data = np.asarray(data, np.float32)
     if data.shape[1:] != shape or not len(data):
-        raise ValueError(f"to_tflite: `data` must have shape (n >= 1, {', '.join(map(str, shape))}). Received: {data.shape}.")
-    check_finite("to_tflite", "the data of the verification", data)
+        raise ValueError(f"{where}: `data` must have shape (n >= 1, {', '.join(map(str, shape))}). Received: {data.shape}.")
+    check_finite(where, "`data`", data)
     if labels is not None:
         expected = (len(data), *model.output_shape[1:-1])
         if np.shape(labels) != expected:
             raise ValueError(
-                f"to_tflite: `labels` must be class indices of shape {expected}. Received: shape {np.shape(labels)}. Labels of "
+                f"{where}: `labels` must be class indices of shape {expected}. Received: shape {np.shape(labels)}. Labels of "
                 "shape (n, 1) become such with labels.ravel(), one-hot ones with labels.argmax(axis=1)."
             )
-        check_labels("to_tflite", labels, model.output_shape[-1])
+        check_labels(where, labels, model.output_shape[-1])
     return data, False
 
 

@@ -134,8 +134,8 @@ def verify(
         True
     """
     check_model(model, "verify")
-    check_sizes(model)
-    data, random_data = verification_data(model, data, labels)
+    check_sizes("verify", model)
+    data, random_data = verification_data("verify", model, data, labels)
     if traced < 0:
         raise ValueError(f"verify: `traced` must be at least 0. Received: {traced}.")
     file = read(path)

@@ -1,17 +1,19 @@
-"""Random networks through `binarize`, `check` and the converter: same outputs, and every prediction against the file."""
+"""Random networks through `binarize`, `check`, `fold` and the converter: same outputs, every prediction against the file."""
 
 import larq_compute_engine as lce
 import numpy as np
 import pytest
 
 from bitat_tf import binarize, check, plan_binarization
-from bitat_tf.export import run_tflite, to_plain_larq
+from bitat_tf.export import fold, to_plain_larq
+from bitat_tf.export.intermediate import Comparison
 from bitat_tf.graph import CallGraph
-from bitat_tf.layers import binary_layers
+from bitat_tf.layers import RPReLU, binary_layers
+from bitat_tf.tflite_file.running import run
 from tests.file_kernels import expected_kernels, kernels_in_file
 from tests.random_networks import RandomNetwork
 
-FAST, ALL = 10, 200
+FAST, ALL = 10, 300
 
 
 def outputs_of(model, x) -> list[np.ndarray]:
@@ -24,7 +26,7 @@ def largest_relative_difference(expected, found) -> float:
 
 
 @pytest.mark.parametrize("seed", [pytest.param(seed, marks=[] if seed < FAST else pytest.mark.slow) for seed in range(ALL)])
-def test_random_network(seed):
+def test_random_network(seed, record_property):
     network = RandomNetwork(seed)
     model = network.build()
     x = network.inputs(model)
@@ -51,8 +53,13 @@ def test_random_network(seed):
         layer.input_quantizer.threshold.assign(network.random.normal(0, 0.3, layer.input_quantizer.threshold.shape))
         layer.set_binary()
         # Latent zeros of an expanded depthwise convolution become +1: so do they in the file.
+    for call in CallGraph(binary).calls:
+        if isinstance(call.layer, RPReLU):
+            weights = call.layer.get_weights()
+            call.layer.set_weights([network.random.normal(0, 0.3, weight.shape) for weight in weights])
     report = check(binary)
-    content = lce.convert_keras_model(to_plain_larq(binary))
+    folded = fold(to_plain_larq(binary))
+    content = lce.convert_keras_model(folded)
 
     # Every convolution and dense layer is found in the file, as the operator that was predicted for it.
     calls = {call.path: call.layer for call in CallGraph(binary).calls}
@@ -64,8 +71,21 @@ def test_random_network(seed):
         kernel.layer for kernel in report.kernels if not kernel.binary and calls[kernel.layer] in binary_layers(binary)
     }
 
+    found_outputs, wanted = outputs_of(folded, x), outputs_of(binary, x)
+    close = [close_samples(*pair) for pair in zip(wanted, found_outputs, strict=True)]
+    # A value on a threshold may round to the other side.
+    assert np.mean(close) >= 0.5
     if len(binary.inputs) == len(binary.outputs) == 1:
-        found, wanted = run_tflite(content, x), outputs_of(binary, x)[0]
-        # A value on a threshold may round to the other side: most samples agree to rounding.
-        close = np.abs(found - wanted).max(axis=-1) < 1e-3 * max(float(np.abs(wanted).max()), 1e-6)
-        assert close.mean() >= 0.5
+        comparison = Comparison(folded, content)
+        close = close_samples(outputs_of(folded, x)[0], run(content, x)[0])
+        partings = [comparison.parting(sample, sample) for sample in x]
+        record_property("on_threshold", sum(parting is not None for parting in partings))
+        assert not [parting for parting in partings if parting is not None and not parting.explained]
+        # Where nothing parts inside, neither do the outputs.
+        assert all(same for same, parting in zip(close, partings, strict=True) if parting is None)
+
+
+def close_samples(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return which samples are the same to rounding."""
+    differences = np.abs(found - wanted).reshape(len(wanted), -1).max(axis=1)
+    return differences < 1e-3 * max(float(np.abs(wanted).max()), 1e-6)

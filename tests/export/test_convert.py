@@ -244,7 +244,7 @@ def small_model():
     [
         ({"data": np.zeros((0, 8, 8, 6))}, r"`data` must have shape \(n >= 1, 8, 8, 6\). Received: \(0, 8, 8, 6\)"),
         ({"data": np.zeros((2, 8, 8, 3))}, r"Received: \(2, 8, 8, 3\)"),
-        ({"data": np.full((2, 8, 8, 6), np.nan)}, "the data of the verification must be finite. Received: 768 NaN"),
+        ({"data": np.full((2, 8, 8, 6), np.nan)}, "`data` must be finite. Received: 768 NaN"),
         ({"data": np.zeros((2, 8, 8, 6)), "labels": np.array([0])}, r"class indices of shape \(2,\). Received: shape \(1,\)"),
         ({"data": np.zeros((2, 8, 8, 6)), "labels": np.zeros((2, 1), int)}, r"Received: shape \(2, 1\).*labels\.ravel\(\)"),
         ({"data": np.zeros((2, 8, 8, 6)), "labels": np.array([0, 8])}, r"labels must lie in 0\.\.7 .*label 8 at index 1"),

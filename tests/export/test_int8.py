@@ -310,7 +310,7 @@ def binary_network():
         (lambda: quantize_rest(two_outputs(), np.ones((2, 4, 4, 3))), "1 inputs and 2 outputs"),
         (lambda: quantize_rest(binary_network(), np.ones((2, 4, 4, 1))), r"Received: \(2, 4, 4, 1\)"),
         (lambda: quantize_rest(binary_network(), np.ones((0, 4, 4, 3))), r"Received: \(0, 4, 4, 3\)"),
-        (lambda: quantize_rest(binary_network(), np.full((2, 4, 4, 3), np.nan)), "the data"),
+        (lambda: quantize_rest(binary_network(), np.full((2, 4, 4, 3), np.nan)), "`data` must be finite"),
         (lambda: quantize_rest(float_network(), np.ones((2, 4, 4, 3))), "every binary layer must be binarized"),
         (lambda: quantize_rest(layer_of_two_outputs(), np.ones((2, 4, 4, 4))), "layers of several outputs cannot be quantized"),
     ],

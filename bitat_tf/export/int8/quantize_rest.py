@@ -6,13 +6,14 @@ import numpy as np
 
 from bitat_tf._copies import float32_policy
 from bitat_tf._keras import keras
-from bitat_tf._validation import check_choice, check_finite, check_model
+from bitat_tf._validation import check_choice, check_model
 from bitat_tf.export.folding import fold
 from bitat_tf.export.int8.activations import activations_apart
 from bitat_tf.export.int8.layers import INPUT_TYPES, LEVELS, FakeQuantization, FakeQuantizedSign
 from bitat_tf.export.int8.placement import quantized_calls
 from bitat_tf.export.int8.ranges import channel_ranges, range_with_zero
 from bitat_tf.export.plain import to_plain_larq
+from bitat_tf.export.request import check_sizes, verification_data
 from bitat_tf.graph import CallGraph, LayerCall, call_again
 from bitat_tf.quantizers import RSign
 
@@ -62,15 +63,10 @@ def quantize_rest(model: keras.Model, data: np.ndarray, input_type: str = "float
     """
     check_model(model, "quantize_rest")
     check_choice("quantize_rest", "input_type", input_type, INPUT_TYPES)
-    if len(model.inputs or ()) != 1 or len(model.outputs or ()) != 1:
-        raise ValueError(
-            "quantize_rest: the model must be functional or sequential, with one input and one output. Received: "
-            f"{len(model.inputs or ())} inputs and {len(model.outputs or ())} outputs."
-        )
-    data = np.asarray(data, np.float32)
-    if data.shape[1:] != model.input_shape[1:] or not len(data):
-        raise ValueError(f"quantize_rest: `data` must have shape (n >= 1, *{model.input_shape[1:]}). Received: {data.shape}.")
-    check_finite("quantize_rest", "the data", data)
+    check_sizes("quantize_rest", model)
+    if data is None:
+        raise ValueError("quantize_rest: the ranges are measured on `data`. Received: None. Pass some hundred training inputs.")
+    data, _ = verification_data("quantize_rest", model, data, None)
     with float32_policy():
         return _Quantization(fold(to_plain_larq(model)), data, input_type).model()
 

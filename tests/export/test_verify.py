@@ -1,0 +1,231 @@
+"""`verify` tells files that do what the model does from others, and names the layer that was changed."""
+
+import json
+
+import larq_compute_engine as lce
+import numpy as np
+import pytest
+
+from bitat_tf._keras import keras
+from bitat_tf.export import quantize_rest, to_plain_larq, to_tflite, verify
+from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
+
+L = keras.layers
+
+
+def conv(filters, kernel, name, **arguments):
+    return BinaryConv2D(filters, kernel, padding="same", use_bias=False, name=name, **arguments)
+
+
+def build(seed=0):
+    """Return a network whose layers are named after the unit that they belong to."""
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((8, 8, 3))
+    x = L.BatchNormalization(name="stem_bn")(L.Conv2D(32, 3, padding="same", name="stem_conv")(inputs))
+    for unit in ("one", "two", "three"):
+        y = L.BatchNormalization(name=f"{unit}_bn")(conv(32, 3, f"{unit}_conv")(x))
+        x = RPReLU(name=f"{unit}_act")(L.Add(name=f"{unit}_add")([y, x]))
+    x = L.Dense(10, name="head_dense")(L.GlobalAveragePooling2D(name="head_pool")(x))
+    return randomized(keras.Model(inputs, x), seed)
+
+
+def randomized(model, seed=0):
+    generator = np.random.default_rng(seed)
+    for weight in model.weights:
+        name = weight.name.split("/")[-1].split(":")[0]
+        if name in ("gamma", "moving_variance"):
+            weight.assign(generator.uniform(0.5, 1.5, weight.shape))
+        elif name in ("beta", "moving_mean", "bias", "threshold_bias", "shift_before", "shift_after", "alpha"):
+            weight.assign(generator.normal(scale=0.3, size=weight.shape))
+    for layer in binary_layers(model):
+        layer.set_binary()
+    return model
+
+
+def samples(count=24, shape=(8, 8, 3)):
+    return np.random.default_rng(1).normal(size=(count, *shape)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    path = tmp_path_factory.mktemp("verify") / "model.tflite"
+    to_tflite(build(), path, samples())
+    return path
+
+
+def test_a_file_of_the_model(exported):
+    model, x = build(), samples()
+    y = model.predict(x, verbose=0).argmax(axis=1)
+    report = verify(model, exported, x, y)
+    assert report.ok
+    assert not report.unexplained
+    assert (report.agreement.samples, report.traced, report.random_data, report.keras_accuracy) == (24, 8, False, 1.0)
+    assert report.accuracy == report.agreement.top1
+    assert report.percentiles[50] <= report.percentiles[90] <= report.percentiles[100] == report.agreement.largest_difference
+    assert report.compared_layers >= 8  # an Add and an RPReLU of each unit, stem and head
+    found = json.loads(json.dumps(report.to_dict()))
+    assert (found["ok"], found["traced"], found["path"]) == (True, 8, str(exported))
+    assert "The file does what the model does." in str(report)
+    assert "accuracy        file" in str(report)
+
+
+def test_without_data_and_without_traces(exported):
+    report = verify(build(), exported, traced=0)
+    assert (report.ok, report.random_data, report.agreement.samples, report.traced) == (True, True, 16, 0)
+    assert report.accuracy is report.keras_accuracy is None
+    assert "16 random inputs" in str(report)
+
+
+def flip_a_sign(model):
+    kernel = model.get_layer("two_conv").weights[0]
+    value = kernel.numpy()
+    value[1, 1, 0, 0] *= -1
+    kernel.assign(value)
+
+
+def raise_(layer, weight, amount=0.5):
+    def change(model):
+        variable = getattr(model.get_layer(layer), weight)
+        variable.assign_add(np.eye(1, len(variable.numpy()), dtype=np.float32)[0] * amount)
+
+    return change
+
+
+CHANGES = {
+    "sign of a kernel": (flip_a_sign, "two_"),
+    "bias of the stem": (raise_("stem_conv", "bias"), "stem_"),
+    "beta": (raise_("one_bn", "beta"), "one_"),
+    "slope": (lambda model: model.get_layer("three_act").prelu.alpha.assign_add(0.3 * np.ones((1, 1, 32))), "three_"),
+    "bias of the head": (raise_("head_dense", "bias"), "head_"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_first_layer_that_parts_is_the_one_that_was_changed(name, exported):
+    change, unit = CHANGES[name]
+    model = build()
+    change(model)
+    report = verify(model, exported, samples(), traced=3)
+    assert not report.ok
+    assert len(report.partings) == 3
+    assert all(parting.layer.startswith(unit) for parting in report.unexplained)
+    assert len(report.unexplained) == 3
+    assert "The file does something else than the model." in str(report)
+    assert f"part first at {unit}" in str(report)
+    assert not json.loads(json.dumps(report.to_dict()))["ok"]
+
+
+def on_a_threshold():
+    """Return a network whose first sign has its threshold at 0.25 of what the network is given."""
+    inputs = keras.Input((4, 4, 32))
+    identity = np.eye(32, dtype=np.float32)[None, None]
+    x = L.Conv2D(32, 1, name="stem", kernel_initializer=keras.initializers.Constant(identity))(inputs)
+    x = L.BatchNormalization(name="bn")(conv(32, 1, "binary")(x))
+    model = keras.Model(inputs, L.Dense(5, name="head")(L.Flatten(name="flatten")(x)))
+    for layer in binary_layers(model):
+        layer.input_quantizer.threshold.assign(np.full(32, -0.25))
+        layer.set_binary()
+    return model
+
+
+@pytest.mark.parametrize(("epsilon", "explained"), [(1e-6, True), (0.01, False)])
+def test_values_on_a_threshold_are_told_from_others(epsilon, explained, tmp_path):
+    model, path = on_a_threshold(), tmp_path / "model.tflite"
+    x = np.random.default_rng(0).choice([-2.0, -1.0, 1.0, 2.0], (4, 4, 4, 32)).astype(np.float32)
+    x[0, :2, 1, 7], x[1, 0, 0, 3] = 0.25, 0.25  # 2 values and 1 on the threshold; samples 2 and 3 have none
+    to_tflite(model, path, x)
+    assert not verify(model, path, x).partings
+    binary_layers(model)[0].input_quantizer.threshold.assign_sub(np.full(32, epsilon))
+    report = verify(model, path, x)
+    # A larger move is a fault of the layer that holds the threshold, in every sample.
+    assert report.ok is explained
+    if explained:
+        assert sorted(parting.on_threshold for parting in report.partings) == [1, 2]
+        assert all(parting.explained for parting in report.partings)
+        assert "2 equal to rounding, 2 part by values on a threshold, 0 without" in str(report)
+
+
+def test_files_without_a_seal_as_larq_compute_engine_writes_them(tmp_path):
+    model, path = build(), tmp_path / "plain.tflite"
+    path.write_bytes(lce.convert_keras_model(to_plain_larq(model)))
+    assert verify(model, path, samples(), traced=4).ok
+    flip_a_sign(model)
+    assert [parting.layer[:4] for parting in verify(model, path, samples(), traced=2).unexplained] == ["two_", "two_"]
+
+
+@pytest.mark.parametrize("folded", [True, False])
+def test_layers_called_twice_and_dense_layers_on_pixels(folded, tmp_path):
+    inputs = keras.Input((6, 6, 32))
+    shared, activation = conv(32, 3, "shared"), RPReLU(name="shared_act")
+    x = activation(L.BatchNormalization()(shared(activation(L.BatchNormalization()(shared(inputs))))))
+    x = RPReLU()(BinaryDense(32, name="pixels")(x))
+    model = randomized(keras.Model(inputs, L.Dense(4)(L.GlobalAveragePooling2D()(conv(16, 1, "last")(x)))))
+    to_tflite(model, tmp_path / "model.tflite", folded=folded)
+    assert verify(model, tmp_path / "model.tflite", samples(6, (6, 6, 32))).ok
+
+
+@pytest.mark.parametrize("input_type", ["float32", "int8"])
+def test_int8_files(input_type, tmp_path):
+    model, path, x = build(), tmp_path / "int8.tflite", samples(64)
+    quantized = quantize_rest(model, x, input_type=input_type)
+    to_tflite(quantized, path, x, minimum_agreement=0.5)
+    report = verify(quantized, path, x[:16], traced=4)
+    assert report.ok
+    assert report.compared_layers > 0
+    # With the binarized model only the outputs can be compared.
+    assert verify(model, path, x[:16], traced=4).traced == 0
+    # At the first layer: further on, values on a threshold part most samples before, on grids as coarse as these.
+    quantized.get_layer("stem_conv").bias.assign_add(np.full(32, 0.5))
+    found = verify(quantized, path, x[:4], traced=2)
+    assert [parting.layer[:5] for parting in found.unexplained] == ["stem_", "stem_"]
+
+
+def write(path, model):
+    path.write_bytes(lce.convert_keras_model(model))
+    return path
+
+
+def test_files_that_are_not_of_the_model(exported, tmp_path):
+    sizes, classes = keras.Input((9, 9, 3)), keras.Input((8, 8, 3))
+    other_size = write(tmp_path / "size.tflite", keras.Model(sizes, L.Conv2D(10, 3)(sizes)))
+    with pytest.raises(ValueError, match=r"inputs of shape \(8, 8, 3\)\. Received: a file with inputs of shape \(9, 9, 3\)"):
+        verify(build(), other_size)
+    other_classes = write(tmp_path / "classes.tflite", keras.Model(classes, L.Dense(4)(L.Flatten()(classes))))
+    with pytest.raises(ValueError, match=r"with outputs of shape \(10,\)\. Received: a file with outputs of shape \(4,\)"):
+        verify(build(), other_classes)
+    inputs = [keras.Input((8, 8, 3)), keras.Input((8, 8, 3))]
+    two = write(tmp_path / "two.tflite", keras.Model(inputs, L.Conv2D(10, 3)(L.Concatenate()(inputs))))
+    with pytest.raises(ValueError, match="one input and one output. Received: 2 inputs and 1 outputs"):
+        verify(build(), two)
+    with pytest.raises(ValueError, match="one input and one output. Received: 2 inputs and 1 outputs"):
+        verify(keras.Model(inputs, conv(10, 3, "binary")(L.Concatenate()(inputs))), exported)
+
+
+def test_damaged_files(exported, tmp_path):
+    content = bytearray(exported.read_bytes())
+    content[len(content) // 2] ^= 1
+    for name, damaged in (("bit", bytes(content)), ("half", bytes(content[: len(content) // 2])), ("text", b"no network")):
+        (tmp_path / name).write_bytes(damaged)
+        with pytest.raises(ValueError, match=rf"(?s){name}|Received"):
+            verify(build(), tmp_path / name)
+    with pytest.raises(OSError, match=r"missing\.tflite"):
+        verify(build(), tmp_path / "missing.tflite")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"data": np.zeros((2, 8, 8, 4))}, r"`data` must have shape \(n >= 1, 8, 8, 3\)\. Received: \(2, 8, 8, 4\)"),
+        ({"data": np.full((1, 8, 8, 3), np.nan)}, "must be finite. Received: 192 NaN"),
+        ({"data": np.zeros((2, 8, 8, 3)), "labels": np.array([0, 10])}, r"labels must lie in 0\.\.9"),
+        ({"traced": -1}, "`traced` must be at least 0. Received: -1"),
+    ],
+)
+def test_unusable_arguments_of_verify(arguments, message, exported):
+    with pytest.raises(ValueError, match=message):
+        verify(build(), exported, **arguments)
+
+
+def test_what_is_no_model(exported):
+    with pytest.raises(TypeError, match="verify"):
+        verify("model.keras", exported)
