@@ -149,6 +149,19 @@ def call_again(call: LayerCall, tensors: Mapping[int, Any]) -> Any:
     return call.layer(*arguments, **keywords)
 
 
+def make_names_unique(graph: CallGraph) -> None:
+    """Rename layers of one name, as nested models may hold them: a flat model cannot. Only for copies of the user's layers."""
+    taken: dict[str, int] = {}
+    for call in graph.calls:
+        layer, name, number = call.layer, call.layer.name, 1
+        while taken.get(name, id(layer)) != id(layer):
+            number += 1
+            name = f"{layer.name}_{number}"
+        taken[name] = id(layer)
+        if name != layer.name:
+            layer._name = name
+
+
 def _output_shapes(node: Any, input_shapes: tuple[Shape, ...], known: bool) -> tuple[Shape, ...]:
     """Return the shapes of a call's outputs; a nested model may be given pictures of a size that it does not know itself."""
     own = tuple(tuple(tensor.shape) for tensor in tf.nest.flatten(node.outputs))

@@ -55,7 +55,7 @@ def benchmark_file(options: dict[str, Any]) -> int:
 
 def kit(options: dict[str, Any]) -> int:
     """Run `bitat-tf kit`; returns the exit code."""
-    names = None if options["labels"] is None else Path(options["labels"]).read_text("utf-8").splitlines()
+    names = None if options["labels"] is None else _names(Path(options["labels"]))
     written = write_kit(options["file"], options["out"], names, options["pixels"], options["overwrite"])
     for note in written.notes:
         warn(note)
@@ -86,6 +86,13 @@ FILE_COMMANDS: dict[str, Callable[[dict[str, Any]], int]] = {
     "profile": profile,
     "dump": dump_file,
 }
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"kit: --labels must be a text in UTF-8. Received: {path}, which is none ({error}).") from error
 
 
 def _write(report: Any, as_json: bool) -> None:

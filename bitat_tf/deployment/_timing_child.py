@@ -18,7 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+# As in that file: what the process that starts it can import.
+sys.path += [entry for entry in sys.argv[2:] if entry not in sys.path]
+
+import numpy as np  # noqa: E402
 
 load_module = runpy.run_path(str(Path(__file__).parents[1] / "tflite_file" / "_child.py"))["load_module"]
 

@@ -81,7 +81,7 @@ def to_tflite(
     if not str(path).endswith(".tflite"):
         raise ValueError(f"to_tflite: the file's name must end with .tflite. Received: {str(path)!r}.")
     check_sizes("to_tflite", model)
-    check_description(model, classes, pixels)
+    classes = check_description(model, classes, pixels)
     data, random_data = verification_data("to_tflite", model, data, labels)
 
     grid = input_grid(model)  # of a network from `quantize_rest`, which is plain and folded already
@@ -101,7 +101,7 @@ def to_tflite(
         "name": model.name,
         "expected_binary": expected,
         "float_layers": list(float_layers),
-        "folded": folded,
+        "folded": folded or grid is not None,
         "int8": grid is not None,
         "classes": list(classes),
         "pixels": BYTES if takes_bytes else pixels,
@@ -130,7 +130,7 @@ def to_tflite(
         expected_binary=expected,
         fused_binary=counts.get("LceBconv2d", 0),
         float_layers=float_layers,
-        folded=folded,
+        folded=folded or grid is not None,
         int8=grid is not None,
         input_type=input_type,
         agreement=found,

@@ -11,7 +11,7 @@ from larq_compute_engine.mlir.python import tflite_schema as schema
 from bitat_tf._keras import keras, tf
 from bitat_tf.export.int8.layers import FakeQuantization
 from bitat_tf.export.int8.placement import is_binary
-from bitat_tf.graph import CallGraph, LayerCall, call_again
+from bitat_tf.graph import CallGraph, LayerCall, call_again, make_names_unique
 from bitat_tf.tflite_file.content import parse, serialize
 from bitat_tf.tflite_file.running import run
 
@@ -147,6 +147,7 @@ class Comparison:
         signs = [call for call in self.graph.calls if is_binary(call.layer)]
         read = [*(one.call for one in self.found), *(call.inputs[0] for call in signs)]
         self._read = [call for call in dict.fromkeys(read) if call not in self.graph.sources]
+        make_names_unique(self.graph)  # after the names have told what is what in the file
         inputs = keras.Input(plain.input_shape[1:])
         tensors: dict[int, Any] = {id(self.graph.sources[0]): inputs}
         for call in self.graph.calls:

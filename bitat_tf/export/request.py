@@ -13,8 +13,9 @@ from bitat_tf.graph import CallGraph
 _RANDOM_SAMPLES = 16
 
 
-def check_description(model: keras.Model, classes: Sequence[str], pixels: str | None) -> None:
-    """Raise ValueError unless the names of the classes fit the outputs, and the kind of pixels is a known one."""
+def check_description(model: keras.Model, classes: Sequence[str], pixels: str | None) -> tuple[str, ...]:
+    """Return the names of the classes; raise ValueError unless they fit the outputs, and the kind of pixels the inputs."""
+    classes = classes if isinstance(classes, str) else tuple(classes)
     if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
         raise ValueError(f"to_tflite: `classes` must be a sequence of names. Received: {classes!r}.")
     if classes and len(classes) != model.output_shape[-1]:
@@ -23,6 +24,13 @@ def check_description(model: keras.Model, classes: Sequence[str], pixels: str | 
         )
     if pixels is not None:
         check_choice("to_tflite", "pixels", pixels, tuple(PIXELS))
+        channels = PIXELS[pixels].channels
+        if channels not in (None, model.input_shape[-1]):
+            raise ValueError(
+                f"to_tflite: pixels={pixels!r} is for pictures of {channels} channels. Received: a model of inputs "
+                f"{model.input_shape[1:]}. Choose another one of {', '.join(PIXELS)}."
+            )
+    return classes
 
 
 def check_sizes(where: str, model: keras.Model) -> None:

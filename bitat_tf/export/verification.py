@@ -32,14 +32,17 @@ def on_grid(inputs: np.ndarray, kind: np.dtype, scale: float | None, zero: int |
     Args:
         inputs: Values as the Keras model takes them.
         kind: Type of the file's input: float32, int8 or uint8.
-        scale: Of its grid, for integers: value = scale * (integer - zero).
+        scale: Of its grid, for integers: value = scale * (integer - zero). None for integers that mean themselves.
         zero: The zero point of the grid.
         takes_bytes: Whether the integers are the bytes of pictures, less 128 for int8, whatever the grid is.
     """
     if kind == np.float32:
         return np.ascontiguousarray(inputs, np.float32)
     limits = np.iinfo(kind)
-    integers = np.rint(inputs) + limits.min if takes_bytes else np.rint(np.asarray(inputs) / scale) + zero
+    if takes_bytes or scale is None or zero is None:
+        integers = np.rint(inputs) + (limits.min if takes_bytes else 0)
+    else:
+        integers = np.rint(np.asarray(inputs) / scale) + zero
     return np.ascontiguousarray(np.clip(integers, limits.min, limits.max).astype(kind))
 
 

@@ -15,6 +15,7 @@ from bitat_tf.export.intermediate import Comparison, Parting
 from bitat_tf.export.plain import to_plain_larq
 from bitat_tf.export.request import check_sizes, verification_data
 from bitat_tf.export.verification import Agreement, agreement, on_grid
+from bitat_tf.graph import CallGraph
 from bitat_tf.tflite_file.content import schema
 from bitat_tf.tflite_file.reading import TfliteFile, read
 from bitat_tf.tflite_file.running import run
@@ -33,6 +34,7 @@ class VerificationReport:
         percentiles: Of each sample's largest difference of an output: by percentile, in units of the output.
         accuracy, keras_accuracy: Top-1 accuracy of the file and of the Keras model, if labels were given.
         random_data: Whether the data were random.
+        minimum_agreement: Share of the samples on which top-1 must agree.
         traced: Number of samples of which the tensors inside were compared, those with the largest differences first.
         partings: Where they part, of the traced samples that do.
         compared_layers: Number of layers whose outputs stand in the file.
@@ -44,6 +46,7 @@ class VerificationReport:
     accuracy: float | None
     keras_accuracy: float | None
     random_data: bool
+    minimum_agreement: float
     traced: int
     partings: tuple[Parting, ...]
     compared_layers: int
@@ -55,8 +58,8 @@ class VerificationReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every sample that was traced is the same to rounding, or differs by values on a threshold."""
-        return not self.unexplained
+        """Whether top-1 agrees on enough samples, and those that were traced are equal or differ by values on a threshold."""
+        return not self.unexplained and self.agreement.top1 >= self.minimum_agreement
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values for JSON."""
@@ -90,7 +93,8 @@ class VerificationReport:
         if not self.traced:
             lines[-1] = "inside          not compared"
             lines.append("Only the outputs were compared.")
-            return "\n".join(lines)
+        if self.agreement.top1 < self.minimum_agreement:
+            lines.append(f"Top-1 must agree on {self.minimum_agreement:.1%} of the samples.")
         lines.append("The file does what the model does." if self.ok else "The file does something else than the model.")
         return "\n".join(lines)
 
@@ -101,6 +105,7 @@ def verify(
     data: np.ndarray | None = None,
     labels: np.ndarray | None = None,
     traced: int = 8,
+    minimum_agreement: float = 0.9,
 ) -> VerificationReport:
     """Compare a file with the Keras model that it was exported from: outputs on all data, tensors inside on some.
 
@@ -114,7 +119,10 @@ def verify(
         path: The file. It is run in a process of its own.
         data: Inputs, shape (n, ...), prepared as for training. Default 16 random ones.
         labels: Class indices of `data`, shape (n,), for the accuracy.
-        traced: Number of samples whose tensors inside are compared, >= 0. Default 8.
+        traced: Number of samples whose tensors inside are compared, >= 0. Default 8. Of a network with a layer of several
+            outputs only the outputs are compared.
+        minimum_agreement: Share of the samples on which top-1 must agree, as in `to_tflite`: what comes after the first layer
+            at which values on a threshold explain a difference is judged by the outputs only. Default 0.9.
 
     Returns:
         A `VerificationReport`.
@@ -153,9 +161,12 @@ def verify(
     differences = np.abs(keras_outputs - outputs).reshape(len(data), -1).max(axis=1)
     if file.facts.get("int8") and input_grid(model) is None:
         traced = 0  # the network inside of the file is another one
+    plain = _plain(model, file)
+    if any(len(call.output_shapes) != 1 for call in CallGraph(plain).calls):
+        traced = 0
     chosen = np.argsort(-differences, kind="stable")[:traced]
-    comparison = Comparison(_plain(model, file), file.content)
-    found = [comparison.parting(data[number], stored[number]) for number in chosen]
+    comparison = Comparison(plain, file.content) if traced else None
+    found = [] if comparison is None else [comparison.parting(data[number], stored[number]) for number in chosen]
     expected_labels = None if labels is None else np.asarray(labels)
     return VerificationReport(
         path=str(path),
@@ -164,9 +175,10 @@ def verify(
         accuracy=None if labels is None else float(np.mean(outputs.argmax(axis=-1) == expected_labels)),
         keras_accuracy=None if labels is None else float(np.mean(keras_outputs.argmax(axis=-1) == expected_labels)),
         random_data=random_data,
+        minimum_agreement=minimum_agreement,
         traced=len(chosen),
         partings=tuple(parting for parting in found if parting is not None),
-        compared_layers=len(comparison.found),
+        compared_layers=0 if comparison is None else len(comparison.found),
     )
 
 
@@ -194,6 +206,8 @@ def _stored(file: TfliteFile, model: keras.Model, data: np.ndarray) -> np.ndarra
         )
     kind = np.dtype(_KINDS[tensor.type])
     if kind == np.float32:
+        return on_grid(data, kind, None, None, False)
+    if tensor.quantization is None or tensor.quantization.scale is None:  # integers that mean themselves
         return on_grid(data, kind, None, None, False)
     scale, zero = float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
     return on_grid(data, kind, scale, zero, file.facts.get("pixels") == BYTES)

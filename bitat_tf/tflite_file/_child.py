@@ -12,7 +12,10 @@ import traceback
 from types import ModuleType
 from typing import Any
 
-import numpy as np
+# What the process that starts it can import: packages need not lie in the interpreter's own folder.
+sys.path += [entry for entry in sys.argv[2:] if entry not in sys.path]
+
+import numpy as np  # noqa: E402 (found through these)
 
 
 def load_module(name: str, path: str) -> ModuleType:

@@ -96,7 +96,9 @@ def sealed(model: schema.ModelT, content_facts: dict[str, Any]) -> bytes:
         entry.name, entry.buffer = _METADATA, len(model.buffers)
         model.buffers.append(schema.BufferT())
         model.metadata = [*(model.metadata or []), entry]
-    model.buffers[entry.buffer].data = np.frombuffer(_MARK + _OPEN + json.dumps(content_facts).encode(), np.uint8)
+    # The mark must stand there once: in a name of a class its s is written as a number.
+    text = json.dumps(content_facts).replace("bitat_tf sha256", "bitat_tf \\u0073ha256")
+    model.buffers[entry.buffer].data = np.frombuffer(_MARK + _OPEN + text.encode(), np.uint8)
     content = serialize(model)
     place = content.rindex(_MARK + _OPEN) + len(_MARK)
     digest = hashlib.sha256(content).hexdigest().encode()

@@ -100,7 +100,8 @@ def in_child(task: str, content: bytes, timeout: float | None, script: Path = _C
         request |= {"task": task, "model": str(Path(folder, "model.tflite")), "result": str(result), **_native_parts()}
         Path(folder, "request.json").write_text(json.dumps(request))
         # -I: nothing of the folder or the environment of the user gets between the child and its own modules.
-        command = [sys.executable, "-I", str(script), str(Path(folder, "request.json"))]
+        importable = [entry for entry in sys.path if entry]
+        command = [sys.executable, "-I", str(script), str(Path(folder, "request.json")), *importable]
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
         except subprocess.TimeoutExpired as error:

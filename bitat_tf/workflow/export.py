@@ -67,6 +67,14 @@ class ExportOptions:
                 "export: --int8-epochs must be at least 0, --calibration at least 1. Received: "
                 f"{self.int8_epochs}, {self.calibration}."
             )
+        for option, path, suffix in (
+            ("model.tflite", self.out, ".tflite"),
+            ("--keep-quantized", self.keep_quantized, ".keras"),
+        ):
+            if path is not None and not path.endswith(suffix):
+                raise ValueError(f"export: the name of {option} must end with {suffix}. Received: {path!r}.")
+        if self.keep_quantized is not None and Path(self.keep_quantized).resolve() == Path(self.model).resolve():
+            raise ValueError(f"export: --keep-quantized would replace the model itself. Received: {self.model} for both.")
         for path in (self.out, self.keep_quantized):
             if path is not None and Path(path).exists() and not self.overwrite:
                 raise FileExistsError(f"export: {path} is there already. Pass --overwrite to replace it, or another name.")
@@ -116,9 +124,10 @@ def export_file(options: ExportOptions) -> Exported:
     quantized = quantize_rest(model, _calibration(images, options), options.input_type)
     if options.int8_epochs:
         _train(quantized, images, options, not _probabilities(model, images))
+    exported = Exported(to_tflite(quantized, options.out, data, labels, **described), float_rest)
     if options.keep_quantized is not None:
         save_model(quantized, options.keep_quantized)
-    return Exported(to_tflite(quantized, options.out, data, labels, **described), float_rest)
+    return exported
 
 
 def verify_file(

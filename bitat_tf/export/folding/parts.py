@@ -126,6 +126,7 @@ class PartlyShiftedPReLU(keras.layers.Layer):
 
     def __init__(self, before: bool, after: bool, **kwargs):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.before, self.after = before, after
         self.prelu: keras.layers.PReLU | None = None
 
@@ -156,8 +157,8 @@ class Convolution(Part):
         super().__init__(layer)
         quantizer = getattr(layer, "input_quantizer", None)
         self.bias = _array(layer.bias) if layer.use_bias else None
-        self.threshold = _array(quantizer.threshold) if isinstance(quantizer, RSign) else None
-        self.is_sign = isinstance(quantizer, (RSign, *_SIGNS))
+        self.threshold = _array(quantizer.threshold) if type(quantizer) is RSign else None
+        self.is_sign = type(quantizer) in (RSign, *_SIGNS)
         self.scale: np.ndarray | None = None  # of the kernel, once it was taken out
         self._quantized = quantizer is not None
 
@@ -187,7 +188,7 @@ class Convolution(Part):
     def kernel_scale(self) -> np.ndarray | None:
         """Return alpha of a binary kernel alpha * sign(w), shape (filters,); None if it is another one."""
         quantizer = getattr(self.layer, "kernel_quantizer", None)
-        if not isinstance(quantizer, lq.quantizers.MagnitudeAwareSign) or isinstance(self.layer, _DEPTHWISE):
+        if type(quantizer) is not lq.quantizers.MagnitudeAwareSign or isinstance(self.layer, _DEPTHWISE):
             return None
         return np.abs(_array(self.layer.kernel)).mean(axis=tuple(range(self.layer.kernel.shape.rank - 1)))
 

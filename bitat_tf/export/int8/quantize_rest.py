@@ -14,7 +14,7 @@ from bitat_tf.export.int8.placement import quantized_calls
 from bitat_tf.export.int8.ranges import channel_ranges, range_with_zero
 from bitat_tf.export.plain import to_plain_larq
 from bitat_tf.export.request import check_sizes, verification_data
-from bitat_tf.graph import CallGraph, LayerCall, call_again
+from bitat_tf.graph import CallGraph, LayerCall, call_again, make_names_unique
 from bitat_tf.quantizers import RSign
 
 # Ranges that TFLite's int8 operators have by definition.
@@ -75,17 +75,20 @@ class _Quantization:
     """Calls the layers of a folded network once more, with fake quantization between them."""
 
     def __init__(self, network: keras.Model, data: np.ndarray, input_type: str):
-        several = [call.path for call in CallGraph(network).calls if len(call.output_shapes) != 1]
+        nested = CallGraph(network)
+        several = [call.path for call in nested.calls if len(call.output_shapes) != 1]
         if several:
             raise ValueError(
                 f"quantize_rest: layers of several outputs cannot be quantized. Received: {', '.join(several)}. Export with "
                 "the float rest, or use layers of one output each."
             )
+        make_names_unique(nested)
         self.graph = CallGraph(activations_apart(network))
         self.name = network.name
         self.input_type = input_type
         self.quantized = {id(call) for call in quantized_calls(self.graph)}
         self.source = self.graph.sources[0]
+        self.pixels = _are_pixels(data)
         self.rescaling = self._droppable_rescaling()
         self.ranges = self._measure(data)
         self.names: set[str] = set()
@@ -149,20 +152,21 @@ class _Quantization:
         return _fixed_range(call) or range_with_zero(*self.ranges[id(call)])
 
     def _droppable_rescaling(self) -> LayerCall | None:
-        """Return the call of a `Rescaling` by one number that alone reads the input: for it, a grid of bytes is exact."""
+        """Return the call of a `Rescaling` by one number that alone reads pixels: for it, a grid of bytes is exact."""
         consumers = self.graph.consumers(self.source)
-        if len(consumers) != 1 or type(consumers[0].layer) is not keras.layers.Rescaling:
+        if len(consumers) != 1 or type(consumers[0].layer) is not keras.layers.Rescaling or not self.pixels:
             return None
         layer = consumers[0].layer
-        return (
-            consumers[0] if np.size(layer.scale) == np.size(layer.offset) == 1 and np.all(np.array(layer.scale) > 0) else None
-        )
+        if not np.size(layer.scale) == np.size(layer.offset) == 1:
+            return None
+        scale, offset = float(np.squeeze(layer.scale)), float(np.squeeze(layer.offset))
+        return consumers[0] if scale > 0 and 0 <= -offset / scale <= LEVELS else None  # 0 must lie on the grid
 
     def _quantized_rescaling(self):
         """Return rescaling and grid together: 0 must be on the grid, so that the offset moves by up to half a byte."""
         layer = self.rescaling.layer
         scale, offset = float(np.squeeze(layer.scale)), float(np.squeeze(layer.offset))
-        zero = round(min(max(-offset / scale, 0.0), LEVELS))
+        zero = round(-offset / scale)
         moved = keras.layers.Rescaling(scale, -zero * scale, name=layer.name)
         grid = FakeQuantization(
             -zero * scale, (LEVELS - zero) * scale, fixed=True, input_type=self.input_type, name=self._name(layer.name)
@@ -174,8 +178,8 @@ class _Quantization:
         if self.rescaling is not None or (self.input_type == "float32" and _only_rescaling(first)):
             return inputs
         minimum, maximum = range_with_zero(*self.ranges[id(self.source)])
-        if minimum == 0.0 and _LARGEST_SCALED < maximum <= LEVELS:  # pixels: all of their values, whatever the data held
-            maximum = float(LEVELS)
+        if self.pixels:  # all of their values, whatever the data held
+            minimum, maximum = 0.0, float(LEVELS)
         name = self._name(self.source.layer.name)
         return FakeQuantization(minimum, maximum, fixed=True, input_type=self.input_type, name=name)(inputs)
 
@@ -184,10 +188,10 @@ class _Quantization:
         if type(quantizer) is not RSign:
             return
         threshold = quantizer.threshold.numpy()
-        below = call.inputs[0]
-        minimum, maximum = range_with_zero(*self.ranges[id(below)])
+        calls = [one for one in self.graph.calls if one.layer is call.layer]
+        steps = [np.ptp(range_with_zero(*self.ranges[id(one.inputs[0])])) / LEVELS for one in calls]
         # Half the step of what comes in: finer would hold no more, and coarser round small values to 0, whose sign is +1.
-        sign = FakeQuantizedSign(step=(maximum - minimum) / LEVELS / 2, name=quantizer.name)
+        sign = FakeQuantizedSign(step=float(min(steps)) / 2, name=quantizer.name)
         sign.build((None, len(threshold)))
         sign.threshold.assign(threshold)
         call.layer.input_quantizer = sign
@@ -205,6 +209,13 @@ def _fixed_range(call: LayerCall) -> tuple[float, float] | None:
     if type(call.layer) is keras.layers.Softmax:
         return _FIXED_RANGES[keras.activations.softmax]
     return _FIXED_RANGES.get(getattr(call.layer, "activation", None))
+
+
+def _are_pixels(data: np.ndarray) -> bool:
+    """Return whether data are pixels 0..255: whole numbers, or beyond half of that; and not 0..1."""
+    if data.min() < 0 or not _LARGEST_SCALED < data.max() <= LEVELS:
+        return False
+    return bool(data.max() > LEVELS / 2 or (data == np.rint(data)).all())
 
 
 def _only_rescaling(layers: list[keras.layers.Layer]) -> bool:
