@@ -8,6 +8,7 @@ import larq_compute_engine as lce
 import numpy as np
 import pytest
 
+from benchmarks.deployment import paired_reactnet_a
 from bitat_tf._keras import keras
 from bitat_tf.applications import QuickNet, ReActNetA
 from bitat_tf.export import fold, read_operators, run_tflite, to_plain_larq
@@ -272,15 +273,11 @@ def test_reactnet_a_has_three_operators_a_convolution():
 
 @pytest.mark.slow
 def test_the_originals_parallel_convolutions():
-    inputs = keras.Input((32, 32, 3))
-    x = L.BatchNormalization()(L.Conv2D(8, 3, padding="same", use_bias=False)(inputs))
-    for filters, stride in ((16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), *((128, 1),) * 5, (256, 2), (256, 1)):
-        x = parallel_block(x, filters, stride)
-    plain = to_plain_larq(randomized(keras.Model(inputs, L.Dense(10)(POOLED(x)))))
+    plain = to_plain_larq(randomized(paired_reactnet_a(32, 0.25, 10)))
     before, after = convert(plain)[1], convert(fold(plain))[1]
     assert before["LceBconv2d"] == after["LceBconv2d"] == 31
-    assert operators_over_pictures(before) >= 130
-    assert operators_over_pictures(after) <= 90
+    # Thresholds and shortcuts of 31, RPReLU of 26; two more scale the pixels.
+    assert [operators_over_pictures(counts) - 2 for counts in (before, after)] == [2 * 31 + 3 * 26, 2 * 31 + 26]
 
 
 def operators_over_pictures(counts):
