@@ -41,7 +41,10 @@ def _after(call: LayerCall, graph: CallGraph) -> Iterator[Finding]:
     if call.layer.activation is not keras.activations.linear:
         name = getattr(call.layer.activation, "__name__", "activation")
         if normalizations:
-            effect = f"its activation {name} stands before the normalization: with scaled kernels {name}, MUL and ADD stay"
+            effect = (
+                f"its activation {name} stands before the normalization: {name}, MUL and ADD stay, unless the layer has no bias, "
+                "the activation is ReLU, and the export folds the scales of the kernel"
+            )
         else:
             effect = f"its activation {name} is not fused into a kernel with scales: one float operator stays"
         yield Finding(8, NOTE, call.path, effect, "Put the batch normalization right after the layer, then the activation.")
@@ -104,7 +107,8 @@ def _ends(graph: CallGraph, kernels: Mapping[int, Kernel]) -> Iterator[Finding]:
 def _slow_layers(call: LayerCall) -> Iterator[Finding]:
     layer = call.layer
     if isinstance(layer, (RPReLU, keras.layers.PReLU)):
-        effect = "PReLU is never fused: a float PRELU" + (" and ADD" if isinstance(layer, RPReLU) else "")
+        shifts = "; its shifts are folded at the export where the neighbours take them" if isinstance(layer, RPReLU) else ""
+        effect = f"PReLU is never fused: a float PRELU{shifts}"
         yield Finding(9, NOTE, call.path, effect, "It is the price of the accuracy that it brings.")
     if isinstance(layer, _MANY_OPERATORS):
         effect = "it becomes about 15 float operators"

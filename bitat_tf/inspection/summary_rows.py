@@ -64,8 +64,8 @@ class SummaryTotals:
         macs, binary_macs: Multiply-accumulates of a sample, of the layers where they are known.
         binary_mac_share: binary_macs / macs.
         layers_by_state: Number of binary layers in each state.
-        file_size: Bytes of the file of `bitat_tf.export.to_tflite`, once all binary layers are binary; None where it
-            cannot be told.
+        file_size: Bytes of the file of `bitat_tf.export.to_tflite` without folding and seal, once all binary layers are binary;
+            None where it cannot be told.
     """
 
     parameters: int
