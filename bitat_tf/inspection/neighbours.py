@@ -42,8 +42,8 @@ def _after(call: LayerCall, graph: CallGraph) -> Iterator[Finding]:
         name = getattr(call.layer.activation, "__name__", "activation")
         if normalizations:
             effect = (
-                f"its activation {name} stands before the normalization: {name}, MUL and ADD stay, unless the layer has no bias, "
-                "the activation is ReLU, and the export folds the scales of the kernel"
+                f"its activation {name} stands before the normalization: {name}, MUL and ADD stay, unless it has no bias, "
+                "the activation is ReLU, and the export folds the scales of its kernel"
             )
         else:
             effect = f"its activation {name} is not fused into a kernel with scales: one float operator stays"
