@@ -2,7 +2,7 @@
 
 | module | what it holds |
 |---|---|
-| `activations` | functions taken out of the layers that hold them |
+| `apart` | layers of several operators taken apart |
 | `layers` | fake quantization as Keras layers |
 | `placement` | which tensors are quantized |
 | `ranges` | the ranges of the tensors, measured on data |

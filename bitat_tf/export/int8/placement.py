@@ -32,14 +32,14 @@ def quantized_calls(graph: CallGraph) -> list[LayerCall]:
 
 
 def _has_no_grid(graph: CallGraph, call: LayerCall) -> bool:
-    return type(call.layer) in _SAME_GRID or _is_linear(call) or _is_fused(graph, call) or _becomes_bits(graph, call)
+    return type(call.layer) in _SAME_GRID or _is_linear(call) or is_fused(graph, call) or _becomes_bits(graph, call)
 
 
 def _is_linear(call: LayerCall) -> bool:
     return type(call.layer) is _LAYERS.Activation and call.layer.activation is keras.activations.linear
 
 
-def _is_fused(graph: CallGraph, call: LayerCall) -> bool:
+def is_fused(graph: CallGraph, call: LayerCall) -> bool:
     """Return whether the one layer that reads the outputs becomes part of the same operator."""
     consumers = graph.consumers(call)
     if len(consumers) != 1 or graph.is_output(call):

@@ -8,7 +8,7 @@ from bitat_tf._copies import float32_policy
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_choice, check_model
 from bitat_tf.export.folding import fold
-from bitat_tf.export.int8.activations import activations_apart
+from bitat_tf.export.int8.apart import taken_apart
 from bitat_tf.export.int8.layers import INPUT_TYPES, LEVELS, FakeQuantization, FakeQuantizedSign
 from bitat_tf.export.int8.placement import quantized_calls
 from bitat_tf.export.int8.ranges import channel_ranges, range_with_zero
@@ -83,7 +83,7 @@ class _Quantization:
                 "the float rest, or use layers of one output each."
             )
         make_names_unique(nested)
-        self.graph = CallGraph(activations_apart(network))
+        self.graph = CallGraph(taken_apart(network))
         self.name = network.name
         self.input_type = input_type
         self.quantized = {id(call) for call in quantized_calls(self.graph)}
