@@ -17,6 +17,8 @@ from bitat_tf.tflite_file.running import run
 
 _ROUNDING = 1e-4  # of the largest value of a layer: float operators in another order
 _NEAR = 1e-5  # the same, of a value before a sign whose sums the file does not hold
+_FEW = 0.01  # share of a layer's values that may round otherwise there
+_CONSTANTS = 0.05  # of the largest value of an int8 layer: its weights, slopes and thresholds are rounded to int8 as well
 _STEPS = 4.0  # of int8 tensors: each operator may round to the other side
 _TYPES = {schema.TensorType.FLOAT32: np.dtype("float32"), schema.TensorType.INT8: np.dtype("int8")}
 
@@ -47,7 +49,8 @@ class Counterpart:
 
     def tolerance(self, expected: np.ndarray, step: float) -> float:
         """Return the largest difference that is rounding; `step`: of the grids of the tensor and of what it is made of."""
-        return max(_ROUNDING * float(np.abs(expected).max()), _STEPS * step, 1e-6)
+        rounding = _CONSTANTS if self.integer else _ROUNDING
+        return max(rounding * float(np.abs(expected).max()), _STEPS * step, 1e-6)
 
 
 @dataclass(frozen=True)
@@ -171,19 +174,58 @@ class Comparison:
         differences = {key: np.abs(expected[key] - found[key]) for key in found}
         beyond = {id(one.call): differences[id(one.call)] > self._tolerance(one, expected[id(one.call)]) for one in self.found}
         parted = {key for key, where in beyond.items() if where.any()}
-        for one in self.found:
+        for number, one in enumerate(self.found):
             key = id(one.call)
             if key in parted and not self._recovers(one.call, parted):
                 signs = self._signs_before(one.call)
                 fallen = [self._fallen(call, expected, found, sums) for call in signs]
-                return Parting(
-                    one.call.path,
-                    float(beyond[key].mean()),
-                    float(differences[key].max()),
-                    float(np.abs(expected[key]).max()),
-                    None if not signs else 0 if None in fallen else sum(number or 0 for number in fallen),
-                )
+                explained = None if not signs else 0 if None in fallen else sum(number or 0 for number in fallen)
+                first = _parting(one, beyond[key], differences[key], expected[key], explained)
+                return (self._later_fault(number, sample, found, sums) or first) if explained else first
         return None
+
+    def _later_fault(self, first: int, sample: np.ndarray, found: dict, sums: dict) -> Parting | None:
+        """Return the first layer with weights after another one that makes something else of the file's own inputs to it.
+
+        Only of int8 tensors: there each sample parts early, by values on a threshold, and each tensor is a layer's own.
+        """
+        for one in self.found[first + 1 :]:
+            if not one.integer or not one.call.layer.weights:
+                continue
+            computed = self._computed(one.call, sample, found, sums)
+            if computed is None:
+                continue
+            after = self.graph.consumers(one.call)
+            if len(after) == 1 and isinstance(after[0].layer, FakeQuantization):  # in the file the two are one tensor
+                computed = after[0].layer(computed).numpy()
+            values = found[id(one.call)]
+            difference = np.abs(computed - values)
+            beyond = difference > self._tolerance(one, computed)
+            if beyond.mean() > _FEW:
+                return _parting(one, beyond, difference, computed, 0)
+        return None
+
+    def _computed(self, call: LayerCall, sample: np.ndarray, found: dict, sums: dict) -> np.ndarray | None:
+        """Return what a layer makes of the file's inputs to it; None where it cannot be told, for its signs."""
+        values = {}
+        for below in call.inputs:
+            if id(below) in found:
+                values[id(below)] = found[id(below)]
+            elif below in self.graph.sources:
+                values[id(below)] = sample[None]
+            else:
+                inner = self._computed(below, sample, found, sums)
+                if inner is None:
+                    return None
+                values[id(below)] = inner
+        if is_binary(call.layer):
+            if id(call.inputs[0]) not in found:
+                return None
+            signs = call.layer.input_quantizer(values[id(call.inputs[0])]).numpy()
+            if call.path in sums and (signs != np.where(sums[call.path] >= 0, 1.0, -1.0)).any():
+                return None
+        tensors = {key: tf.constant(value, tf.float32) for key, value in values.items()}
+        return np.asarray(call_again(call, tensors))
 
     def _tolerance(self, one: Counterpart, expected: np.ndarray) -> float:
         """Return what counts as rounding: int8 differences of a step below are several steps where the grid is finer."""
@@ -236,6 +278,13 @@ class Comparison:
             return int(near.sum())
         fallen = quantizer(values).numpy() != signs
         return None if (fallen & ~near).any() else int(fallen.sum())
+
+
+def _parting(
+    one: Counterpart, beyond: np.ndarray, difference: np.ndarray, expected: np.ndarray, on_threshold: int | None
+) -> Parting:
+    largest = float(np.abs(expected).max())
+    return Parting(one.call.path, float(beyond.mean()), float(difference.max()), largest, on_threshold)
 
 
 def _with_outputs(content: bytes, tensors: list[int]) -> bytes:

@@ -121,8 +121,8 @@ def verify(
         labels: Class indices of `data`, shape (n,), for the accuracy.
         traced: Number of samples whose tensors inside are compared, >= 0. Default 8. Of a network with a layer of several
             outputs only the outputs are compared.
-        minimum_agreement: Share of the samples on which top-1 must agree, as in `to_tflite`: what comes after the first layer
-            at which values on a threshold explain a difference is judged by the outputs only. Default 0.9.
+        minimum_agreement: Share of the samples on which top-1 must agree, as in `to_tflite`. Of a float file, what comes after
+            the first layer at which values on a threshold explain a difference is judged by the outputs only. Default 0.9.
 
     Returns:
         A `VerificationReport`.

@@ -46,9 +46,13 @@ def is_fused(graph: CallGraph, call: LayerCall) -> bool:
         return False
     after = consumers[0].layer
     if isinstance(after, _LAYERS.BatchNormalization):
+        if _is_relu(call.layer):
+            return _is_clamped_in_steps(graph, call.inputs[0])
         return isinstance(call.layer, _MATRIX) and (_is_sum(call.layer) or _is_clamped(call.layer))
-    if not _is_relu(after) or is_binary(call.layer):
+    if not _is_relu(after):
         return False
+    if is_binary(call.layer):
+        return _is_clamped_in_steps(graph, call)
     if isinstance(call.layer, _LAYERS.BatchNormalization):
         return isinstance(call.inputs[0].layer, _MATRIX) and not is_binary(call.inputs[0].layer)
     return isinstance(call.layer, (*_MATRIX, _LAYERS.Add))
@@ -61,6 +65,22 @@ def _is_sum(layer: keras.layers.Layer) -> bool:
 def _is_clamped(layer: keras.layers.Layer) -> bool:
     """Return whether a binary kernel computes ReLU and the batch normalization after it."""
     return is_binary(layer) and layer.activation is keras.activations.relu and not layer.use_bias
+
+
+def _is_clamped_in_steps(graph: CallGraph, call: LayerCall) -> bool:
+    """Return whether a call is a binary convolution whose kernel computes the layers after it, ReLU and normalization, too."""
+    if not is_binary(call.layer) or call.layer.use_bias or not _is_sum(call.layer):
+        return False
+    after = _only_reader(graph, call)
+    if after is None or not _is_relu(after.layer) or getattr(after.layer, "max_value", None) is not None:
+        return False
+    last = _only_reader(graph, after)
+    return last is not None and isinstance(last.layer, _LAYERS.BatchNormalization)
+
+
+def _only_reader(graph: CallGraph, call: LayerCall) -> LayerCall | None:
+    consumers = graph.consumers(call)
+    return consumers[0] if len(consumers) == 1 and not graph.is_output(call) else None
 
 
 def _is_relu(layer: keras.layers.Layer) -> bool:
