@@ -120,9 +120,9 @@ class Schedule:
         total = self.total_epochs(len(layers)) * steps_per_epoch
         phases, elapsed = [], 0.0
         for kind, stage, layer, epochs, learning_rate in lengths:
-            start = round(elapsed * steps_per_epoch)
+            start = _nearest_step(elapsed * steps_per_epoch)
             elapsed += epochs
-            stop = round(elapsed * steps_per_epoch)
+            stop = _nearest_step(elapsed * steps_per_epoch)
             if stop <= start:
                 raise ValueError(
                     f"Schedule: the {kind} phase of {epochs} epochs is shorter than one of the {steps_per_epoch} steps of an "
@@ -133,6 +133,11 @@ class Schedule:
         phases.append(Phase(last.kind, last.stage, last.layer, last.start, total, last.learning_rate))
         refresh = None if self.refresh_epochs is None else max(round(self.refresh_epochs * steps_per_epoch), 1)
         return Timeline(tuple(phases), self.decay, refresh)
+
+
+def _nearest_step(steps: float) -> int:
+    """Round half up: Python's rounding, of halves to even numbers, would leave no step between 7.5 and 8.5."""
+    return math.floor(steps + 0.5 + 1e-6)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ _RANDOM_SAMPLES = 16
 
 def check_description(model: keras.Model, classes: Sequence[str], pixels: str | None) -> tuple[str, ...]:
     """Return the names of the classes; raise ValueError unless they fit the outputs, and the kind of pixels the inputs."""
-    classes = classes if isinstance(classes, str) else tuple(classes)
     if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
         raise ValueError(f"to_tflite: `classes` must be a sequence of names. Received: {classes!r}.")
+    classes = tuple(map(str, classes))
     if classes and len(classes) != model.output_shape[-1]:
         raise ValueError(
             f"to_tflite: `classes` must name the {model.output_shape[-1]} outputs of the model. Received: {len(classes)} names."

@@ -26,7 +26,7 @@ _KINDS = {schema.TensorType.FLOAT32: "float32", schema.TensorType.INT8: "int8", 
 
 @dataclass(frozen=True)
 class VerificationReport:
-    """What `verify` found.
+    """What `verify` found out about a file.
 
     Attributes:
         path: The file.

@@ -50,7 +50,9 @@ def sign_problem(quantizer: Callable[[Any], Any], channels: int) -> SignProblem 
     samples = np.tile(_SAMPLES[None, :, None, None], (1, 1, 1, channels))
     traced = tf.function(lambda inputs: quantizer(inputs), autograph=False)
     concrete = traced.get_concrete_function(tf.TensorSpec(samples.shape, tf.float32))
-    values = np.unique(concrete(tf.constant(samples)).numpy().round(5))  # x + (1 - x) need not be 1 to the last bit
+    values = np.unique(
+        concrete(tf.constant(samples)).numpy().astype(np.float32).round(5)
+    )  # x + (1 - x) need not be 1 to the last bit
     known = _is_known_sign(_behind(tf.nest.flatten(concrete.graph.structured_outputs)[0]))
     if not set(values) <= {-1.0, 1.0}:
         shown = ", ".join(f"{value:g}" for value in values[:4]) + (", ..." if len(values) > 4 else "")

@@ -40,6 +40,11 @@ def test_phases_cover_the_epochs_without_a_gap(quantization, fine_tuning, joint,
         assert 0 < timeline.learning_rate(step) <= phase.learning_rate
 
 
+def test_a_phase_of_one_step_may_begin_at_half_a_step():
+    timeline = Schedule(0.5, 0.25, 0.1).timeline(["layer"], 10)
+    assert [(phase.start, phase.stop) for phase in timeline.phases] == [(0, 5), (5, 8), (8, 10)]
+
+
 def test_fractions_of_an_epoch():
     timeline = Schedule(quantization_epochs=0.5, fine_tuning_epochs=0.25, joint_epochs=1).timeline(LAYERS, 8)
     assert [(p.kind, p.stage, p.start, p.stop) for p in timeline.phases] == [

@@ -136,7 +136,7 @@ def test_values_on_a_threshold_are_told_from_others(epsilon, explained, tmp_path
     to_tflite(model, path, x)
     assert not verify(model, path, x).partings
     binary_layers(model)[0].input_quantizer.threshold.assign_sub(np.full(32, epsilon))
-    report = verify(model, path, x)
+    report = verify(model, path, x, minimum_agreement=0.5)
     # A larger move is a fault of the layer that holds the threshold, in every sample.
     assert report.ok is explained
     if explained:
@@ -178,6 +178,17 @@ def test_int8_files(input_type, tmp_path):
     quantized.get_layer("stem_conv").bias.assign_add(np.full(32, 0.5))
     found = verify(quantized, path, x[:4], traced=2)
     assert [parting.layer[:5] for parting in found.unexplained] == ["stem_", "stem_"]
+
+
+def test_faults_behind_values_on_a_threshold_are_seen_in_int8_files(tmp_path):
+    model, path, x = build(), tmp_path / "int8.tflite", samples(64)
+    quantized = quantize_rest(model, x)
+    to_tflite(quantized, path, x, minimum_agreement=0.5)
+    largest = float(np.abs(model.predict(x, verbose=0)).max())
+    quantized.get_layer("head_dense").bias.assign_add(np.full(10, largest))  # the same for all classes: top-1 stays
+    report = verify(quantized, path, x[:4], traced=4)
+    assert not report.ok
+    assert {parting.layer for parting in report.unexplained} == {"head_dense"}
 
 
 def write(path, model):
