@@ -191,9 +191,7 @@ def _findings_of_geometry(call: LayerCall) -> list[Finding]:
         found.append(Finding(rule, severity, call.path, effect, cure))
 
     if layer.compute_dtype != "float32":
-        effect = (
-            f"the layer computes in {layer.compute_dtype}; the file has it in float32: to_tflite converts a float32 copy"
-        )
+        effect = f"the layer computes in {layer.compute_dtype}; the file has it in float32: to_tflite converts a float32 copy"
         add(18, NOTE, effect, "Nothing needs to be done; verify compares the file with the model.")
     padded = getattr(layer, "padding", "valid") == "same" and layer.input_quantizer is not None and layer.pad_values != 0.0
     if padded and None in call.input_shapes[0][1:]:
