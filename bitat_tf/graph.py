@@ -112,6 +112,11 @@ class CallGraph:
         """Return the calls that take an output of `call`, each once."""
         return self._consumers[id(call)]
 
+    def only_consumer(self, call: LayerCall) -> LayerCall | None:
+        """Return the one call that takes the outputs of `call`; None if there are several, or the model returns them."""
+        consumers = self.consumers(call)
+        return consumers[0] if len(consumers) == 1 and not self.is_output(call) else None
+
     def is_output(self, call: LayerCall) -> bool:
         """Return whether the model returns an output of `call`."""
         return any(call is output for output in self.outputs)
@@ -149,15 +154,38 @@ def call_again(call: LayerCall, tensors: Mapping[int, Any]) -> Any:
     return call.layer(*arguments, **keywords)
 
 
+def call_all(graph: CallGraph, tensors: dict[int, Any]) -> dict[int, Any]:
+    """Call all layers of a graph once more, as in `call_again`, on other inputs.
+
+    Args:
+        graph: The calls; each has one output.
+        tensors: What stands in the place of the outputs of the sources, and of calls that are left out, by `id` of the call.
+            It takes up the outputs.
+
+    Returns:
+        `tensors`, with the outputs of all calls.
+    """
+    for call in graph.calls:
+        if id(call) not in tensors:
+            tensors[id(call)] = call_again(call, tensors)
+    return tensors
+
+
+def free_name(wanted: str, taken: set[str]) -> str:
+    """Return a name that is not among those taken, `wanted` or that with a number, and add it to them."""
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    taken.add(name)
+    return name
+
+
 def make_names_unique(graph: CallGraph) -> None:
     """Rename layers of one name, as nested models may hold them: a flat model cannot. Only for copies of the user's layers."""
-    taken: dict[str, int] = {}
-    for call in graph.calls:
-        layer, name, number = call.layer, call.layer.name, 1
-        while taken.get(name, id(layer)) != id(layer):
-            number += 1
-            name = f"{layer.name}_{number}"
-        taken[name] = id(layer)
+    taken: set[str] = set()
+    for layer in {id(call.layer): call.layer for call in graph.calls}.values():
+        name = free_name(layer.name, taken)
         if name != layer.name:
             layer._name = name
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from bitat_tf._keras import keras
+from bitat_tf._tables import as_text
 from bitat_tf._validation import check_model
 from bitat_tf.calibration.data import Calibration, LayerInputs
 from bitat_tf.calibration.statistics import check_statistics_possible, float_outputs, layer_statistics
@@ -92,10 +92,7 @@ class NetworkDependency:
         return table
 
     def __str__(self) -> str:
-        console = Console(width=110, color_system=None)
-        with console.capture() as capture:
-            console.print(self.table())
-        return capture.get()
+        return as_text(self.table(), 110)
 
 
 def measure_dependency(

@@ -1,6 +1,5 @@
 """What the commands of `bitat-tf` do."""
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from bitat_tf.inspection import check
 from bitat_tf.inspection.model_summary import summary
 from bitat_tf.workflow import BinarizeConfig, BinarizeJob, Job, RunFolder, TrainConfig, TrainJob, load_model
 from bitat_tf.workflow.binarize import check_copy
-from bitat_tf.workflow.console import show
+from bitat_tf.workflow.console import show_or_write
 from bitat_tf.workflow.keras_file import check_kind
 from bitat_tf.workflow.load_model import hash_of
 
@@ -61,20 +60,14 @@ def binarize(options: dict[str, Any]) -> int:
 def check_model(options: dict[str, Any]) -> int:
     """Run `bitat-tf check`; returns the exit code: 1 with errors in the report."""
     report = check(load_model(options["model"]))
-    if options.get("json"):
-        _write_json(report.to_dict())
-    else:
-        show(report)
+    show_or_write(report, options["json"])
     return 0 if report.ok else 1
 
 
 def summarize(options: dict[str, Any]) -> int:
     """Run `bitat-tf summary`; returns the exit code."""
     result = summary(load_model(options["model"]))
-    if options.get("json"):
-        _write_json(result.to_dict())
-    else:
-        show(result)
+    show_or_write(result, options["json"])
     return 0
 
 
@@ -104,7 +97,3 @@ def _finish(job: Job, folder: RunFolder) -> int:
     job.run(folder)
     sys.stdout.write(f"All results are in {folder.path}; start with report.md.\n")
     return 0
-
-
-def _write_json(content: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")

@@ -1,6 +1,5 @@
 """What the commands for `.tflite` files do."""
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from rich import get_console
 from bitat_tf.deployment import benchmark, parse_profile, write_kit
 from bitat_tf.tflite_file import dump, inspect, plot_graph
 from bitat_tf.workflow import load_model
-from bitat_tf.workflow.console import show, warn
+from bitat_tf.workflow.console import show_or_write, warn, write_json
 from bitat_tf.workflow.export import ExportOptions, export_file, verify_file
 
 
@@ -35,10 +34,7 @@ def inspect_file(options: dict[str, Any]) -> int:
     report = inspect(options["file"])
     if options["picture"] is not None:
         plot_graph(report, options["picture"])
-    if options["json"]:
-        _write(report, True)
-    else:
-        show(report)
+    show_or_write(report, options["json"])
     return 0
 
 
@@ -46,10 +42,7 @@ def benchmark_file(options: dict[str, Any]) -> int:
     """Run `bitat-tf benchmark`; returns the exit code."""
     model = None if options["model"] is None else load_model(options["model"])
     report = benchmark(options["file"], options["against"], model, threads=options["threads"], runs=options["runs"])
-    if options["json"]:
-        _write(report, True)
-    else:
-        show(report)
+    show_or_write(report, options["json"])
     return 0
 
 
@@ -96,4 +89,7 @@ def _names(path: Path) -> list[str]:
 
 
 def _write(report: Any, as_json: bool) -> None:
-    sys.stdout.write((json.dumps(report.to_dict(), indent=2) if as_json else str(report)) + "\n")
+    if as_json:
+        write_json(report.to_dict())
+    else:
+        sys.stdout.write(f"{report}\n")

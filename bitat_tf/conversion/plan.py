@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from bitat_tf._keras import keras
+from bitat_tf._tables import as_text
 from bitat_tf.graph import CallGraph
 from bitat_tf.inspection.ends import first_calls, last_calls
 from bitat_tf.inspection.float_layers import float_operator, obstacle
@@ -81,10 +81,7 @@ class BinarizationPlan:
         return self.table()
 
     def __str__(self) -> str:
-        console = Console(width=160, color_system=None)
-        with console.capture() as capture:
-            console.print(self.table())
-        return capture.get().rstrip("\n")
+        return as_text(self.table(), 160).rstrip("\n")
 
 
 def plan_layers(graph: CallGraph, skip: Skip, first_and_last: bool, expand: bool) -> dict[int, LayerPlan]:

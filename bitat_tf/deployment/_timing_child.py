@@ -5,14 +5,12 @@ It is started by path, as `tflite_file/_child.py` is. TensorFlow is loaded only 
 
 import contextlib
 import gc
-import json
 import os
 import random
 import runpy
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +21,8 @@ sys.path += [entry for entry in sys.argv[2:] if entry not in sys.path]
 
 import numpy as np  # noqa: E402
 
-load_module = runpy.run_path(str(Path(__file__).parents[1] / "tflite_file" / "_child.py"))["load_module"]
+_CHILD = runpy.run_path(str(Path(__file__).parents[1] / "tflite_file" / "_child.py"))
+load_module, serve = _CHILD["load_module"], _CHILD["serve"]
 
 _WARM_UP = 2
 _LCE_VARIANTS = (("indirect", False), ("indirect", True), ("default", False), ("default", True), ("reference", False))
@@ -253,22 +252,5 @@ def _reason(written: str, error: Exception) -> str:
     return (named or str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def main() -> int:
-    """Do what the request, a file of JSON, says; returns 1 with the reason as the last line of stderr."""
-    with open(sys.argv[1]) as file:
-        request = json.load(file)
-    try:
-        result = time_files(request)
-    except (MemoryError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, OSError):
-        traceback.print_exc()
-        return 1
-    with open(request["result"], "w") as file:
-        json.dump(result, file)
-    return 0
-
-
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # native code may crash when it is taken down
+    serve(time_files)

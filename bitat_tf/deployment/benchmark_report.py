@@ -4,10 +4,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from bitat_tf._tables import as_text
 from bitat_tf.deployment.machine import Machine
 
 _WIDTH = 150
@@ -209,10 +210,7 @@ class BenchmarkReport:
         return Group(self.table(), *(Text(line) for line in self.lines()))
 
     def __str__(self) -> str:
-        console = Console(width=_WIDTH, color_system=None)
-        with console.capture() as capture:
-            console.print(self)
-        return capture.get()
+        return as_text(self, _WIDTH)
 
 
 def _milliseconds(seconds: float) -> str:

@@ -19,7 +19,7 @@ from bitat_tf.export.integer_input import with_uint8_input
 from bitat_tf.export.plain import count_binary_operators, to_plain_larq
 from bitat_tf.export.report import ExportReport, count_operators
 from bitat_tf.export.request import check_description, check_sizes, check_zero_padding, verification_data
-from bitat_tf.export.verification import agreement, run_tflite
+from bitat_tf.export.verification import accuracy, agreement, run_tflite
 from bitat_tf.graph import CallGraph
 from bitat_tf.layers import binary_layers
 from bitat_tf.tflite_file.content import SEAL_FORMAT, parse, sealed
@@ -88,6 +88,7 @@ def to_tflite(
     plain = model if grid is not None else to_plain_larq(model, allow_partial)
     if folded and grid is None:
         plain = fold(plain)
+    folded = folded or grid is not None
     check_zero_padding(CallGraph(plain))
     float_layers = tuple(layer.name for layer in binary_layers(model) if layer.state != "binary")
     expected = count_binary_operators(plain)
@@ -101,7 +102,7 @@ def to_tflite(
         "name": model.name,
         "expected_binary": expected,
         "float_layers": list(float_layers),
-        "folded": folded or grid is not None,
+        "folded": folded,
         "int8": grid is not None,
         "classes": list(classes),
         "pixels": BYTES if takes_bytes else pixels,
@@ -130,12 +131,12 @@ def to_tflite(
         expected_binary=expected,
         fused_binary=counts.get("LceBconv2d", 0),
         float_layers=float_layers,
-        folded=folded or grid is not None,
+        folded=folded,
         int8=grid is not None,
         input_type=input_type,
         agreement=found,
-        accuracy=None if labels is None else float(np.mean(outputs.argmax(axis=-1) == np.asarray(labels))),
-        keras_accuracy=None if labels is None else float(np.mean(keras_outputs.argmax(axis=-1) == np.asarray(labels))),
+        accuracy=accuracy(outputs, labels),
+        keras_accuracy=accuracy(keras_outputs, labels),
         random_data=random_data,
         versions=versions,
     )

@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from larq_compute_engine.mlir.python import tflite_schema as schema
@@ -11,7 +10,7 @@ from larq_compute_engine.mlir.python import tflite_schema as schema
 from bitat_tf._keras import keras, tf
 from bitat_tf.export.int8.layers import FakeQuantization
 from bitat_tf.export.int8.placement import is_binary
-from bitat_tf.graph import CallGraph, LayerCall, call_again, make_names_unique
+from bitat_tf.graph import CallGraph, LayerCall, call_again, call_all, make_names_unique
 from bitat_tf.tflite_file.content import parse, serialize
 from bitat_tf.tflite_file.running import run
 
@@ -152,9 +151,7 @@ class Comparison:
         self._read = [call for call in dict.fromkeys(read) if call not in self.graph.sources]
         make_names_unique(self.graph)  # after the names have told what is what in the file
         inputs = keras.Input(plain.input_shape[1:])
-        tensors: dict[int, Any] = {id(self.graph.sources[0]): inputs}
-        for call in self.graph.calls:
-            tensors[id(call)] = call_again(call, tensors)
+        tensors = call_all(self.graph, {id(self.graph.sources[0]): inputs})
         self._network = keras.Model(inputs, [tensors[id(call)] for call in self._read])
 
     def parting(self, sample: np.ndarray, stored: np.ndarray) -> Parting | None:

@@ -64,6 +64,16 @@ class Agreement:
     share_different: float
 
 
+def accuracy(outputs: np.ndarray, labels: np.ndarray | None) -> float | None:
+    """Return the top-1 accuracy of outputs of shape (n, ..., classes); None without labels."""
+    return None if labels is None else float(np.mean(outputs.argmax(axis=-1) == np.asarray(labels)))
+
+
+def sample_differences(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return the largest absolute difference of each sample, shape (n,)."""
+    return np.abs(expected - found).reshape(len(expected), -1).max(axis=1)
+
+
 def agreement(expected: np.ndarray, found: np.ndarray) -> Agreement:
     """Compare outputs of shape (n, ..., classes).
 
@@ -75,7 +85,7 @@ def agreement(expected: np.ndarray, found: np.ndarray) -> Agreement:
         raise ValueError(
             f"agreement: needs outputs of one shape, of at least one sample. Received: {expected.shape}, {found.shape}."
         )
-    difference = np.abs(expected - found).reshape(len(expected), -1).max(axis=1)
+    difference = sample_differences(expected, found)
     return Agreement(
         samples=len(expected),
         top1=float(np.mean(expected.argmax(axis=-1) == found.argmax(axis=-1))),

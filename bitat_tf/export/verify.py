@@ -14,7 +14,7 @@ from bitat_tf.export.int8.quantize_rest import input_grid
 from bitat_tf.export.intermediate import Comparison, Parting
 from bitat_tf.export.plain import to_plain_larq
 from bitat_tf.export.request import check_sizes, verification_data
-from bitat_tf.export.verification import Agreement, agreement, on_grid
+from bitat_tf.export.verification import Agreement, accuracy, agreement, on_grid, sample_differences
 from bitat_tf.graph import CallGraph
 from bitat_tf.tflite_file.content import schema
 from bitat_tf.tflite_file.reading import TfliteFile, read
@@ -158,7 +158,7 @@ def verify(
             f"with outputs of shape {outputs.shape[1:]}: {path}."
         )
     check_finite("verify", "the outputs of the Keras model", keras_outputs)
-    differences = np.abs(keras_outputs - outputs).reshape(len(data), -1).max(axis=1)
+    differences = sample_differences(keras_outputs, outputs)
     if file.facts.get("int8") and input_grid(model) is None:
         traced = 0  # the network inside of the file is another one
     plain = _plain(model, file)
@@ -167,13 +167,12 @@ def verify(
     chosen = np.argsort(-differences, kind="stable")[:traced]
     comparison = Comparison(plain, file.content) if traced else None
     found = [] if comparison is None else [comparison.parting(data[number], stored[number]) for number in chosen]
-    expected_labels = None if labels is None else np.asarray(labels)
     return VerificationReport(
         path=str(path),
         agreement=agreement(keras_outputs, outputs),
         percentiles={percent: float(np.percentile(differences, percent)) for percent in _PERCENTILES},
-        accuracy=None if labels is None else float(np.mean(outputs.argmax(axis=-1) == expected_labels)),
-        keras_accuracy=None if labels is None else float(np.mean(keras_outputs.argmax(axis=-1) == expected_labels)),
+        accuracy=accuracy(outputs, labels),
+        keras_accuracy=accuracy(keras_outputs, labels),
         random_data=random_data,
         minimum_agreement=minimum_agreement,
         traced=len(chosen),
@@ -204,10 +203,8 @@ def _stored(file: TfliteFile, model: keras.Model, data: np.ndarray) -> np.ndarra
             f"verify: the file must be one of this model, with inputs of shape {tuple(model.input_shape[1:])}. Received: a "
             f"file with inputs of shape {shape[1:]}: {file.path}."
         )
-    kind = np.dtype(_KINDS[tensor.type])
-    if kind == np.float32:
-        return on_grid(data, kind, None, None, False)
-    if tensor.quantization is None or tensor.quantization.scale is None:  # integers that mean themselves
-        return on_grid(data, kind, None, None, False)
-    scale, zero = float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
-    return on_grid(data, kind, scale, zero, file.facts.get("pixels") == BYTES)
+    scale, zero = None, None  # floats, and integers that mean themselves
+    if tensor.quantization is not None and tensor.quantization.scale is not None:
+        scale, zero = float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
+    takes_bytes = scale is not None and file.facts.get("pixels") == BYTES
+    return on_grid(data, np.dtype(_KINDS[tensor.type]), scale, zero, takes_bytes)

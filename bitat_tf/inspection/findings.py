@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
+
+from bitat_tf._tables import as_text
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 SEVERITIES = (ERROR, WARNING, NOTE)
@@ -114,10 +116,7 @@ class CheckReport:
         return Group(self.table(), self.summary_line())
 
     def __str__(self) -> str:
-        console = Console(width=160, color_system=None)
-        with console.capture() as capture:
-            console.print(self)
-        return capture.get().rstrip("\n")
+        return as_text(self, 160).rstrip("\n")
 
 
 def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -3,11 +3,12 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from bitat_tf._keras import keras
+from bitat_tf._tables import as_text
 from bitat_tf._validation import check_model
 from bitat_tf.inspection.summary_rows import SummaryRow, SummaryTotals, summary_rows
 
@@ -96,10 +97,7 @@ class ModelSummary:
         return Group(self.table(), *(Text(line) for line in self.lines()))
 
     def __str__(self) -> str:
-        console = Console(width=_WIDTH, color_system=None)
-        with console.capture() as capture:
-            console.print(self)
-        return capture.get()
+        return as_text(self, _WIDTH)
 
 
 def summary(model: keras.Model) -> ModelSummary:

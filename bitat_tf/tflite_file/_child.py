@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -60,24 +61,29 @@ def _interpreter(request: dict[str, Any], content: bytes):
     )
 
 
-def main() -> int:
-    """Do what the request, a file of JSON, says; returns 1 with the reason as the last line of stderr."""
-    with open(sys.argv[1]) as file:
-        request = json.load(file)
+def do(request: dict[str, Any]) -> dict[str, Any]:
+    """Do the task of a request with the file that it names."""
     with open(request["model"], "rb") as file:
         content = file.read()
+    return {"probe": probe, "run": run}[request["task"]](request, content)
+
+
+def serve(task: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Do what the request, a file of JSON, says, and end the process: with 1 and the reason as the last line of stderr."""
+    code = 1
+    with open(sys.argv[1]) as file:
+        request = json.load(file)
     try:
-        result = {"probe": probe, "run": run}[request["task"]](request, content)
-    except (MemoryError, RecursionError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError):
+        result = task(request)
+        with open(request["result"], "w") as file:
+            json.dump(result, file)
+        code = 0
+    except (MemoryError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, OSError):
         traceback.print_exc()
-        return 1
-    with open(request["result"], "w") as file:
-        json.dump(result, file)
-    return 0
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # native code may crash when it is taken down
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # a damaged interpreter may crash when it is taken down
+    serve(do)

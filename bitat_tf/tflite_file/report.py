@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from larq_compute_engine.mlir.python import tflite_schema as schema
-from rich.console import Console, Group
+from rich.console import Group
 from rich.text import Text
 
+from bitat_tf._tables import as_text
 from bitat_tf.tflite_file.neighbours import elementwise_around_binary
 from bitat_tf.tflite_file.operators import Operator, Shape, indices, list_operators, tensor_name, tensor_shape, type_name
 from bitat_tf.tflite_file.reading import read
@@ -103,10 +104,7 @@ class FileReport:
         return Group(report_table(self), *(Text(line) for line in report_lines(self)))
 
     def __str__(self) -> str:
-        console = Console(width=WIDTH, color_system=None)
-        with console.capture() as capture:
-            console.print(self)
-        return capture.get()
+        return as_text(self, WIDTH)
 
 
 def inspect(path: str | os.PathLike) -> FileReport:

@@ -12,8 +12,6 @@ import numpy as np
 
 _CHILD = Path(__file__).with_name("_child.py")
 _PROBE_SECONDS = 120.0
-KERNELS = ("indirect", "default", "reference")
-"""The kernels of larq-compute-engine for `LceBconv2d`; the portable indirect one is the fastest on x86."""
 
 
 class ChildFailure(ValueError):
@@ -60,7 +58,7 @@ def run(content: bytes, samples: np.ndarray, kernel: str = "indirect", timeout: 
     Args:
         content: What the file holds; it has one input.
         samples: Shape (n, ...), n >= 1, of the type of the file's input.
-        kernel: One of `KERNELS`.
+        kernel: Of larq-compute-engine for `LceBconv2d`: "indirect", the fastest on x86, "default" or "reference".
         timeout: Seconds after which the process is ended. Default: none.
 
     Returns:

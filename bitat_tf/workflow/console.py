@@ -1,6 +1,8 @@
 """What the commands show: tables in terminals, the same as plain text in pipes and files."""
 
+import json
 import sys
+from typing import Any
 
 from rich import get_console
 from rich.console import RenderableType
@@ -17,6 +19,19 @@ def show(report: RenderableType) -> None:
         get_console().print(report)
     else:
         sys.stdout.write(f"{report}\n")  # rich would fold it to 80 columns
+
+
+def write_json(content: dict[str, Any]) -> None:
+    """Print one JSON object."""
+    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+
+
+def show_or_write(report: Any, as_json: bool) -> None:
+    """Print a report with a table as `show` does, or as one JSON object."""
+    if as_json:
+        write_json(report.to_dict())
+    else:
+        show(report)
 
 
 def warn(text: str) -> None:

@@ -12,7 +12,7 @@ from bitat_tf._files import save_model
 from bitat_tf._keras import keras, tf
 from bitat_tf.data import ImageData, training_dataset
 from bitat_tf.export import ExportReport, VerificationReport, quantize_rest, to_tflite, verify
-from bitat_tf.workflow.images import load_images
+from bitat_tf.workflow.images import calibration_images, load_images
 from bitat_tf.workflow.load_model import load_model
 from bitat_tf.workflow.model_format import check_classes, gives_probabilities, input_shape
 from bitat_tf.workflow.pixels import RAW, check_channels, taking_pixels
@@ -121,7 +121,8 @@ def export_file(options: ExportOptions) -> Exported:
         return Exported(to_tflite(model, options.out, data, labels, folded=options.folded, **described), None)
     with tempfile.TemporaryDirectory() as folder:
         float_rest = to_tflite(model, Path(folder, "float.tflite"), data, labels, **described)
-    quantized = quantize_rest(model, _calibration(images, options), options.input_type)
+    calibration = calibration_images(images.train_images, options.calibration, options.seed)
+    quantized = quantize_rest(model, calibration, options.input_type)
     if options.int8_epochs:
         _train(quantized, images, options, not _probabilities(model, images))
     exported = Exported(to_tflite(quantized, options.out, data, labels, **described), float_rest)
@@ -160,11 +161,6 @@ def _images(command: str, model: keras.Model, data: str, seed: int) -> ImageData
 
 def _test(images: ImageData) -> tuple[np.ndarray, np.ndarray]:
     return images.test_images.astype(np.float32), images.test_labels
-
-
-def _calibration(images: ImageData, options: ExportOptions) -> np.ndarray:
-    chosen = np.random.default_rng(options.seed).permutation(len(images.train_images))[: options.calibration]
-    return images.train_images[chosen].astype(np.float32)
 
 
 def _probabilities(model: keras.Model, images: ImageData) -> bool:

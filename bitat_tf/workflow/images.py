@@ -1,7 +1,15 @@
 """The images that a model takes, from what `--data` names."""
 
+import numpy as np
+
 from bitat_tf.data import ImageData, load_digits, load_folder
 from bitat_tf.workflow.config import DIGITS
+
+
+def calibration_images(images: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return `count` images, or all if there are fewer, drawn without order, float32."""
+    chosen = np.random.default_rng(seed).permutation(len(images))[:count]
+    return images[chosen].astype(np.float32)
 
 
 def load_images(

@@ -22,6 +22,7 @@ from bitat_tf.layers import binary_layers
 from bitat_tf.post_training import binarize_post_training
 from bitat_tf.workflow.config import DIGITS, RunConfig
 from bitat_tf.workflow.history import EpochLines, merge_logs, read_log
+from bitat_tf.workflow.images import calibration_images
 from bitat_tf.workflow.pixels import RAW
 from bitat_tf.workflow.plots import plot_accuracy, plot_layer_errors, save_figure
 from bitat_tf.workflow.report import layer_errors_of, markdown, results_table
@@ -130,8 +131,7 @@ class Job:
         return accuracy
 
     def _binarize(self, folder: RunFolder) -> float:
-        chosen = np.random.default_rng(self.config.seed).permutation(len(self.train_images))[: self.config.calibration]
-        calibration = self.train_images[chosen].astype(np.float32)
+        calibration = calibration_images(self.train_images, self.config.calibration, self.config.seed)
         if not folder.binary_model.exists():
             if self.config.post_training:
                 self._binarize_post_training(folder, calibration)

@@ -83,9 +83,9 @@ def _move_scales(graph: CallGraph, parts: dict[int, Part]) -> None:
 def _after_relu(graph: CallGraph, call: LayerCall) -> LayerCall | None:
     """Return what reads the ReLU of a convolution, its own or the layer after it; None if there is no ReLU, or several do."""
     if call.layer.activation is keras.activations.relu:
-        return _only_consumer(graph, call)
-    relu = _only_consumer(graph, call) if call.layer.activation in (None, keras.activations.linear) else None
-    return None if relu is None or not _is_relu(relu.layer) else _only_consumer(graph, relu)
+        return graph.only_consumer(call)
+    relu = graph.only_consumer(call) if call.layer.activation in (None, keras.activations.linear) else None
+    return None if relu is None or not _is_relu(relu.layer) else graph.only_consumer(relu)
 
 
 def _move_shifts(graph: CallGraph, parts: dict[int, Part]) -> None:
@@ -109,11 +109,6 @@ def _move_shifts(graph: CallGraph, parts: dict[int, Part]) -> None:
             if found is not None:
                 apply(found, at_output=True)
                 sign.threshold = None
-
-
-def _only_consumer(graph: CallGraph, call: LayerCall) -> LayerCall | None:
-    consumers = graph.consumers(call)
-    return consumers[0] if len(consumers) == 1 and not graph.is_output(call) else None
 
 
 def _is_relu(layer: keras.layers.Layer) -> bool:

@@ -59,9 +59,10 @@ class Moves:
 
     def backwards(self, call: LayerCall, shift: np.ndarray) -> list[Move] | None:
         """Return which layers make the outputs of `call` higher by `shift`; None if none can, or others read them too."""
-        if len(self.graph.consumers(call)) != 1 or self.graph.is_output(call) or len(call.output_shapes) != 1:
+        reader = self.graph.only_consumer(call)
+        if reader is None or len(call.output_shapes) != 1:
             return None
-        if self.graph.consumers(call)[0].inputs.count(call) != 1 or call.output_shapes[0][-1:] != shift.shape:
+        if reader.inputs.count(call) != 1 or call.output_shapes[0][-1:] != shift.shape:
             return None
         part = self.parts.get(id(call.layer))
         if part is not None:

@@ -8,7 +8,7 @@ import numpy as np
 from bitat_tf._keras import keras
 from bitat_tf.export.folding.parts import Normalization, PartlyShiftedPReLU, part_of
 from bitat_tf.export.int8.placement import is_fused
-from bitat_tf.graph import CallGraph, LayerCall, call_again
+from bitat_tf.graph import CallGraph, LayerCall, call_again, free_name
 from bitat_tf.layers import RPReLU
 
 _FUSED = (None, keras.activations.linear, keras.activations.relu)  # the same operator computes these
@@ -66,7 +66,7 @@ def taken_apart(network: keras.Model) -> keras.Model:
         outputs = call_again(call, tensors) if not replaced or replaced[0][0] == "activation" else tensors[id(call.inputs[0])]
         for suffix, make, weights in replaced:
             if (id(layer), suffix) not in made:
-                made[id(layer), suffix] = make(name=_free_name(f"{layer.name}_{suffix}", names))
+                made[id(layer), suffix] = make(name=free_name(f"{layer.name}_{suffix}", names))
             outputs = made[id(layer), suffix](outputs)
             made[id(layer), suffix].set_weights(weights)
         tensors[id(call)] = outputs
@@ -108,12 +108,3 @@ def _multiplying(**keywords) -> PerChannel:
 def _holds_function(layer: keras.layers.Layer) -> bool:
     kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D, keras.layers.Dense)
     return isinstance(layer, kinds) and layer.activation not in _FUSED
-
-
-def _free_name(wanted: str, names: set[str]) -> str:
-    name, number = wanted, 1
-    while name in names:
-        number += 1
-        name = f"{wanted}_{number}"
-    names.add(name)
-    return name

@@ -41,10 +41,10 @@ def _is_linear(call: LayerCall) -> bool:
 
 def is_fused(graph: CallGraph, call: LayerCall) -> bool:
     """Return whether the one layer that reads the outputs becomes part of the same operator."""
-    consumers = graph.consumers(call)
-    if len(consumers) != 1 or graph.is_output(call):
+    reader = graph.only_consumer(call)
+    if reader is None:
         return False
-    after = consumers[0].layer
+    after = reader.layer
     if isinstance(after, _LAYERS.BatchNormalization):
         if _is_relu(call.layer):
             return _is_clamped_in_steps(graph, call.inputs[0])
@@ -71,16 +71,11 @@ def _is_clamped_in_steps(graph: CallGraph, call: LayerCall) -> bool:
     """Return whether a call is a binary convolution whose kernel computes the layers after it, ReLU and normalization, too."""
     if not is_binary(call.layer) or call.layer.use_bias or not _is_sum(call.layer):
         return False
-    after = _only_reader(graph, call)
+    after = graph.only_consumer(call)
     if after is None or not _is_relu(after.layer) or getattr(after.layer, "max_value", None) is not None:
         return False
-    last = _only_reader(graph, after)
+    last = graph.only_consumer(after)
     return last is not None and isinstance(last.layer, _LAYERS.BatchNormalization)
-
-
-def _only_reader(graph: CallGraph, call: LayerCall) -> LayerCall | None:
-    consumers = graph.consumers(call)
-    return consumers[0] if len(consumers) == 1 and not graph.is_output(call) else None
 
 
 def _is_relu(layer: keras.layers.Layer) -> bool:

@@ -14,7 +14,7 @@ from bitat_tf.export.int8.placement import quantized_calls
 from bitat_tf.export.int8.ranges import channel_ranges, range_with_zero
 from bitat_tf.export.plain import to_plain_larq
 from bitat_tf.export.request import check_sizes, verification_data
-from bitat_tf.graph import CallGraph, LayerCall, call_again, make_names_unique
+from bitat_tf.graph import CallGraph, LayerCall, call_again, call_all, free_name, make_names_unique
 from bitat_tf.quantizers import RSign
 
 # Ranges that TFLite's int8 operators have by definition.
@@ -120,7 +120,9 @@ class _Quantization:
         if grid is None:
             ranges = [self._range(one) for one in alike]
             minimum, maximum = min(low for low, _ in ranges), max(high for _, high in ranges)
-            grid = FakeQuantization(minimum, maximum, _fixed_range(call) is not None, name=self._name(call.layer.name))
+            grid = FakeQuantization(
+                minimum, maximum, _fixed_range(call) is not None, name=free_name(f"{call.layer.name}_int8", self.names)
+            )
         self.grids[id(call)] = grid
         return grid(outputs)
 
@@ -142,9 +144,7 @@ class _Quantization:
 
     def _measure(self, data: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         inputs = keras.Input(self.source.output_shapes[0][1:])
-        tensors = {id(self.source): inputs}
-        for call in self.graph.calls:
-            tensors[id(call)] = call_again(call, tensors)
+        tensors = call_all(self.graph, {id(self.source): inputs})
         found = channel_ranges(inputs, list(tensors.values()), data)
         return dict(zip(tensors, found, strict=True))
 
@@ -169,7 +169,11 @@ class _Quantization:
         zero = round(-offset / scale)
         moved = keras.layers.Rescaling(scale, -zero * scale, name=layer.name)
         grid = FakeQuantization(
-            -zero * scale, (LEVELS - zero) * scale, fixed=True, input_type=self.input_type, name=self._name(layer.name)
+            -zero * scale,
+            (LEVELS - zero) * scale,
+            fixed=True,
+            input_type=self.input_type,
+            name=free_name(f"{layer.name}_int8", self.names),
         )
         return lambda inputs: grid(moved(inputs))
 
@@ -180,7 +184,7 @@ class _Quantization:
         minimum, maximum = range_with_zero(*self.ranges[id(self.source)])
         if self.pixels:  # all of their values, whatever the data held
             minimum, maximum = 0.0, float(LEVELS)
-        name = self._name(self.source.layer.name)
+        name = free_name(f"{self.source.layer.name}_int8", self.names)
         return FakeQuantization(minimum, maximum, fixed=True, input_type=self.input_type, name=name)(inputs)
 
     def _quantize_sign(self, call: LayerCall) -> None:
@@ -195,14 +199,6 @@ class _Quantization:
         sign.build((None, len(threshold)))
         sign.threshold.assign(threshold)
         call.layer.input_quantizer = sign
-
-    def _name(self, of: str) -> str:
-        name, number = f"{of}_int8", 1
-        while name in self.names:
-            number += 1
-            name = f"{of}_int8_{number}"
-        self.names.add(name)
-        return name
 
 
 def _fixed_range(call: LayerCall) -> tuple[float, float] | None:
@@ -235,10 +231,7 @@ def without_rescaling(model: keras.Model) -> tuple[keras.Model, bool]:
     if len(first) != 1 or type(first[0].layer) is not keras.layers.Rescaling:
         return model, grid.initial_range == (0.0, float(LEVELS))
     inputs = keras.Input(model.input_shape[1:], name=model.input_names[0])
-    tensors = {id(first[0]): inputs}
-    for call in graph.calls:
-        if call is not first[0]:
-            tensors[id(call)] = call_again(call, tensors)
+    tensors = call_all(graph, {id(first[0]): inputs})
     with float32_policy():
         return keras.Model(inputs, tensors[id(graph.outputs[0])], name=model.name), True
 
