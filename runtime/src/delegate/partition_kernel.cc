@@ -1,0 +1,183 @@
+#include "delegate/partition_kernel.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <set>
+
+#include "core/denormals.h"
+#include "core/error.h"
+
+namespace bitat {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::vector<int> to_vector(const TfLiteIntArray* array) {
+  return array == nullptr ? std::vector<int>{} : std::vector<int>(array->data, array->data + array->size);
+}
+
+std::string json_string(const std::string& value) {
+  std::string result = "\"";
+  for (char c : value) {
+    const auto code = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      result += {'\\', c};
+    } else if (code < 0x20 || code > 0x7e) {  // names of tensors can hold anything
+      result += '?';
+    } else {
+      result += c;
+    }
+  }
+  return result + "\"";
+}
+
+std::size_t bytes_of(TfLiteType type, const Shape& shape) {
+  const std::size_t bytes = type == kTfLiteInt8 || type == kTfLiteBool ? 1 : 4;
+  return static_cast<std::size_t>(count(shape)) * bytes;
+}
+
+void resize(TfLiteContext* context, int tensor, const Shape& shape) {
+  if (shape_of(context->tensors[tensor]) == shape && context->tensors[tensor].allocation_type != kTfLiteDynamic) return;
+  auto* size = static_cast<TfLiteIntArray*>(std::malloc(sizeof(TfLiteIntArray) + shape.size() * sizeof(int)));
+  require(size != nullptr, "there is no memory left");
+  size->size = static_cast<int>(shape.size());
+  std::copy(shape.begin(), shape.end(), size->data);
+  require(context->ResizeTensor(context, &context->tensors[tensor], size) == kTfLiteOk, "its output cannot be resized to ",
+          to_string(shape));
+}
+
+}  // namespace
+
+Partition read_partition(TfLiteContext* context, const TfLiteDelegateParams& params) {
+  Partition result;
+  for (int node : to_vector(params.nodes_to_replace)) result.operators.push_back(read_operator(context, node));
+  result.inputs = to_vector(params.input_tensors);
+  result.outputs = to_vector(params.output_tensors);
+  return result;
+}
+
+PartitionKernel::PartitionKernel(TfLiteContext* context, const TfLiteDelegateParams& params,
+                                 std::shared_ptr<DelegateState> state)
+    : state_(std::move(state)), partition_(read_partition(context, params)) {
+  std::size_t planned = 0;
+  for (const PlannedStep& plan : plan_steps(*context, partition_, state_->fusion)) {
+    planned += plan.operators.size();
+    steps_.push_back(make_step(*context, partition_, plan, *state_->kernels));
+    const char* name = context->tensors[plan.output].name;
+    output_names_.push_back(name == nullptr ? "" : name);
+  }
+  require(planned == partition_.operators.size(), "TFLite divided the graph in another way than it had announced");
+  times_.resize(steps_.size());
+  const std::lock_guard<std::mutex> lock(state_->mutex);
+  state_->partitions.push_back(this);
+}
+
+PartitionKernel::~PartitionKernel() {
+  const std::lock_guard<std::mutex> lock(state_->mutex);
+  auto& all = state_->partitions;
+  all.erase(std::remove(all.begin(), all.end(), this), all.end());
+}
+
+void PartitionKernel::prepare(TfLiteContext* context) {
+  pool_ = state_->pool_for(context->recommended_num_threads);
+  workspace_ = std::make_unique<Workspace>(Workspace{*state_->kernels, *pool_, {}});
+  shapes_.clear();
+  std::set<int> written;
+  for (const auto& step : steps_) {
+    for (int tensor : step->plan().writes()) written.insert(tensor);
+  }
+  for (const auto& step : steps_) {
+    for (int tensor : step->plan().reads(partition_)) {
+      if (written.count(tensor) != 0) continue;
+      require(context->tensors[tensor].allocation_type != kTfLiteDynamic, step->name(), ": its input ",
+              context->tensors[tensor].name == nullptr ? "" : context->tensors[tensor].name,
+              " has a size that is known only while the network runs; that is not supported");
+      shapes_[tensor] = shape_of(context->tensors[tensor]);
+    }
+    try {
+      step->set_shapes(shapes_);
+    } catch (const Error& error) {
+      throw Error(partition_.operators[step->plan().operators.front()].label() + ": " + error.what());
+    }
+  }
+  for (int tensor : partition_.outputs) {
+    const auto shape = shapes_.find(tensor);
+    require(shape != shapes_.end(), "tensor ", tensor, " is read, but nothing writes it");
+    resize(context, tensor, shape->second);
+  }
+  plan_memory_of_tensors(*context);
+  std::size_t scratch = 0;
+  for (const auto& step : steps_) scratch = std::max(scratch, step->scratch_bytes(*workspace_));
+  for (int worker = 0; worker < pool_->threads(); ++worker) workspace_->scratch.emplace_back(scratch);
+}
+
+void PartitionKernel::plan_memory_of_tensors(const TfLiteContext& context) {
+  const std::set<int> outputs(partition_.outputs.begin(), partition_.outputs.end());
+  std::map<int, Lifetime> lifetimes;
+  std::set<int> outside(outputs);
+  for (int i = 0; i < static_cast<int>(steps_.size()); ++i) {
+    for (int tensor : steps_[i]->plan().writes()) {
+      if (outputs.count(tensor) != 0) continue;
+      lifetimes[tensor] = Lifetime{bytes_of(context.tensors[tensor].type, shapes_.at(tensor)), i, i};
+    }
+  }
+  for (int i = 0; i < static_cast<int>(steps_.size()); ++i) {
+    for (int tensor : steps_[i]->plan().reads(partition_)) {
+      const auto found = lifetimes.find(tensor);
+      if (found != lifetimes.end()) {
+        found->second.last = std::max(found->second.last, i);
+      } else {
+        outside.insert(tensor);
+      }
+    }
+  }
+  std::vector<Lifetime> planned;
+  for (const auto& [tensor, lifetime] : lifetimes) planned.push_back(lifetime);
+  memory_.reserve(plan_memory(planned));
+  pointers_.assign(context.tensors_size, nullptr);
+  std::size_t next = 0;
+  for (const auto& [tensor, lifetime] : lifetimes) pointers_[tensor] = memory_.as<std::uint8_t>() + planned[next++].offset;
+  outside_.assign(outside.begin(), outside.end());
+}
+
+void PartitionKernel::run(TfLiteContext* context) {
+  for (int tensor : outside_) {
+    const TfLiteTensor& one = context->tensors[tensor];
+    const auto shape = shapes_.find(tensor);
+    const std::size_t needed = shape == shapes_.end() ? 0 : bytes_of(one.type, shape->second);
+    require(needed == 0 || (one.data != nullptr && one.bytes >= needed), "the memory of tensor ", tensor, " (",
+            one.name == nullptr ? "" : one.name, ") has ", one.data == nullptr ? 0 : one.bytes, " bytes, its shape needs ",
+            needed);
+    pointers_[tensor] = one.data;
+  }
+  const DenormalsAreZero denormals;
+  const ThreadPool::Active active(*pool_);
+  if (!state_->profile) {
+    for (const auto& step : steps_) step->run(pointers_, *workspace_);
+    return;
+  }
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    const auto start = Clock::now();
+    steps_[i]->run(pointers_, *workspace_);
+    times_[i].seconds += std::chrono::duration<double>(Clock::now() - start).count();
+    ++times_[i].runs;
+  }
+}
+
+void PartitionKernel::append_profile(std::string& json) const {
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    std::string nodes;
+    for (int index : steps_[i]->plan().operators) {
+      nodes += (nodes.empty() ? "" : ", ") + std::to_string(partition_.operators[index].node);
+    }
+    char seconds[32];
+    std::snprintf(seconds, sizeof(seconds), "%.9f", times_[i].seconds);
+    json += (json.empty() ? "" : ", ") + text("{\"name\": ", json_string(steps_[i]->name()), ", \"nodes\": [", nodes,
+                                              "], \"output\": ", json_string(output_names_[i]),
+                                              ", \"runs\": ", times_[i].runs, ", \"seconds\": ", seconds,
+                                              ", \"macs\": ", steps_[i]->macs(), "}");
+  }
+}
+
+}  // namespace bitat

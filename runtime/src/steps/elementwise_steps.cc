@@ -1,0 +1,136 @@
+// LceQuantize, with a constant added before, and LceDequantize.
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "steps/step.h"
+
+namespace bitat {
+namespace {
+
+constexpr std::int64_t kValuesPerItem = 1 << 15;
+
+// Calls body(first row, number of rows) on the workers of a pool.
+template <typename Body>
+void for_rows(ThreadPool& pool, std::int64_t rows, std::int64_t row_values, const Body& body) {
+  const std::int64_t here = std::max<std::int64_t>(1, kValuesPerItem / std::max<std::int64_t>(1, row_values));
+  pool.run((rows + here - 1) / here,
+           [&](std::int64_t item, int) { body(item * here, std::min(here, rows - item * here)); });
+}
+
+class QuantizeStep : public Step {
+ public:
+  QuantizeStep(std::string name, const PlannedStep& plan, const TfLiteTensor& input, AlignedBuffer shift)
+      : Step(std::move(name), plan), type_(input.type), zero_point_(input.params.zero_point), shift_(std::move(shift)) {}
+
+  void set_shapes(Shapes& shapes) override {
+    Shape shape = shapes.at(plan().input);
+    require(!shape.empty(), "its input has no dimensions");
+    channels_ = shape.back();
+    rows_ = count_rows(shape);
+    require(shift_.data() == nullptr || channels_ == shift_channels_ || shift_channels_ == 0, "its input of shape ",
+            to_string(shape), " has another number of channels than the constant that is added to it");
+    shape.back() = words_of(channels_);
+    shapes[plan().output] = shape;
+  }
+
+  void set_shift_channels(int channels) { shift_channels_ = channels; }
+
+  void run(const Pointers& pointers, Workspace& workspace) override {
+    const void* input = pointers[plan().input];
+    auto* output = static_cast<std::uint32_t*>(pointers[plan().output]);
+    const int words = words_of(channels_);
+    for_rows(workspace.pool, rows_, channels_, [&](std::int64_t first, std::int64_t rows) {
+      std::uint32_t* bits = output + first * words;
+      if (type_ == kTfLiteFloat32) {
+        workspace.kernels.quantize(static_cast<const float*>(input) + first * channels_, rows, channels_,
+                                   shift_.as<const float>(), bits);
+      } else {
+        // A bool is negative where it is false: 0 is below 1.
+        workspace.kernels.quantize_int8(static_cast<const std::int8_t*>(input) + first * channels_, rows, channels_,
+                                        type_ == kTfLiteBool ? 1 : zero_point_, bits);
+      }
+    });
+  }
+
+ private:
+  TfLiteType type_;
+  int zero_point_;
+  AlignedBuffer shift_;
+  int shift_channels_ = 0;
+  std::int32_t channels_ = 0;
+  std::int64_t rows_ = 0;
+};
+
+class DequantizeStep : public Step {
+ public:
+  DequantizeStep(std::string name, const PlannedStep& plan, const TfLiteTensor& output)
+      : Step(std::move(name), plan), type_(output.type), channels_(shape_of(output).back()) {
+    if (type_ != kTfLiteInt8) return;
+    // The step is a float, as larq-compute-engine has it; one beyond int8 is the same as the largest.
+    const float step = std::min(std::round(1.0f / output.params.scale), 512.0f);
+    const std::int64_t zero_point = output.params.zero_point;
+    positive_ = static_cast<std::int8_t>(std::clamp<std::int64_t>(zero_point + static_cast<std::int64_t>(step), -128, 127));
+    negative_ = static_cast<std::int8_t>(std::clamp<std::int64_t>(zero_point - static_cast<std::int64_t>(step), -128, 127));
+  }
+
+  void set_shapes(Shapes& shapes) override {
+    Shape shape = shapes.at(plan().input);
+    require(!shape.empty() && shape.back() == words_of(channels_), "its input of shape ", to_string(shape),
+            " does not hold the bits of ", channels_, " channels");
+    rows_ = count_rows(shape);
+    shape.back() = channels_;
+    shapes[plan().output] = shape;
+  }
+
+  void run(const Pointers& pointers, Workspace& workspace) override {
+    const auto* input = static_cast<const std::uint32_t*>(pointers[plan().input]);
+    void* output = pointers[plan().output];
+    for_rows(workspace.pool, rows_, channels_, [&](std::int64_t first, std::int64_t rows) {
+      const std::uint32_t* bits = input + first * words_of(channels_);
+      const std::int64_t at = first * channels_;
+      if (type_ == kTfLiteFloat32) {
+        unpack(bits, rows, 1.0f, -1.0f, static_cast<float*>(output) + at);
+      } else if (type_ == kTfLiteInt8) {
+        unpack(bits, rows, positive_, negative_, static_cast<std::int8_t*>(output) + at);
+      } else {
+        unpack<std::uint8_t>(bits, rows, 1, 0, static_cast<std::uint8_t*>(output) + at);
+      }
+    });
+  }
+
+ private:
+  template <typename T>
+  void unpack(const std::uint32_t* bits, std::int64_t rows, T positive, T negative, T* to) const {
+    for (std::int64_t row = 0; row < rows; ++row) {
+      for (int channel = 0; channel < channels_; channel += kWordBits) {
+        const std::uint32_t word = *bits++;
+        const int here = std::min(kWordBits, channels_ - channel);
+        for (int lane = 0; lane < here; ++lane) *to++ = word >> lane & 1 ? negative : positive;
+      }
+    }
+  }
+
+  TfLiteType type_;
+  std::int32_t channels_;
+  std::int8_t positive_ = 1, negative_ = -1;
+  std::int64_t rows_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Step> make_quantize_step(std::string name, const TfLiteContext& context, const PlannedStep& plan) {
+  AlignedBuffer shift;
+  const TfLiteTensor& input = context.tensors[plan.input];
+  const Shape shape = shape_of(input);
+  if (plan.shift >= 0) shift = channel_values(context.tensors[plan.shift], shape.back());
+  auto step = std::make_unique<QuantizeStep>(std::move(name), plan, input, std::move(shift));
+  if (plan.shift >= 0) step->set_shift_channels(shape.back());
+  return step;
+}
+
+std::unique_ptr<Step> make_dequantize_step(std::string name, const TfLiteContext& context, const PlannedStep& plan) {
+  return std::make_unique<DequantizeStep>(std::move(name), plan, context.tensors[plan.output]);
+}
+
+}  // namespace bitat
