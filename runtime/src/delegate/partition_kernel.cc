@@ -106,6 +106,7 @@ void PartitionKernel::prepare(TfLiteContext* context) {
     require(shape != shapes_.end(), "tensor ", tensor, " is read, but nothing writes it");
     resize(context, tensor, shape->second);
   }
+  pair_steps();
   plan_memory_of_tensors(*context);
   std::size_t scratch = 0;
   for (const auto& step : steps_) scratch = std::max(scratch, step->scratch_bytes(*workspace_));
@@ -116,17 +117,20 @@ void PartitionKernel::plan_memory_of_tensors(const TfLiteContext& context) {
   const std::set<int> outputs(partition_.outputs.begin(), partition_.outputs.end());
   std::map<int, Lifetime> lifetimes;
   std::set<int> outside(outputs);
+  // When a step runs; those of a pair run at the same time.
+  std::vector<int> time(steps_.size());
+  for (std::size_t i = 1; i < steps_.size(); ++i) time[i] = time[i - 1] + (pairs_[i - 1].first == nullptr);
   for (int i = 0; i < static_cast<int>(steps_.size()); ++i) {
     for (int tensor : steps_[i]->plan().writes()) {
       if (outputs.count(tensor) != 0) continue;
-      lifetimes[tensor] = Lifetime{bytes_of(context.tensors[tensor].type, shapes_.at(tensor)), i, i};
+      lifetimes[tensor] = Lifetime{bytes_of(context.tensors[tensor].type, shapes_.at(tensor)), time[i], time[i]};
     }
   }
   for (int i = 0; i < static_cast<int>(steps_.size()); ++i) {
     for (int tensor : steps_[i]->plan().reads(partition_)) {
       const auto found = lifetimes.find(tensor);
       if (found != lifetimes.end()) {
-        found->second.last = std::max(found->second.last, i);
+        found->second.last = std::max(found->second.last, time[i]);
       } else {
         outside.insert(tensor);
       }
@@ -153,15 +157,32 @@ void PartitionKernel::run(TfLiteContext* context) {
   }
   const DenormalsAreZero denormals;
   const ThreadPool::Active active(*pool_);
-  if (!state_->profile) {
-    for (const auto& step : steps_) step->run(pointers_, *workspace_);
-    return;
+  for (std::size_t i = 0; i < steps_.size();) i += run_from(i);
+}
+
+std::size_t PartitionKernel::run_from(std::size_t i) {
+  const auto start = Clock::now();
+  double seconds[2] = {};
+  const auto [first, second] = pairs_[i];
+  const bool paired = first != nullptr && first->run_with(*second, pointers_, *workspace_, seconds);
+  if (!paired) steps_[i]->run(pointers_, *workspace_);
+  const std::size_t count = paired ? 2 : 1;
+  if (!state_->profile) return count;
+  const double taken = std::chrono::duration<double>(Clock::now() - start).count();
+  for (std::size_t j = 0; j < count; ++j) {
+    // What two steps took together is divided as their threads' times are.
+    times_[i + j].seconds += paired ? taken * seconds[j] / std::max(1e-9, seconds[0] + seconds[1]) : taken;
+    ++times_[i + j].runs;
   }
-  for (std::size_t i = 0; i < steps_.size(); ++i) {
-    const auto start = Clock::now();
-    steps_[i]->run(pointers_, *workspace_);
-    times_[i].seconds += std::chrono::duration<double>(Clock::now() - start).count();
-    ++times_[i].runs;
+  return count;
+}
+
+void PartitionKernel::pair_steps() {
+  pairs_.assign(steps_.size(), {nullptr, nullptr});
+  for (std::size_t i = 0; i + 1 < steps_.size(); ++i) {
+    auto* first = dynamic_cast<BconvStep*>(steps_[i].get());
+    auto* second = dynamic_cast<BconvStep*>(steps_[i + 1].get());
+    if (first != nullptr && second != nullptr && second->can_follow(*first, partition_)) pairs_[i++] = {first, second};
   }
 }
 

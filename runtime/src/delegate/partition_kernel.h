@@ -4,9 +4,11 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "delegate/state.h"
+#include "steps/bconv_step.h"
 #include "steps/step.h"
 
 namespace bitat {
@@ -37,6 +39,9 @@ class PartitionKernel {
 
  private:
   void plan_memory_of_tensors(const TfLiteContext& context);
+  void pair_steps();
+  // Runs step number i, with the next one if they are a pair; returns how many steps ran.
+  std::size_t run_from(std::size_t i);
 
   std::shared_ptr<DelegateState> state_;
   std::shared_ptr<ThreadPool> pool_;
@@ -44,6 +49,7 @@ class PartitionKernel {
   std::vector<std::unique_ptr<Step>> steps_;
   std::vector<std::string> output_names_;  // of the steps
   std::vector<StepTime> times_;
+  std::vector<std::pair<BconvStep*, BconvStep*>> pairs_;  // by step: itself and the next, which runs in turns with it; or null
   Shapes shapes_;
   Pointers pointers_;             // by tensor
   std::vector<int> outside_;      // tensors whose memory is TFLite's

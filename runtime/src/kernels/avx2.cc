@@ -24,6 +24,7 @@ struct Vector256 {
   static __m256i splat(std::int32_t value) { return _mm256_set1_epi32(value); }
   static __m256 add(__m256 a, __m256 b) { return _mm256_add_ps(a, b); }
   static __m256i add(__m256i a, __m256i b) { return _mm256_add_epi32(a, b); }
+  static __m256i doubled(__m256i acc, std::int32_t) { return _mm256_add_epi32(acc, acc); }
   static __m256 mul(__m256 a, __m256 b) { return _mm256_mul_ps(a, b); }
   static __m256i min(__m256i a, __m256i b) { return _mm256_min_epi32(a, b); }
   static __m256i max(__m256i a, __m256i b) { return _mm256_max_epi32(a, b); }
@@ -141,7 +142,7 @@ void convolve(const Patches& patches, const void* packed, int block_begin, int b
 }  // namespace
 
 const Kernels kAvx2Kernels = {
-    "avx2",         nibble_bytes, pack_nibbles,              pixels_for_first_cache,
+    "avx2",         nibble_bytes, pack_nibbles,              pixels_for_cache,
     nibble_scratch, convolve,     quantize_rows<Vector256>, quantize_int8_rows,
 };
 

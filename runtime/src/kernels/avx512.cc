@@ -80,7 +80,7 @@ void convolve(const Patches& patches, const void* packed, int block_begin, int b
 }  // namespace
 
 const Kernels kAvx512Kernels = {
-    "avx512",       nibble_bytes, pack_nibbles,              pixels_for_first_cache,
+    "avx512",       nibble_bytes, pack_nibbles,              pixels_for_cache,
     nibble_scratch, convolve,     quantize_rows<Vector512>, quantize_int8_rows,
 };
 

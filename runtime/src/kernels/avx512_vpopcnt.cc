@@ -36,7 +36,7 @@ void convolve(const Patches& patches, const void* packed, int block_begin, int b
 }  // namespace
 
 const Kernels kAvx512VpopcntKernels = {
-    "avx512_vpopcnt", interleaved_bytes, interleave,     pixels_for_first_cache,
+    "avx512_vpopcnt", interleaved_bytes, interleave,     pixels_for_cache,
     no_scratch,       convolve,          quantize_rows<Vector512>, quantize_int8_rows,
 };
 

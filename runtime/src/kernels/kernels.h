@@ -78,8 +78,8 @@ struct Kernels {
   std::size_t (*packed_bytes)(int words);
   // Packs the weights of 32 channels, [32][words], into `packed`, aligned to 64 bytes.
   void (*pack)(const std::uint32_t* weights, int words, void* packed);
-  // Pixels that one call of `convolve` should get, if there are so many, and bytes of scratch memory it then needs for them.
-  int (*preferred_pixels)(int words);
+  // Pixels that one call of `convolve` should get, if there are so many, and bytes of scratch memory it needs for some pixels.
+  int (*chunk_pixels)(int words);
   std::size_t (*scratch_bytes)(int pixels, int words);
   // Computes blocks [block_begin, block_end) for the patches. `packed` holds the weights of all blocks.
   void (*convolve)(const Patches& patches, const void* packed, int block_begin, int block_end, const Epilogue& epilogue,

@@ -21,6 +21,7 @@ struct Scalar {
   static std::int32_t splat(std::int32_t value) { return value; }
   static float add(float a, float b) { return a + b; }
   static std::int32_t add(std::int32_t a, std::int32_t b) { return a + b; }
+  static std::int32_t doubled(std::int32_t acc, std::int32_t) { return acc + acc; }
   static float mul(float a, float b) { return a * b; }
   static std::int32_t min(std::int32_t a, std::int32_t b) { return a < b ? a : b; }
   static std::int32_t max(std::int32_t a, std::int32_t b) { return a > b ? a : b; }
@@ -58,7 +59,7 @@ void convolve(const Patches& patches, const void* packed, int block_begin, int b
 }  // namespace
 
 const Kernels kPortableKernels = {
-    "portable", interleaved_bytes, interleave,  pixels_for_first_cache,
+    "portable", interleaved_bytes, interleave,  pixels_for_cache,
     no_scratch, convolve,          quantize_rows<Scalar>, quantize_int8_rows,
 };
 

@@ -42,6 +42,7 @@ std::vector<const Kernels*> supported() {
     result.push_back(&kAvx512Kernels);
     if (__builtin_cpu_supports("avx512vpopcntdq")) {
       result.push_back(&kAvx512VpopcntKernels);
+      if (has_amx()) result.push_back(&kAmxKernels);
     }
   }
 #elif defined(__aarch64__)
