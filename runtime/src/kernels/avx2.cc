@@ -24,7 +24,6 @@ struct Vector256 {
   static __m256i splat(std::int32_t value) { return _mm256_set1_epi32(value); }
   static __m256 add(__m256 a, __m256 b) { return _mm256_add_ps(a, b); }
   static __m256i add(__m256i a, __m256i b) { return _mm256_add_epi32(a, b); }
-  static __m256i doubled(__m256i acc, std::int32_t) { return _mm256_add_epi32(acc, acc); }
   static __m256 mul(__m256 a, __m256 b) { return _mm256_mul_ps(a, b); }
   static __m256i min(__m256i a, __m256i b) { return _mm256_min_epi32(a, b); }
   static __m256i max(__m256i a, __m256i b) { return _mm256_max_epi32(a, b); }

@@ -5,7 +5,7 @@
 //
 // A type `V` of vectors has `V::width` lanes (a divisor of 32) and
 //   V::Floats, V::Ints;  load / store (all lanes), load_some / store_some (the first n lanes, other lanes 0)
-//   ints: load_ints, add, min, max, to_floats, splat, doubled(acc, bits): 2 * acc;  floats: add, mul, splat
+//   ints: load_ints, add, min, max, to_floats, splat;  floats: add, mul, splat
 //   below_zero(Floats), above(Ints, Ints): a bit for each lane;  prelu(Floats, slopes);  store_int8(pointer, Floats, n): rounded
 #ifndef BITAT_KERNELS_EPILOGUE_H_
 #define BITAT_KERNELS_EPILOGUE_H_
@@ -18,21 +18,21 @@
 namespace bitat {
 namespace {
 
-constexpr int kTilePixels = 16;
+constexpr int kTilePixels = 8;
 
-// A tile: the accumulators of up to 16 pixels and the 32 channels of a block.
+// A tile: the accumulators of up to 8 pixels and the 32 channels of a block.
 struct Tile {
-  const std::int32_t* acc;   // [pixels][32], of which V::doubled makes 2 * acc
+  const std::int32_t* acc;   // [pixels][32], popcounts
   int pixels;
   std::int64_t first_pixel;  // in the output
   int patch;                 // the number of its first pixel among the patches
   int block;
-  std::int32_t bits = 0;     // for V::doubled
 };
 
 template <class V>
 typename V::Ints doubled(const Tile& tile, const Epilogue& epilogue, int pixel, int lane) {
-  auto x = V::doubled(V::load_ints(tile.acc + pixel * kBlockChannels + lane), tile.bits);
+  const auto acc = V::load_ints(tile.acc + pixel * kBlockChannels + lane);
+  auto x = V::add(acc, acc);
   if (epilogue.correction != nullptr) {
     x = V::add(x, V::load_ints(epilogue.correction + (tile.patch + pixel) * epilogue.correction_stride +
                                tile.block * kBlockChannels + lane));

@@ -92,7 +92,7 @@ struct Kernels {
 
 extern const Kernels kPortableKernels;
 #if defined(__x86_64__)
-extern const Kernels kAvx2Kernels, kAvx512Kernels, kAvx512VpopcntKernels, kAmxKernels;
+extern const Kernels kAvx2Kernels, kAvx512Kernels, kAvx512VpopcntKernels;
 #elif defined(__aarch64__)
 extern const Kernels kNeonKernels;
 #endif

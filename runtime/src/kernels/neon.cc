@@ -28,7 +28,6 @@ struct Vector128 {
   static int32x4_t splat(std::int32_t value) { return vdupq_n_s32(value); }
   static float32x4_t add(float32x4_t a, float32x4_t b) { return vaddq_f32(a, b); }
   static int32x4_t add(int32x4_t a, int32x4_t b) { return vaddq_s32(a, b); }
-  static int32x4_t doubled(int32x4_t acc, std::int32_t) { return vaddq_s32(acc, acc); }
   static float32x4_t mul(float32x4_t a, float32x4_t b) { return vmulq_f32(a, b); }
   static int32x4_t min(int32x4_t a, int32x4_t b) { return vminq_s32(a, b); }
   static int32x4_t max(int32x4_t a, int32x4_t b) { return vmaxq_s32(a, b); }

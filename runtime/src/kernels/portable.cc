@@ -21,7 +21,6 @@ struct Scalar {
   static std::int32_t splat(std::int32_t value) { return value; }
   static float add(float a, float b) { return a + b; }
   static std::int32_t add(std::int32_t a, std::int32_t b) { return a + b; }
-  static std::int32_t doubled(std::int32_t acc, std::int32_t) { return acc + acc; }
   static float mul(float a, float b) { return a * b; }
   static std::int32_t min(std::int32_t a, std::int32_t b) { return a < b ? a : b; }
   static std::int32_t max(std::int32_t a, std::int32_t b) { return a > b ? a : b; }

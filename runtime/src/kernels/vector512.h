@@ -24,7 +24,6 @@ struct Vector512 {
   static __m512i splat(std::int32_t value) { return _mm512_set1_epi32(value); }
   static __m512 add(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
   static __m512i add(__m512i a, __m512i b) { return _mm512_add_epi32(a, b); }
-  static __m512i doubled(__m512i acc, std::int32_t) { return _mm512_add_epi32(acc, acc); }
   static __m512 mul(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
   static __m512i min(__m512i a, __m512i b) { return _mm512_min_epi32(a, b); }
   static __m512i max(__m512i a, __m512i b) { return _mm512_max_epi32(a, b); }

@@ -35,10 +35,42 @@ struct Place {
 };
 
 inline void copy_words(const std::uint32_t* from, std::int64_t count, std::uint32_t* to) {
-  if (count <= 16) {  // most often a few words: a call would cost more
-    for (std::int64_t i = 0; i < count; ++i) to[i] = from[i];
-  } else {
-    std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(*to));
+  std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(*to));
+}
+
+// Copies kernel rows of kWords words each, from lines that lie `line_words` apart; a number known to the compiler saves most of
+// the time of short copies. 0: the number is `words`.
+template <int kWords>
+void copy_rows(const std::uint32_t* from, std::int64_t line_words, std::int32_t rows, std::int64_t words, std::uint32_t* to) {
+  for (std::int32_t row = 0; row < rows; ++row, from += line_words) {
+    if (kWords == 0) {
+      copy_words(from, words, to), to += words;
+    } else {
+      std::memcpy(to, from, kWords * sizeof(*to)), to += kWords;
+    }
+  }
+}
+
+using CopyRows = void (*)(const std::uint32_t*, std::int64_t, std::int32_t, std::int64_t, std::uint32_t*);
+
+CopyRows copy_rows_of(std::int64_t words) {
+  switch (words) {
+    case 1:
+      return copy_rows<1>;
+    case 2:
+      return copy_rows<2>;
+    case 3:
+      return copy_rows<3>;
+    case 4:
+      return copy_rows<4>;
+    case 6:
+      return copy_rows<6>;
+    case 12:
+      return copy_rows<12>;
+    case 24:
+      return copy_rows<24>;
+    default:
+      return copy_rows<0>;
   }
 }
 
@@ -68,18 +100,26 @@ void copy_patches(const ConvolutionGeometry& geometry, const std::uint32_t* inpu
   const std::int64_t row_words = std::int64_t{columns.kernel} * group_words;
   // Where a row of the kernel is one run of words in the input.
   const bool is_run = columns.dilation == 1 && geometry.group_words == geometry.input_words;
+  const CopyRows copy_inner = copy_rows_of(row_words);
+  const std::int64_t line_words = std::int64_t{columns.input} * geometry.input_words;
+  const std::int64_t reach = std::int64_t{rows.kernel - 1} * rows.dilation;
   Place place(geometry, first_pixel);
   for (int pixel = 0; pixel < count; ++pixel, place.advance(geometry)) {
     const std::int64_t top = std::int64_t{place.row} * rows.stride - rows.before;
     const std::int64_t left = std::int64_t{place.column} * columns.stride - columns.before;
+    if (is_run && top >= 0 && top + reach < rows.input && left >= 0 && left + columns.kernel <= columns.input) {
+      const std::uint32_t* first = input + (place.image * rows.input + top) * line_words + left * group_words;
+      copy_inner(first, line_words * rows.dilation, rows.kernel, row_words, patches);
+      patches += row_words * rows.kernel;
+      continue;
+    }
     for (std::int32_t i = 0; i < rows.kernel; ++i, patches += row_words) {
       const std::int64_t y = top + std::int64_t{i} * rows.dilation;
       if (y < 0 || y >= rows.input) {
         std::fill_n(patches, row_words, 0u);
         continue;
       }
-      const std::uint32_t* line = input + (place.image * rows.input + y) * columns.input * geometry.input_words +
-                                  std::int64_t{group} * group_words;
+      const std::uint32_t* line = input + (place.image * rows.input + y) * line_words + std::int64_t{group} * group_words;
       if (is_run && left >= 0 && left + columns.kernel <= columns.input) {
         copy_words(line + left * group_words, row_words, patches);
         continue;
