@@ -44,8 +44,7 @@ std::vector<int> without_useless(TfLiteContext* context, DelegateState& state, c
       const Partition partition = read_partition(context, partitions[i]);
       const std::vector<PlannedStep> steps = plan_steps(*context, partition, state.fusion);
       for (const PlannedStep& step : steps) {
-        if (step.kind == Kind::kAveragePool) {
-          // Of use only where a step of the same partition reads it.
+        if (is_support(step)) {
           const bool read = std::any_of(steps.begin(), steps.end(), [&](const PlannedStep& other) {
             const std::vector<int> reads = other.reads(partition);
             return std::count(reads.begin(), reads.end(), step.output) != 0;

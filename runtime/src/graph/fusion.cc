@@ -57,7 +57,7 @@ class Planner {
       if (used_.count(i) != 0) continue;
       if (op.kind == Kind::kQuantize) {
         steps_.push_back(plan_quantize(i));
-      } else if (op.is_binary() || op.kind == Kind::kAveragePool) {
+      } else if (op.is_binary() || op.kind == Kind::kAveragePool || op.kind == Kind::kConcatenation) {
         PlannedStep step;
         step.kind = op.kind, step.operators = {i}, step.input = op.inputs[0], step.output = op.outputs[0];
         steps_.push_back(step);
@@ -297,6 +297,7 @@ FusionOptions parse_fusion(const std::string& value) {
 }
 
 std::vector<int> PlannedStep::reads(const Partition& partition) const {
+  if (kind == Kind::kConcatenation) return partition.operators[operators[0]].inputs;
   if (kind != Kind::kBconv) return {input};
   std::vector<int> result;
   for (const PlannedPart& part : parts) {
@@ -332,7 +333,7 @@ bool may_be_fused(const TfLiteContext& context, const Operator& op, const Fusion
     case Kind::kConcatenation: {
       const int rank = static_cast<int>(shape_of(context.tensors[op.outputs[0]]).size());
       const int axis = static_cast<const TfLiteConcatenationParams*>(op.builtin_options)->axis;
-      return fusion.concatenation && rank == 4 && (axis == 3 || axis == -1);
+      return (fusion.concatenation || fusion.residual) && rank == 4 && (axis == 3 || axis == -1);
     }
     case Kind::kAveragePool: {
       const auto* options = static_cast<const TfLitePoolParams*>(op.builtin_options);

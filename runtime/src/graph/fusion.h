@@ -6,7 +6,8 @@
 //
 // Each of these is optional. A tensor in between has one reader, the next of the chain; the last one may have several: it is
 // written if anyone else reads it, and each LceQuantize that reads it (with or without a constant added) becomes a branch. A
-// CONCATENATION of channels ends in one tensor, of which each of its convolutions writes its part.
+// CONCATENATION of channels ends in one tensor, of which each of its convolutions writes its part. An AVERAGE_POOL_2D or another
+// CONCATENATION, as they stand in shortcuts, is a step of its own.
 #ifndef BITAT_GRAPH_FUSION_H_
 #define BITAT_GRAPH_FUSION_H_
 
@@ -51,7 +52,7 @@ struct PlannedPart {
 struct PlannedStep {
   Kind kind = Kind::kOther;      // of its first operator
   std::vector<int> operators;    // indices into the partition's operators, in order
-  int input = -1;                // of all but convolutions
+  int input = -1;                // of all but convolutions and concatenations
   int output = -1;               // the last tensor of the chain
   bool writes_output = true;     // false if only branches read it
   int slope = -1, shift = -1;    // constant tensors
@@ -66,6 +67,12 @@ struct PlannedStep {
 
 // Returns the steps of a partition in an order in which they can run.
 std::vector<PlannedStep> plan_steps(const TfLiteContext& context, const Partition& partition, const FusionOptions& fusion);
+
+// Whether a step is one of float operators alone: of use only where another step of its partition reads what it writes, as the
+// partition would otherwise be divided there.
+inline bool is_support(const PlannedStep& step) {
+  return step.kind == Kind::kAveragePool || step.kind == Kind::kConcatenation;
+}
 
 // Whether a float operator may be part of a step at all; whether it is, plan_steps decides.
 bool may_be_fused(const TfLiteContext& context, const Operator& op, const FusionOptions& fusion);

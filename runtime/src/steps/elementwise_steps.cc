@@ -1,6 +1,8 @@
 // LceQuantize, with a constant added before, and LceDequantize.
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <vector>
 
 #include "core/error.h"
 #include "steps/step.h"
@@ -117,7 +119,53 @@ class DequantizeStep : public Step {
   std::int64_t rows_ = 0;
 };
 
+// CONCATENATION of the channels of float tensors.
+class ConcatenationStep : public Step {
+ public:
+  ConcatenationStep(std::string name, const PlannedStep& plan, std::vector<int> inputs)
+      : Step(std::move(name), plan), inputs_(std::move(inputs)) {}
+
+  void set_shapes(Shapes& shapes) override {
+    Shape result;
+    channels_.clear();
+    for (int input : inputs_) {
+      Shape shape = shapes.at(input);
+      require(!shape.empty(), "one of its inputs has no dimensions");
+      channels_.push_back(shape.back());
+      const std::int64_t all = result.empty() ? shape.back() : std::int64_t{result.back()} + shape.back();
+      shape.back() = result.empty() ? shape.back() : result.back();
+      require(result.empty() || shape == result, "its inputs have different shapes");
+      require(all <= std::numeric_limits<std::int32_t>::max(), "its output is too large");
+      result = shape;
+      result.back() = static_cast<std::int32_t>(all);
+    }
+    rows_ = count_rows(result);
+    row_ = result.back();
+    shapes[plan().output] = result;
+  }
+
+  void run(const Pointers& pointers, Workspace& workspace) override {
+    for_rows(workspace.pool, rows_, row_, [&](std::int64_t first, std::int64_t rows) {
+      float* to = static_cast<float*>(pointers[plan().output]) + first * row_;
+      for (std::int64_t row = first; row < first + rows; ++row) {
+        for (std::size_t i = 0; i < inputs_.size(); ++i) {
+          to = std::copy_n(static_cast<const float*>(pointers[inputs_[i]]) + row * channels_[i], channels_[i], to);
+        }
+      }
+    });
+  }
+
+ private:
+  std::vector<int> inputs_;
+  std::vector<std::int32_t> channels_;
+  std::int64_t rows_ = 0, row_ = 0;
+};
+
 }  // namespace
+
+std::unique_ptr<Step> make_concatenation_step(std::string name, const PlannedStep& plan, const std::vector<int>& inputs) {
+  return std::make_unique<ConcatenationStep>(std::move(name), plan, inputs);
+}
 
 std::unique_ptr<Step> make_quantize_step(std::string name, const TfLiteContext& context, const PlannedStep& plan) {
   AlignedBuffer shift;

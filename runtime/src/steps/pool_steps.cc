@@ -92,7 +92,7 @@ class AveragePoolStep : public PoolStep<float> {
       const float *a = pixel(image, y.begin, x.begin), *b = a + channels_;
       const float *c = pixel(image, y.begin + 1, x.begin), *d = c + channels_;
       for (std::int32_t channel = 0; channel < channels_; ++channel) {
-        to[channel] = (((a[channel] + b[channel]) + c[channel]) + d[channel]) * share;
+        to[channel] = ((a[channel] + c[channel]) + (b[channel] + d[channel])) * share;  // XNNPACK's order
       }
       return;
     }

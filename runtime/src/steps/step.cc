@@ -46,6 +46,8 @@ std::unique_ptr<Step> make_step(const TfLiteContext& context, const Partition& p
         return make_dequantize_step(name, context, plan);
       case Kind::kMaxPool:
         return make_max_pool_step(name, plan, check_max_pool(context, first));
+      case Kind::kConcatenation:
+        return make_concatenation_step(name, plan, first.inputs);
       case Kind::kAveragePool:
         return make_average_pool_step(name, plan, *static_cast<const TfLitePoolParams*>(first.builtin_options));
       default:

@@ -60,6 +60,7 @@ std::unique_ptr<Step> make_bconv_step(std::string name, const TfLiteContext& con
 std::unique_ptr<Step> make_quantize_step(std::string name, const TfLiteContext& context, const PlannedStep& plan);
 std::unique_ptr<Step> make_dequantize_step(std::string name, const TfLiteContext& context, const PlannedStep& plan);
 std::unique_ptr<Step> make_max_pool_step(std::string name, const PlannedStep& plan, const PoolOptions& options);
+std::unique_ptr<Step> make_concatenation_step(std::string name, const PlannedStep& plan, const std::vector<int>& inputs);
 std::unique_ptr<Step> make_average_pool_step(std::string name, const PlannedStep& plan, const TfLitePoolParams& options);
 
 // The values of a constant tensor, one for each channel, filled up with zeros to whole blocks. A single value is repeated.
