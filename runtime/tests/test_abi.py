@@ -1,7 +1,7 @@
 """The declarations of TFLite's C structs against the interpreters that are installed.
 
 No wheel of TensorFlow or LiteRT ships `tensorflow/lite/core/c/common.h`. So a delegate that is compiled with the declarations
-tells what it sees of a graph, and that must be what the file and the interpreter's own interface say of it: a wrong offset shows.
+tells what it sees of a graph, and that must be what the file and the interpreter's own interface say of it: wrong offsets show.
 Where a header is found all the same, offsets are compared with it as well.
 """
 

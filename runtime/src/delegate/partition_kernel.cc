@@ -81,7 +81,7 @@ PartitionKernel::~PartitionKernel() {
 
 void PartitionKernel::prepare(TfLiteContext* context) {
   pool_ = state_->pool_for(context->recommended_num_threads);
-  workspace_ = std::make_unique<Workspace>(Workspace{*state_->kernels, *pool_, {}});
+  workspace_ = std::make_unique<Workspace>(Workspace{*state_->kernels, *pool_, {}, {}, {}});
   shapes_.clear();
   std::set<int> written;
   for (const auto& step : steps_) {
@@ -106,11 +106,15 @@ void PartitionKernel::prepare(TfLiteContext* context) {
     require(shape != shapes_.end(), "tensor ", tensor, " is read, but nothing writes it");
     resize(context, tensor, shape->second);
   }
-  pair_steps();
+  const std::size_t passed = pair_steps(*context);
   plan_memory_of_tensors(*context);
   std::size_t scratch = 0;
   for (const auto& step : steps_) scratch = std::max(scratch, step->scratch_bytes(*workspace_));
-  for (int worker = 0; worker < pool_->threads(); ++worker) workspace_->scratch.emplace_back(scratch);
+  for (int worker = 0; worker < pool_->threads(); ++worker) {
+    workspace_->scratch.emplace_back(scratch);
+    workspace_->passed.emplace_back(passed);
+  }
+  workspace_->pointers.resize(pool_->threads());
 }
 
 void PartitionKernel::plan_memory_of_tensors(const TfLiteContext& context) {
@@ -120,9 +124,13 @@ void PartitionKernel::plan_memory_of_tensors(const TfLiteContext& context) {
   // When a step runs; those of a pair run at the same time.
   std::vector<int> time(steps_.size());
   for (std::size_t i = 1; i < steps_.size(); ++i) time[i] = time[i - 1] + (pairs_[i - 1].first == nullptr);
+  std::set<int> passed;
+  for (const Pair& pair : pairs_) {
+    for (const BconvStep::Passed& one : pair.passed) passed.insert(one.tensor);
+  }
   for (int i = 0; i < static_cast<int>(steps_.size()); ++i) {
     for (int tensor : steps_[i]->plan().writes()) {
-      if (outputs.count(tensor) != 0) continue;
+      if (outputs.count(tensor) != 0 || passed.count(tensor) != 0) continue;
       lifetimes[tensor] = Lifetime{bytes_of(context.tensors[tensor].type, shapes_.at(tensor)), time[i], time[i]};
     }
   }
@@ -131,7 +139,7 @@ void PartitionKernel::plan_memory_of_tensors(const TfLiteContext& context) {
       const auto found = lifetimes.find(tensor);
       if (found != lifetimes.end()) {
         found->second.last = std::max(found->second.last, time[i]);
-      } else {
+      } else if (passed.count(tensor) == 0) {
         outside.insert(tensor);
       }
     }
@@ -163,9 +171,13 @@ void PartitionKernel::run(TfLiteContext* context) {
 std::size_t PartitionKernel::run_from(std::size_t i) {
   const auto start = Clock::now();
   double seconds[2] = {};
-  const auto [first, second] = pairs_[i];
-  const bool paired = first != nullptr && first->run_with(*second, pointers_, *workspace_, seconds);
-  if (!paired) steps_[i]->run(pointers_, *workspace_);
+  const Pair& pair = pairs_[i];
+  const bool paired = pair.first != nullptr;
+  if (paired) {
+    pair.first->run_with(*pair.second, pair.passed, pointers_, *workspace_, seconds);
+  } else {
+    steps_[i]->run(pointers_, *workspace_);
+  }
   const std::size_t count = paired ? 2 : 1;
   if (!state_->profile) return count;
   const double taken = std::chrono::duration<double>(Clock::now() - start).count();
@@ -177,13 +189,32 @@ std::size_t PartitionKernel::run_from(std::size_t i) {
   return count;
 }
 
-void PartitionKernel::pair_steps() {
-  pairs_.assign(steps_.size(), {nullptr, nullptr});
+std::size_t PartitionKernel::pair_steps(const TfLiteContext& context) {
+  std::size_t bytes = 0;
+  pairs_.assign(steps_.size(), Pair{});
   for (std::size_t i = 0; i + 1 < steps_.size(); ++i) {
     auto* first = dynamic_cast<BconvStep*>(steps_[i].get());
     auto* second = dynamic_cast<BconvStep*>(steps_[i + 1].get());
-    if (first != nullptr && second != nullptr && second->can_follow(*first, partition_)) pairs_[i++] = {first, second};
+    if (first == nullptr || second == nullptr || !second->can_follow(*first, partition_, *workspace_)) continue;
+    Pair& pair = pairs_[i++];
+    pair.first = first, pair.second = second;
+    for (int tensor : first->plan().writes()) {
+      if (is_read_outside(tensor, *second)) continue;
+      const Shape& shape = shapes_.at(tensor);
+      const std::int64_t pixels = count_rows(shape);
+      const std::size_t size = bytes_of(context.tensors[tensor].type, shape);
+      pair.passed.push_back({tensor, pixels == 0 ? 0 : size / static_cast<std::size_t>(pixels), 0});
+    }
+    bytes = std::max(bytes, first->plan_passed(pair.passed, *workspace_));
   }
+  return bytes;
+}
+
+bool PartitionKernel::is_read_outside(int tensor, const Step& reader) const {
+  const auto reads = [&](const std::vector<int>& tensors) { return std::count(tensors.begin(), tensors.end(), tensor) != 0; };
+  return reads(partition_.outputs) || std::any_of(steps_.begin(), steps_.end(), [&](const auto& step) {
+           return step.get() != &reader && reads(step->plan().reads(partition_));
+         });
 }
 
 void PartitionKernel::append_profile(std::string& json) const {

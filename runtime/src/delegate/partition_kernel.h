@@ -4,7 +4,6 @@
 
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "delegate/state.h"
@@ -39,7 +38,10 @@ class PartitionKernel {
 
  private:
   void plan_memory_of_tensors(const TfLiteContext& context);
-  void pair_steps();
+  // Finds steps that can run in turns, and the tensors that only they need. Returns the bytes that a worker needs for these.
+  std::size_t pair_steps(const TfLiteContext& context);
+  // Whether anyone but a step reads a tensor.
+  bool is_read_outside(int tensor, const Step& reader) const;
   // Runs step number i, with the next one if they are a pair; returns how many steps ran.
   std::size_t run_from(std::size_t i);
 
@@ -49,7 +51,12 @@ class PartitionKernel {
   std::vector<std::unique_ptr<Step>> steps_;
   std::vector<std::string> output_names_;  // of the steps
   std::vector<StepTime> times_;
-  std::vector<std::pair<BconvStep*, BconvStep*>> pairs_;  // by step: itself and the next, which runs in turns with it; or null
+  struct Pair {
+    BconvStep* first = nullptr;  // null: the step runs by itself
+    BconvStep* second = nullptr;
+    std::vector<BconvStep::Passed> passed;
+  };
+  std::vector<Pair> pairs_;  // by the first one's step
   Shapes shapes_;
   Pointers pointers_;             // by tensor
   std::vector<int> outside_;      // tensors whose memory is TFLite's

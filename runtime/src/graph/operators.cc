@@ -276,4 +276,20 @@ void check_operator(const TfLiteContext& context, const Operator& op) {
   }
 }
 
+bool has_no_activation(const Operator& op) {
+  switch (op.kind) {
+    case Kind::kAdd:
+      return op.builtin_options != nullptr &&
+             static_cast<const TfLiteAddParams*>(op.builtin_options)->activation == kTfLiteActNone;
+    case Kind::kConcatenation:
+      return op.builtin_options != nullptr &&
+             static_cast<const TfLiteConcatenationParams*>(op.builtin_options)->activation == kTfLiteActNone;
+    case Kind::kAveragePool:
+      return op.builtin_options != nullptr &&
+             static_cast<const TfLitePoolParams*>(op.builtin_options)->activation == kTfLiteActNone;
+    default:
+      return true;
+  }
+}
+
 }  // namespace bitat

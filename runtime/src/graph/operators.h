@@ -38,6 +38,9 @@ Shape shape_of(const TfLiteTensor& tensor);
 // Whether a tensor's values are in the file, and there are as many as its shape says.
 bool is_constant(const TfLiteTensor& tensor);
 
+// Whether an ADD, CONCATENATION or AVERAGE_POOL_2D has no activation fused into it; true for all others.
+bool has_no_activation(const Operator& op);
+
 struct BconvOptions {
   std::int32_t channels_in = 0;
   std::int32_t channels_out = 0;

@@ -40,13 +40,41 @@ typename V::Ints doubled(const Tile& tile, const Epilogue& epilogue, int pixel, 
   return x;
 }
 
+// y of the pixels of a tile, for the lanes of one vector.
 template <class V>
-typename V::Floats scaled(const Tile& tile, const Epilogue& epilogue, int pixel, int lane) {
-  const int channel = tile.block * kBlockChannels + lane;
-  const auto x = V::min(V::max(doubled<V>(tile, epilogue, pixel, lane), V::splat(epilogue.clamp_min)),
-                        V::splat(epilogue.clamp_max));
-  return V::add(V::mul(V::to_floats(x), V::load(epilogue.multiplier + channel)), V::load(epilogue.bias + channel));
-}
+class Scaling {
+ public:
+  Scaling(const Tile& tile, const Epilogue& epilogue, int lane)
+      : tile_(tile),
+        epilogue_(epilogue),
+        lane_(lane),
+        acc_(tile.acc + lane),
+        corrected_(epilogue.correction != nullptr),
+        least_(V::splat(epilogue.clamp_min)),
+        most_(V::splat(epilogue.clamp_max)),
+        multiplier_(V::load(epilogue.multiplier + tile.block * kBlockChannels + lane)),
+        bias_(V::load(epilogue.bias + tile.block * kBlockChannels + lane)) {}
+
+  typename V::Floats operator()(int pixel) const {
+    typename V::Ints x;
+    if (corrected_) {
+      x = doubled<V>(tile_, epilogue_, pixel, lane_);
+    } else {
+      const auto acc = V::load_ints(acc_ + pixel * kBlockChannels);
+      x = V::add(acc, acc);
+    }
+    return V::add(V::mul(V::to_floats(V::min(V::max(x, least_), most_)), multiplier_), bias_);
+  }
+
+ private:
+  const Tile& tile_;
+  const Epilogue& epilogue_;
+  const int lane_;
+  const std::int32_t* const acc_;
+  const bool corrected_;
+  const typename V::Ints least_, most_;
+  const typename V::Floats multiplier_, bias_;
+};
 
 // How many channels of a block are channels of the convolution.
 inline int block_channels(const Epilogue& epilogue, int block) {
@@ -57,46 +85,53 @@ inline std::uint32_t channel_mask(int channels) {
   return channels >= kBlockChannels ? ~std::uint32_t{0} : (std::uint32_t{1} << channels) - 1;
 }
 
-template <class V, bool kResidual, bool kSlope, bool kShift>
+// What stands in the epilogue is copied to local variables first: for the compiler, whatever is written might change it.
+template <class V, bool kResidual, bool kSlope, bool kShift, int kBranches>
 void float_epilogue(const Tile& tile, const Epilogue& epilogue) {
-  const int channels = block_channels(epilogue, tile.block);
-  const int first_channel = tile.block * kBlockChannels;
-  std::uint32_t words[kMostBranches][kTilePixels] = {};
+  const int channels = block_channels(epilogue, tile.block), pixels = tile.pixels;
+  const std::size_t residual_stride = epilogue.residual_stride, output_stride = epilogue.output_stride;
+  const auto first_pixel = static_cast<std::size_t>(tile.first_pixel);
+  std::uint32_t words[kBranches + 1][kTilePixels] = {};
   for (int lane = 0; lane < channels; lane += V::width) {
-    const int channel = first_channel + lane;
+    const int channel = tile.block * kBlockChannels + lane;
     const int used = std::min<int>(V::width, channels - lane);
     const auto slope = kSlope ? V::load(epilogue.slope + channel) : V::splat(0.0f);
     const auto shift = kShift ? V::load(epilogue.shift + channel) : V::splat(0.0f);
-    for (int pixel = 0; pixel < tile.pixels; ++pixel) {
-      auto y = scaled<V>(tile, epilogue, pixel, lane);
-      const std::size_t row = static_cast<std::size_t>(tile.first_pixel + pixel);
+    typename V::Floats branch_shifts[kBranches + 1];
+    for (int branch = 0; branch < kBranches; ++branch) {
+      // Adding 0 changes no sign that counts.
+      const float* added = epilogue.branches[branch].shift;
+      branch_shifts[branch] = added == nullptr ? V::splat(0.0f) : V::load(added + channel);
+    }
+    const Scaling<V> scaling(tile, epilogue, lane);
+    const float* residual = kResidual ? epilogue.residual + first_pixel * residual_stride + channel : nullptr;
+    float* output = epilogue.output == nullptr ? nullptr : epilogue.output + first_pixel * output_stride + channel;
+    for (int pixel = 0; pixel < pixels; ++pixel) {
+      auto y = scaling(pixel);
       if (kResidual) {
-        const float* residual = epilogue.residual + row * epilogue.residual_stride + channel;
         y = V::add(y, used == V::width ? V::load(residual) : V::load_some(residual, used));
+        residual += residual_stride;
       }
       if (kSlope) y = V::prelu(y, slope);
       if (kShift) y = V::add(y, shift);
-      if (epilogue.output != nullptr) {
-        float* output = epilogue.output + row * epilogue.output_stride + channel;
+      if (output != nullptr) {
         if (used == V::width) {
           V::store(output, y);
         } else {
           V::store_some(output, y, used);
         }
+        output += output_stride;
       }
-      for (int branch = 0; branch < epilogue.branch_count; ++branch) {
-        const float* added = epilogue.branches[branch].shift;
-        const auto value = added == nullptr ? y : V::add(y, V::load(added + channel));
-        words[branch][pixel] |= V::below_zero(value) << lane;
+      for (int branch = 0; branch < kBranches; ++branch) {
+        words[branch][pixel] |= V::below_zero(V::add(y, branch_shifts[branch])) << lane;
       }
     }
   }
   const std::uint32_t mask = channel_mask(channels);
-  for (int branch = 0; branch < epilogue.branch_count; ++branch) {
-    const Branch& one = epilogue.branches[branch];
-    for (int pixel = 0; pixel < tile.pixels; ++pixel) {
-      one.bits[static_cast<std::size_t>(tile.first_pixel + pixel) * one.stride + tile.block] = words[branch][pixel] & mask;
-    }
+  for (int branch = 0; branch < kBranches; ++branch) {
+    const Branch one = epilogue.branches[branch];
+    std::uint32_t* bits = one.bits + first_pixel * one.stride + tile.block;
+    for (int pixel = 0; pixel < pixels; ++pixel, bits += one.stride) *bits = words[branch][pixel] & mask;
   }
 }
 
@@ -108,7 +143,7 @@ void int8_epilogue(const Tile& tile, const Epilogue& epilogue) {
                           static_cast<std::size_t>(tile.first_pixel + pixel) * epilogue.output_int8_stride +
                           tile.block * kBlockChannels;
     for (int lane = 0; lane < channels; lane += V::width) {
-      V::store_int8(output + lane, scaled<V>(tile, epilogue, pixel, lane), std::min<int>(V::width, channels - lane));
+      V::store_int8(output + lane, Scaling<V>(tile, epilogue, lane)(pixel), std::min<int>(V::width, channels - lane));
     }
   }
 }
@@ -129,17 +164,35 @@ void bits_epilogue(const Tile& tile, const Epilogue& epilogue) {
 
 using TileFunction = void (*)(const Tile&, const Epilogue&);
 
+template <class V, int kBranches>
+TileFunction float_function(const Epilogue& epilogue) {
+  static constexpr TileFunction kFunctions[] = {
+      float_epilogue<V, false, false, false, kBranches>, float_epilogue<V, false, false, true, kBranches>,
+      float_epilogue<V, false, true, false, kBranches>,  float_epilogue<V, false, true, true, kBranches>,
+      float_epilogue<V, true, false, false, kBranches>,  float_epilogue<V, true, false, true, kBranches>,
+      float_epilogue<V, true, true, false, kBranches>,   float_epilogue<V, true, true, true, kBranches>,
+  };
+  return kFunctions[(epilogue.residual != nullptr) * 4 + (epilogue.slope != nullptr) * 2 + (epilogue.shift != nullptr)];
+}
+
 // The function that finishes the tiles of an epilogue.
 template <class V>
 TileFunction tile_function(const Epilogue& epilogue) {
   if (epilogue.output_bits != nullptr) return bits_epilogue<V>;
   if (epilogue.output_int8 != nullptr) return int8_epilogue<V>;
-  static constexpr TileFunction kFloat[] = {
-      float_epilogue<V, false, false, false>, float_epilogue<V, false, false, true>, float_epilogue<V, false, true, false>,
-      float_epilogue<V, false, true, true>,   float_epilogue<V, true, false, false>, float_epilogue<V, true, false, true>,
-      float_epilogue<V, true, true, false>,   float_epilogue<V, true, true, true>,
-  };
-  return kFloat[(epilogue.residual != nullptr) * 4 + (epilogue.slope != nullptr) * 2 + (epilogue.shift != nullptr)];
+  static_assert(kMostBranches == 4, "a function for each number of branches");
+  switch (epilogue.branch_count) {
+    case 0:
+      return float_function<V, 0>(epilogue);
+    case 1:
+      return float_function<V, 1>(epilogue);
+    case 2:
+      return float_function<V, 2>(epilogue);
+    case 3:
+      return float_function<V, 3>(epilogue);
+    default:
+      return float_function<V, 4>(epilogue);
+  }
 }
 
 template <class V>

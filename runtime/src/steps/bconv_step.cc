@@ -118,8 +118,11 @@ void BconvStep::run(const Pointers& pointers, Workspace& workspace) {
   }
 }
 
-bool BconvStep::can_follow(const BconvStep& other, const Partition& partition) const {
+bool BconvStep::can_follow(const BconvStep& other, const Partition& partition, const Workspace& workspace) const {
   if (pixels() != other.pixels() || other.type_ != kTfLiteFloat32) return false;
+  const std::int64_t threads = workspace.pool.threads();
+  const std::int64_t chunk = other.chunk(workspace), chunks = (pixels() + chunk - 1) / chunk;
+  if (chunks < (threads > 1 ? 2 * threads : 1)) return false;
   for (const PackedConvolution& one : convolutions_) {
     if (!one.geometry.is_pointwise() || shares_words(one)) return false;
   }
@@ -128,23 +131,37 @@ bool BconvStep::can_follow(const BconvStep& other, const Partition& partition) c
                      [&](int tensor) { return std::count(writes.begin(), writes.end(), tensor) != 0; });
 }
 
-bool BconvStep::run_with(BconvStep& next, const Pointers& pointers, Workspace& workspace, double (&seconds)[2]) {
+std::size_t BconvStep::plan_passed(std::vector<Passed>& passed, const Workspace& workspace) const {
+  std::size_t result = 0;
+  for (Passed& one : passed) {
+    one.offset = result;
+    result += aligned(static_cast<std::size_t>(chunk(workspace)) * one.pixel_bytes);
+  }
+  return result;
+}
+
+void BconvStep::run_with(const BconvStep& next, const std::vector<Passed>& passed, const Pointers& pointers,
+                         Workspace& workspace, double (&seconds)[2]) const {
   const std::int64_t chunk = this->chunk(workspace);
-  const std::int64_t chunks = (pixels() + chunk - 1) / chunk;
-  const std::int64_t threads = workspace.pool.threads();
-  if (chunks < (threads > 1 ? 2 * threads : 1)) return false;
   std::mutex mutex;
-  workspace.pool.run(chunks, [&](std::int64_t item, int worker) {
+  workspace.pool.run((pixels() + chunk - 1) / chunk, [&](std::int64_t item, int worker) {
+    const std::int64_t first = item * chunk;
+    Pointers& mine = workspace.pointers[worker];
+    mine = pointers;
+    for (const Passed& one : passed) {
+      // Steps count pixels from the first one of the tensor: it would lie that far before those that are here.
+      const auto here = reinterpret_cast<std::uintptr_t>(workspace.passed[worker].data()) + one.offset;
+      mine[one.tensor] = reinterpret_cast<void*>(here - static_cast<std::uintptr_t>(first) * one.pixel_bytes);
+    }
     const auto start = Clock::now();
-    run_chunk(item * chunk, chunk, 0, 1, worker, pointers, workspace);
+    run_chunk(first, chunk, 0, 1, worker, mine, workspace);
     const auto middle = Clock::now();
-    next.run_chunk(item * chunk, chunk, 0, 1, worker, pointers, workspace);
+    next.run_chunk(first, chunk, 0, 1, worker, mine, workspace);
     const auto end = Clock::now();
     const std::lock_guard<std::mutex> lock(mutex);
     seconds[0] += std::chrono::duration<double>(middle - start).count();
     seconds[1] += std::chrono::duration<double>(end - middle).count();
   });
-  return true;
 }
 
 void BconvStep::run_chunk(std::int64_t first, std::int64_t chunk, std::int64_t split, std::int64_t splits, int worker,

@@ -21,12 +21,22 @@ class BconvStep : public Step {
   void run(const Pointers& pointers, Workspace& workspace) override;
 
   // Whether each pixel of this step needs no more of another step's results than the same pixel: then they can run in turns,
-  // some pixels at a time, and this one reads what is still in the cache.
-  bool can_follow(const BconvStep& other, const Partition& partition) const;
+  // some pixels at a time, and this one reads what is still in the cache. Not where that would leave threads idle.
+  bool can_follow(const BconvStep& other, const Partition& partition, const Workspace& workspace) const;
 
-  // Runs this step and one that can follow it, in turns. Returns false, having done nothing, where that would leave threads idle.
-  // `seconds` get what each took, summed over threads.
-  bool run_with(BconvStep& next, const Pointers& pointers, Workspace& workspace, double (&seconds)[2]);
+  // A tensor that lives only from the turn of one step to that of the next: the pixels of a turn, in a worker's own memory.
+  struct Passed {
+    int tensor;
+    std::size_t pixel_bytes;
+    std::size_t offset;  // in the worker's memory
+  };
+
+  // The bytes that a worker needs for what this step passes to the next; sets the offsets.
+  std::size_t plan_passed(std::vector<Passed>& passed, const Workspace& workspace) const;
+
+  // Runs this step and one that can follow it, in turns; `seconds` get what each took, summed over threads.
+  void run_with(const BconvStep& next, const std::vector<Passed>& passed, const Pointers& pointers, Workspace& workspace,
+                double (&seconds)[2]) const;
 
  private:
   // Where a worker's patches, corrections and the kernels' own memory lie.

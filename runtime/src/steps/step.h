@@ -22,11 +22,13 @@ using Shapes = std::map<int, Shape>;
 // Memory of tensors, by index, for one run.
 using Pointers = std::vector<void*>;
 
-// What a step works with while it runs. Scratch memory belongs to one worker of the pool each.
+// What a step works with while it runs. All but the kernels and the pool belongs to one worker each.
 struct Workspace {
   const Kernels& kernels;
   ThreadPool& pool;
   std::vector<AlignedBuffer> scratch;
+  std::vector<AlignedBuffer> passed;  // what steps that run in turns hand on
+  std::vector<Pointers> pointers;     // where they find it
 };
 
 class Step {
