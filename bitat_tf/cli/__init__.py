@@ -14,11 +14,19 @@ from bitat_tf._keras import tf
 from bitat_tf.cli.commands import COMMANDS
 from bitat_tf.cli.file_commands import FILE_COMMANDS
 from bitat_tf.cli.options import NEGATIVE_CHOICES, build_parser
+from bitat_tf.tflite_file.runtime import MissingRuntimeError
 from bitat_tf.workflow import RunFolder
 
 __all__ = ["build_parser", "main"]
 
-_ERRORS = (ValueError, TypeError, OSError, tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError)
+_ERRORS = (
+    ValueError,
+    TypeError,
+    OSError,
+    MissingRuntimeError,
+    tf.errors.ResourceExhaustedError,
+    tf.errors.PermissionDeniedError,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

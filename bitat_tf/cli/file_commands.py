@@ -8,10 +8,12 @@ from typing import Any
 from rich import get_console
 
 from bitat_tf.deployment import benchmark, parse_profile, write_kit
+from bitat_tf.deployment.kit_targets import ALL, LARQ
 from bitat_tf.tflite_file import dump, inspect, plot_graph
 from bitat_tf.workflow import load_model
 from bitat_tf.workflow.console import show_or_write, warn, write_json
 from bitat_tf.workflow.export import ExportOptions, export_file, verify_file
+from bitat_tf.workflow.kit_source import kit_source
 
 
 def export(options: dict[str, Any]) -> int:
@@ -24,7 +26,8 @@ def export(options: dict[str, Any]) -> int:
 def verify(options: dict[str, Any]) -> int:
     """Run `bitat-tf verify`; returns the exit code: 1 if the file does something else than the model."""
     pixels = {"pixels": options["pixels"]} if "pixels" in options else {}
-    report = verify_file(options["model"], options["file"], options["data"], traced=options["traced"], **pixels)
+    traced, engine = options["traced"], options["engine"]
+    report = verify_file(options["model"], options["file"], options["data"], traced=traced, engine=engine, **pixels)
     _write(report, options["json"])
     return 0 if report.ok else 1
 
@@ -49,10 +52,22 @@ def benchmark_file(options: dict[str, Any]) -> int:
 def kit(options: dict[str, Any]) -> int:
     """Run `bitat-tf kit`; returns the exit code."""
     names = None if options["labels"] is None else _names(Path(options["labels"]))
-    written = write_kit(options["file"], options["out"], names, options["pixels"], options["overwrite"])
+    target, picture = options["target"], options["picture"]
+    file, own_picture = kit_source(options["file"], with_picture=target != LARQ and picture is None)
+    written = write_kit(
+        file,
+        options["out"],
+        names,
+        options["pixels"],
+        options["overwrite"],
+        target,
+        own_picture if picture is None else picture,
+        options["runtime"],
+    )
     for note in written.notes:
         warn(note)
-    get_console().print(f"The kit is in {written.folder}; start with README.md.", highlight=False, soft_wrap=True)
+    start = "the README.md of each folder" if target == ALL else "README.md"
+    get_console().print(f"The kit is in {written.folder}; start with {start}.", highlight=False, soft_wrap=True)
     return 0
 
 

@@ -4,6 +4,8 @@ import argparse
 from typing import Any
 
 from bitat_tf._pixels import BYTES, PIXELS
+from bitat_tf.deployment.kit_targets import ALL, LARQ, TARGETS
+from bitat_tf.export.engines import ENGINES
 
 _MODEL = "a Keras 2 model, saved with model.save('model.keras')"
 _FILE = "a .tflite file"
@@ -88,6 +90,12 @@ def _add_verify(commands) -> None:
     _add_data(verify, "the images; random inputs without")
     _add_pixels(verify)
     verify.add_argument("--traced", type=int, default=8, metavar="N", help="images whose layers are compared (default 8)")
+    verify.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=ENGINES[0],
+        help="what runs the file: larq-compute-engine (default), or bitat-runtime in a stock interpreter",
+    )
     verify.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -96,8 +104,9 @@ def _add_benchmark(commands) -> None:
         commands,
         "benchmark",
         "time a .tflite file on this machine against its float and int8 twins and other files",
-        "Times a file with every kernel of larq-compute-engine, and against others, in turns, in one run: medians and ratios. "
-        "The kernels are made for 64-bit ARM; on another machine the times say nothing of a phone.",
+        "Times a file with every kernel of larq-compute-engine, with bitat-runtime if it is installed, and against others, in "
+        "turns, in one run: medians and ratios. larq-compute-engine's kernels are made for 64-bit ARM; on another machine the "
+        "times say nothing of a phone.",
     )
     benchmark.add_argument("file", metavar="model.tflite", help=_FILE)
     benchmark.add_argument("--model", metavar="MODEL.keras", help="its Keras model: float and int8 twins are timed as well")
@@ -115,14 +124,22 @@ def _add_kit(commands) -> None:
         commands,
         "kit",
         "write what runs a .tflite file on Android, a Raspberry Pi and other 64-bit ARM",
-        "Writes a folder with the file, its labels, a C++ program, a Kotlin class, a script that measures, and instructions.",
+        "Writes a folder with the file, its labels, programs, and instructions. The target 'larq' is for larq-compute-engine's "
+        "own runtime: C++, Kotlin classes, a script that measures. The others run the file on stock LiteRT with bitat-runtime: "
+        "'android' is a complete app, 'cpp' a program with TensorFlow Lite's C API, 'raspberry-pi' a Python script, 'all' are "
+        "these three.",
         json=False,
     )
-    kit.add_argument("file", metavar="model.tflite", help=_FILE)
+    kit.add_argument("file", metavar="model.tflite|RUN", help=f"{_FILE}, or the folder of a run")
+    kit.add_argument("--target", choices=(*TARGETS, ALL), default=LARQ, help="what the kit is for (default larq)")
     kit.add_argument("--out", required=True, metavar="DIR", help="a new or empty folder")
     kit.add_argument("--labels", metavar="labels.txt", help="names of the classes, one a line (default: those in the file)")
     kit.add_argument(
         "--pixels", choices=(*PIXELS, BYTES), help="what the file expects of pixels (default: what it says itself)"
+    )
+    kit.add_argument("--picture", metavar="PICTURE", help="a picture to classify, not for larq (default: one of a run's data)")
+    kit.add_argument(
+        "--runtime", metavar="DIR", help="C++ sources of bitat-runtime, for android, cpp and all (default: the installed ones)"
     )
     kit.add_argument("--overwrite", action="store_true", help="replace files that the folder holds")
 

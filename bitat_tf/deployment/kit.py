@@ -1,34 +1,21 @@
 """A folder with everything that a `.tflite` file needs to run on a device: `write_kit`."""
 
-import hashlib
-import math
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from bitat_tf._files import write_bytes, write_text
-from bitat_tf._pixels import BYTES, PIXELS, RAW, Scaling
-from bitat_tf.deployment.kit_network import KitNetwork, read_network
+import numpy as np
+from PIL import Image
 
-_TEMPLATES = (
-    "README.md",
-    "benchmark.sh",
-    "cpp/CMakeLists.txt",
-    "cpp/jpeg_picture.h",
-    "cpp/main.cc",
-    "cpp/pictures.h",
-    "cpp/png_picture.h",
-    "cpp/preprocess.h",
-    "cpp/settings.h",
-    "android/Classifier.kt",
-    "android/Preprocess.kt",
-    "android/build.gradle.kts",
-)
-_PLACE = re.compile(r"@([A-Z][A-Z_]*)@")
-_KNOWN_TENSORFLOW = {"0.16.0": "2.16.1"}
+from bitat_tf._files import write_bytes
+from bitat_tf._pixels import RAW, Scaling
+from bitat_tf.deployment.kit_network import KitNetwork, read_network
+from bitat_tf.deployment.kit_picture import encoded, read_picture
+from bitat_tf.deployment.kit_runtime import runtime_sources
+from bitat_tf.deployment.kit_targets import ALL, LARQ, TARGETS, Target
+from bitat_tf.deployment.kit_values import filled, labels_of, values_of
 
 
 @dataclass(frozen=True)
@@ -38,9 +25,10 @@ class Kit:
     Attributes:
         folder: Where it stands.
         files: Paths in it.
-        engine_version: Version of larq-compute-engine that the device needs.
+        engine_version: Version of larq-compute-engine that wrote the file; the target "larq" needs the same on the device.
         classes: Names of the classes, in the order of the output.
-        notes: What the file did not say, so that it was assumed; each in a sentence.
+        notes: What was not given and the file did not say, so that it was assumed; each in a sentence.
+        target: What it is for.
     """
 
     folder: Path
@@ -48,6 +36,7 @@ class Kit:
     engine_version: str
     classes: tuple[str, ...]
     notes: tuple[str, ...]
+    target: str = LARQ
 
 
 def write_kit(
@@ -56,11 +45,21 @@ def write_kit(
     classes: Sequence[str] | None = None,
     pixels: str | Scaling | None = None,
     overwrite: bool = False,
+    target: str = LARQ,
+    picture: str | os.PathLike | np.ndarray | None = None,
+    runtime: str | os.PathLike | None = None,
 ) -> Kit:
     """Write a folder that takes an image classifier to Android, a Raspberry Pi or another board of 64-bit ARM.
 
-    It holds the file, its labels, a C++ program, a Kotlin class, a script that measures, and a README for this very file. All
-    of it prepares pictures as `bitat_tf.data` does in training.
+    All of it prepares pictures as `bitat_tf.data` does in training.
+
+    | target | what is written | what runs the network |
+    |---|---|---|
+    | "larq" | the file, its labels, a C++ program, Kotlin classes, a script that measures | larq-compute-engine's own runtime |
+    | "android" | a complete Gradle project of an app, with a picture | LiteRT, with the delegate of bitat-runtime |
+    | "cpp" | a C++ program with its CMake project, and a picture | TensorFlow Lite's C library, with the same delegate |
+    | "raspberry-pi" | a Python script and a picture | LiteRT's Python package and bitat-runtime's |
+    | "all" | the last three, each in a folder of its own | |
 
     Args:
         path: A `.tflite` file of larq-compute-engine, with one input, shape (1, height, width, 1 or 3), and one output, shape
@@ -71,13 +70,18 @@ def write_kit(
             "bytes" for a file of integers that takes the bytes of a picture, or a `Scaling`. Default: what the file says, else
             "0..255".
         overwrite: Whether the folder may hold something; files of the kit's names are replaced, others stay.
+        target: What the kit is for, one of the table.
+        picture: A picture to classify: a file, or an array of shape (height, width, 1 or 3), uint8. Default: one of many
+            colours that shows nothing. The target "larq" takes none.
+        runtime: The folder of bitat-runtime's C++ sources, for "android" and "cpp", which hold a copy of them. Default: those
+            of the installed package, or of the checkout.
 
     Returns:
         A `Kit`.
 
     Raises:
         ValueError: If the file is damaged or no image classifier, the folder holds something, the classes do not fit the
-            output, or the pixels not the input.
+            output, the pixels not the input, the picture is none, or there are no C++ sources.
         OSError: If the file cannot be read or the folder cannot be written.
 
     Example:
@@ -88,8 +92,49 @@ def write_kit(
         >>> kit = write_kit(report.path, os.path.join(folder, "kit"), classes=["cat", "dog"])
         >>> kit.classes, "cpp/main.cc" in kit.files
         (('cat', 'dog'), True)
+        >>> write_kit(report.path, os.path.join(folder, "pi"), target="raspberry-pi").files
+        ('model.tflite', 'labels.txt', 'picture.png', 'README.md', 'classify.py')
     """
     folder = Path(folder)
+    parts = _parts(target)
+    if target == LARQ and (picture is not None or runtime is not None):
+        raise ValueError(
+            "write_kit: `picture` and `runtime` are for the targets that use bitat-runtime. Received: target='larq'. Leave "
+            f"them out, or choose one of {', '.join([*TARGETS, ALL][1:])}."
+        )
+    _check_folder(folder, overwrite)
+    network = read_network(path)
+    labels = labels_of(network, classes)
+    kind = pixels if pixels is not None else network.pixels if network.pixels is not None else RAW
+    values = values_of(network, labels, kind, pixels is None and network.pixels is None)
+    image = None if target == LARQ else read_picture(picture)
+    sources = runtime_sources(runtime) if any(part.runtime for part in parts.values()) else {}
+    contents: dict[str, bytes] = {}
+    for place, part in parts.items():
+        for name, content in _contents(part, network, labels, values, image, sources).items():
+            contents[place + name] = content
+
+    for name, content in contents.items():
+        write_bytes(folder / name, content)
+    for place, part in parts.items():
+        for name in part.executable:
+            script = folder / (place + name)
+            mode = script.stat().st_mode
+            script.chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
+    notes = _notes(network, bool(classes), pixels is not None, target, picture is not None)
+    return Kit(folder, tuple(contents), network.engine_version, labels, notes, target)
+
+
+def _parts(target: str) -> dict[str, Target]:
+    """Return the targets with the folders that they go into."""
+    if target == ALL:
+        return {f"{name.replace('-', '_')}/": part for name, part in TARGETS.items() if name != LARQ}
+    if target not in TARGETS:
+        raise ValueError(f"write_kit: `target` must be one of {', '.join([*TARGETS, ALL])}. Received: {target!r}.")
+    return {"": TARGETS[target]}
+
+
+def _check_folder(folder: Path, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"write_kit: the kit goes into a folder. Received: {str(folder)!r}, which is a file.")
     if not overwrite and folder.exists() and any(folder.iterdir()):
@@ -97,129 +142,38 @@ def write_kit(
             f"write_kit: the folder must be new or empty. Received: {str(folder)!r}, which holds "
             f"{min(entry.name for entry in folder.iterdir())!r}. Choose another one, or pass overwrite=True."
         )
-    network = read_network(path)
-    labels = _labels(network, classes)
-    kind = pixels if pixels is not None else network.pixels if network.pixels is not None else RAW
-    values = _values(network, labels, kind, pixels is None and network.pixels is None)
-    texts = {name: _filled((files(__package__) / "templates" / name).read_text("utf-8"), values) for name in _TEMPLATES}
 
-    write_bytes(folder / "model.tflite", network.content)
-    write_text(folder / "labels.txt", "".join(f"{label}\n" for label in labels))
-    for name, text in texts.items():
-        write_text(folder / name, text)
-    script = folder / "benchmark.sh"
-    mode = script.stat().st_mode
-    script.chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
+
+def _contents(
+    target: Target,
+    network: KitNetwork,
+    labels: tuple[str, ...],
+    values: dict[str, str],
+    picture: Image.Image | None,
+    sources: dict[str, bytes],
+) -> dict[str, bytes]:
+    """Return the files of a kit by their paths in it."""
+    contents = {target.model: network.content, target.labels: "".join(f"{label}\n" for label in labels).encode()}
+    if target.picture is not None and picture is not None:
+        contents[target.picture] = encoded(picture, Path(target.picture).suffix)
+    own = {**values, "RUNTIME": target.runtime or ""}
+    for name, template in target.templates.items():
+        contents[name] = filled((files(__package__) / "templates" / template).read_text("utf-8"), own).encode()
+    if target.runtime is not None:
+        contents |= {f"{target.runtime}/{name}": content for name, content in sources.items()}
+    return contents
+
+
+def _notes(network: KitNetwork, classes: bool, pixels: bool, target: str, picture: bool) -> tuple[str, ...]:
     notes = []
     if not (classes or network.classes):
         notes.append("The file has no names of classes: they are called 'class 0', ... in labels.txt.")
-    if pixels is None and network.pixels is None:
+    if not pixels and network.pixels is None:
         notes.append("The file does not say what it expects of pixels: 0..255 is assumed.")
-    if not network.engine_known:
+    if target == LARQ and not network.engine_known:
         notes.append(
             f"The file does not say which converter wrote it: the installed one, {network.engine_version}, is assumed."
         )
-    return Kit(folder, ("model.tflite", "labels.txt", *_TEMPLATES), network.engine_version, labels, tuple(notes))
-
-
-def _labels(network: KitNetwork, classes: Sequence[str] | None) -> tuple[str, ...]:
-    if isinstance(classes, str):
-        raise TypeError(f"write_kit: `classes` must be a list of names. Received: the single text {classes!r}.")
-    expected = network.output.shape[1]
-    labels = tuple(classes or network.classes) or tuple(f"class {number}" for number in range(expected))
-    if len(labels) != expected:
-        raise ValueError(
-            f"write_kit: `classes` must name each of the {expected} classes of the output, in its order. Received: "
-            f"{len(labels)} names."
-        )
-    for label in labels:
-        if not isinstance(label, str) or not label.strip() or len(label.splitlines()) != 1:
-            raise ValueError(f"write_kit: the name of a class must be a text of one line. Received: {label!r}.")
-    return labels
-
-
-def _scaling(network: KitNetwork, kind: str | Scaling) -> Scaling:
-    """Return numbers for three channels; those of a gray network stand three times."""
-    if kind == BYTES:
-        if network.input.dtype == "float32":
-            raise ValueError(
-                "write_kit: pixels='bytes' is for a file that takes integers. Received: one that takes float32. Pass '0..255' "
-                "or what else it was trained on."
-            )
-        kind = RAW
-    if isinstance(kind, str):
-        if kind not in PIXELS:
-            raise ValueError(
-                f"write_kit: `pixels` must be one of {', '.join((*PIXELS, BYTES))}, or a Scaling. Received: {kind!r}. A file "
-                "of another kind needs the numbers: Scaling(scale=..., offset=...)."
-            )
-        kind = PIXELS[kind]
-    if not isinstance(kind, Scaling):
-        raise TypeError(f"write_kit: `pixels` must be a key of PIXELS, 'bytes' or a Scaling. Received: {kind!r}.")
-    if kind.channels not in (None, network.channels):
-        raise ValueError(
-            f"write_kit: `pixels` must fit the {network.channels} channels of the input. Received: one for {kind.channels}."
-        )
-    return Scaling(
-        _three("scale", kind.scale, network.channels),
-        _three("offset", kind.offset, network.channels),
-        reverse=bool(kind.reverse),
-    )
-
-
-def _three(name: str, value: float | tuple[float, ...], channels: int) -> tuple[float, ...]:
-    numbers = tuple(map(float, value)) if isinstance(value, (tuple, list)) else (float(value),) * channels  # type: ignore[arg-type]
-    if len(numbers) != channels or not all(map(math.isfinite, numbers)):
-        raise ValueError(
-            f"write_kit: `pixels.{name}` must be a finite number, or one for each of the {channels} channels. "
-            f"Received: {value!r}."
-        )
-    return numbers if channels == 3 else numbers * 3
-
-
-def _values(network: KitNetwork, labels: tuple[str, ...], kind: str | Scaling, assumed: bool) -> dict[str, str]:
-    """Return what stands in the places of the templates."""
-    engine, scaling = network.engine_version, _scaling(network, kind)
-    scale, offset = (", ".join(map(repr, numbers)) for numbers in (scaling.scale, scaling.offset))  # type: ignore[arg-type]
-    kernel = "`indirect`: the others refuse grouped convolutions" if network.grouped else "`default`"
-    return {
-        "NAME": network.name,
-        "SIZE": f"{len(network.content):,}",
-        "SHA": hashlib.sha256(network.content).hexdigest(),
-        "CLASSES": str(len(labels)),
-        "INPUT": str(network.input),
-        "OUTPUT": str(network.output),
-        "OPERATORS": ", ".join(f"{count} {_code(name)}" for name, count in network.operators.items()),
-        "PIXELS": _pixels_text(network, kind, scaling) + (" (assumed: the file does not say)" if assumed else ""),
-        "LCE_VERSION": engine,
-        "LCE_SOURCE": "as the file says" if network.engine_known else "the installed one: the file does not say",
-        "TF_VERSION": _KNOWN_TENSORFLOW.get(engine, f"2.{engine.split('.')[1]}.0"),
-        "KERNEL_NOTE": kernel,
-        "KERNEL": "indirect" if network.grouped else "default",
-        "KERNEL_FLAGS": "--use_indirect_bgemm=true" if network.grouped else "",
-        "SCALE": scale,
-        "OFFSET": offset,
-        "REVERSE": str(scaling.reverse).lower(),
-        "BYTES": str(kind == BYTES).lower(),
-    }
-
-
-def _pixels_text(network: KitNetwork, kind: str | Scaling, scaling: Scaling) -> str:
-    if kind == BYTES:
-        return "the bytes of the picture" + (", less 128" if network.input.dtype == "int8" else "")
-    if scaling == Scaling((1.0,) * 3, (0.0,) * 3):
-        return "0..255, as they are"
-    order = "blue, green, red" if scaling.reverse else "red, green, blue"
-    channels = slice(network.channels)
-    return (
-        f"scale * pixel + offset of pixels 0..255{f', in the order {order}' if network.channels == 3 else ''}: "
-        f"scale {scaling.scale[channels]}, offset {scaling.offset[channels]}"  # type: ignore[index]
-    )
-
-
-def _code(name: str) -> str:
-    return re.sub(r"[^\w]", "_", name)
-
-
-def _filled(text: str, values: Mapping[str, str]) -> str:
-    return _PLACE.sub(lambda match: values[match[1]], text)
+    if target != LARQ and not picture:
+        notes.append("No picture was given: one of many colours that shows nothing stands in its place.")
+    return tuple(notes)

@@ -7,6 +7,7 @@
 | `binarize`, `binarize_config` | `BinarizeJob`: a trained network, loaded and converted; the settings |
 | `load_model`, `keras_file` | loading of files that may be anything, without running what is in them |
 | `model_format`, `pixels` | what a loaded model takes and gives; scaling of pixels inside of it |
+| `kit_source` | the file and a picture of a run, for `kit` |
 | `run_folder` | the files of a run, resuming and overwriting |
 | `report`, `source_report`, `history`, `plots`, `console` | what a run says and writes |
 """

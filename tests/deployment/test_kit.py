@@ -1,41 +1,20 @@
 """What stands in a kit, the parts that are no C++, and which files it refuses."""
 
 import hashlib
-import importlib.util
 import os
 import re
-import shutil
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
+from kit_files import small_model
 from larq_compute_engine.mlir.python import tflite_schema as schema
-from PIL import Image
 
-import bitat_tf
 from bitat_tf._keras import keras, tf
-from bitat_tf._pixels import PIXELS, Scaling
-from bitat_tf.data.decoding import ImageFiles, decode
+from bitat_tf._pixels import Scaling
 from bitat_tf.deployment.kit import write_kit
 from bitat_tf.export import to_tflite
 from bitat_tf.tflite_file.content import facts, parse, sealed, serialize
-
-STAND_IN = Path(__file__).parent / "stand_in"
-
-
-def small_model(channels=1, groups=1):
-    if groups == 1:
-        model = bitat_tf.applications.ReActNet((8, 8, channels), 3, width=0.5, blocks=((64, 1),))
-    else:
-        inputs = keras.Input((8, 8, channels))
-        outputs = keras.layers.Conv2D(64, 3)(inputs)
-        outputs = bitat_tf.layers.BinaryConv2D(64, 3, groups=groups, pad_values=1, padding="same")(outputs)
-        outputs = keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(outputs))
-        model = keras.Model(inputs, keras.layers.Dense(3)(outputs))
-    for layer in bitat_tf.layers.binary_layers(model):
-        layer.set_binary()
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +68,7 @@ def test_a_kit_is_complete_and_agrees_with_the_file(exported, tmp_path):
 
 def test_the_numbers_of_the_pixels_stand_in_both_programs(exported, tmp_path):
     kit = write_kit(exported, tmp_path / "kit")
-    for name in ("cpp/settings.h", "android/Classifier.kt"):
+    for name in ("cpp/settings.h", "android/Settings.kt"):
         text = (kit.folder / name).read_text()
         assert f"{1 / 127.5!r}, {1 / 127.5!r}, {1 / 127.5!r}" in text, name
         assert "-1.0, -1.0, -1.0" in text, name
@@ -118,7 +97,7 @@ def test_what_a_foreign_file_does_not_say_is_assumed_and_told(exported, tmp_path
 def test_grouped_convolutions_take_the_kernel_that_can_run_them(tmp_path):
     to_tflite(small_model(groups=2), tmp_path / "grouped.tflite")
     kit = write_kit(tmp_path / "grouped.tflite", tmp_path / "kit")
-    assert 'kKernel[] = "indirect"' in (kit.folder / "cpp/settings.h").read_text()
+    assert 'kKernel[] = "indirect"' in (kit.folder / "cpp/kernel.h").read_text()
     assert "--use_indirect_bgemm=true" in (kit.folder / "benchmark.sh").read_text()
 
 
@@ -146,7 +125,7 @@ def test_bytes_are_for_integers(exported, tmp_path):
 
     kit = write_kit(changed(exported, tmp_path, take_int8, pixels="bytes"), tmp_path / "kit")
     assert "kTakesBytes = true" in (kit.folder / "cpp/settings.h").read_text()
-    assert "TAKES_BYTES = true" in (kit.folder / "android/Classifier.kt").read_text()
+    assert "TAKES_BYTES = true" in (kit.folder / "android/Settings.kt").read_text()
     readme = (kit.folder / "README.md").read_text()
     assert "1 x 8 x 8 x 1, int8: 0.5 * (value - 3)" in readme
     assert "the bytes of the picture, less 128" in readme
@@ -292,71 +271,10 @@ def test_the_script_says_what_is_missing(script):
     assert "adb sees no phone" in message("android")
 
 
-@pytest.mark.parametrize("name", ["Classifier.kt", "Preprocess.kt", "build.gradle.kts"])
+@pytest.mark.parametrize("name", ["Classifier.kt", "PictureClassifier.kt", "Preprocess.kt", "Settings.kt", "build.gradle.kts"])
 def test_kotlin_has_no_errors_of_syntax(exported, tmp_path, name):
     tree_sitter, kotlin = pytest.importorskip("tree_sitter"), pytest.importorskip("tree_sitter_kotlin")
     parser = tree_sitter.Parser(tree_sitter.Language(kotlin.language()))
     content = (write_kit(exported, tmp_path / "kit").folder / "android" / name).read_bytes()
     assert not parser.parse(content).root_node.has_error
     assert parser.parse(content.replace(b"{", b"(", 1)).root_node.has_error
-
-
-KERNEL = importlib.util.find_spec("run_kotlin_kernel")  # of kotlin-jupyter-kernel, which brings a Kotlin compiler
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(KERNEL is None or shutil.which("java") is None, reason="no Kotlin compiler: kotlin-jupyter-kernel and Java")
-@pytest.mark.parametrize(
-    ("dtype", "scale", "zero", "channels", "pixels"),
-    [
-        ("FLOAT32", 0, 0, 3, "imagenet"),
-        ("INT8", 0.021, -3, 3, "caffe"),
-        ("UINT8", 0.004, 0, 1, "0..1"),
-        ("INT8", 0.5, 7, 1, "bytes"),
-    ],
-)
-def test_the_kotlin_class_sees_what_the_network_was_trained_on(tmp_path, dtype, scale, zero, channels, pixels):
-    path = tmp_path / "small.tflite"
-    to_tflite(small_model(channels), path)
-    kit = write_kit(path, tmp_path / "kit", pixels="0..255" if pixels == "bytes" else pixels)
-    if pixels == "bytes":
-        text = (kit.folder / "android/Classifier.kt").read_text()
-        (kit.folder / "android/Classifier.kt").write_text(text.replace("TAKES_BYTES = false", "TAKES_BYTES = true"))
-    jars = next(iter(KERNEL.submodule_search_locations)) + "/jars/*"
-    sources = [*STAND_IN.glob("kotlin/*.kt"), *(kit.folder / "android").glob("*.kt")]
-    command = ["java", "-cp", jars, "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler", "-no-stdlib", "-no-reflect", "-Werror"]
-    standard = next(Path(jars).parent.glob("kotlin-stdlib-*.jar"))
-    done = subprocess.run(
-        [*command, "-cp", standard, *sources, "-d", tmp_path / "out"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-    (tmp_path / "model.tflite").write_text(f"{dtype} {scale} {zero} 16 {channels} 7")
-    (tmp_path / "labels.txt").write_text("".join(f"label{number}\n" for number in range(7)))
-    lines, sources, generator = [], [], np.random.default_rng(0)
-    for number, (width, height) in enumerate([(1, 1), (7, 5), (33, 100), (64, 47), (16, 16), (150, 31)]):
-        rgba = generator.integers(0, 256, (height, width, 4), np.uint8)
-        sources.append(tmp_path / f"{number}.png")
-        Image.fromarray(rgba).save(sources[-1])
-        rgba[..., [2, 1, 0, 3]].astype(np.uint8).tofile(tmp_path / f"{number}.argb")  # little endian
-        lines.append(f"{tmp_path} {width} {height} {tmp_path}/{number}.argb {tmp_path}/{number}.seen")
-    command = ["java", "-cp", f"{tmp_path / 'out'}{os.pathsep}{standard}", "com.example.classifier.MainKt"]
-    done = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-    expected, _, _ = decode(ImageFiles(sources, np.zeros(len(sources), int)), (16, 16, channels))
-    for number, picture in enumerate(expected):
-        if pixels == "bytes":
-            values = (picture.astype(int) - 128).astype(np.int8)
-        else:
-            values = PIXELS[pixels](picture)
-        if dtype != "FLOAT32" and pixels != "bytes":
-            limits = np.iinfo(dtype.lower())
-            values = np.clip(np.rint(values / np.float32(scale)) + zero, limits.min, limits.max).astype(dtype.lower())
-        seen = np.fromfile(tmp_path / f"{number}.seen", values.dtype)
-        np.testing.assert_array_equal(seen, values.ravel())
-        scores = values.ravel()[:7] if dtype == "FLOAT32" else scale * (values.ravel()[:7].astype(float) - zero)
-        best = np.argsort(-scores, kind="stable")[:5]
-        pairs = [pair.split("=") for pair in done.stdout.splitlines()[number].split()]
-        assert [label for label, _ in pairs] == [f"label{index}" for index in best]
-        np.testing.assert_allclose([float(score) for _, score in pairs], scores[best], rtol=1e-5)

@@ -14,20 +14,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kit_files import STAND_IN, write_stand_in_model
 from PIL import Image
 
 import bitat_tf
 from bitat_tf._pixels import PIXELS, Scaling
 from bitat_tf.data.decoding import ImageFiles, decode
-from bitat_tf.deployment.kit import _filled
+from bitat_tf.deployment.kit_values import filled
 
 COMPILER = shutil.which("g++")
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 CPP = Path(bitat_tf.__file__).parent / "deployment" / "templates" / "cpp"
-STAND_IN = Path(__file__).parent / "stand_in"
 STRICT = ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"]
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-CODES = {"float32": 1, "uint8": 3, "int8": 9, "int32": 2}  # of TfLiteType
 DRIVER = """
 #include <cstdio>
 #include "pictures.h"
@@ -221,7 +220,7 @@ def settings(folder, scaling=None, kernel="default", takes_bytes=False):
     values = {"SCALE": scale, "OFFSET": offset, "REVERSE": str(scaling.reverse).lower(), "KERNEL": kernel}
     values |= {"BYTES": str(takes_bytes).lower(), "LCE_VERSION": "0.16.0"}
     for path in CPP.iterdir():
-        (folder / path.name).write_text(_filled(path.read_text(), values))
+        (folder / path.name).write_text(filled(path.read_text(), values))
 
 
 INCLUDES = [f"-I{STAND_IN}", f"-I{STAND_IN / 'third_party' / 'tensorflow'}"]
@@ -251,11 +250,8 @@ def takes_bytes(tmp_path_factory):
     return build(tmp_path_factory.mktemp("bytes"), takes_bytes=True)
 
 
-def write_model(folder, dtype="float32", scale=0.0, zero=0, side=6, channels=3, classes=7, grouped=0, output=None):
-    output = output or f"{CODES[dtype]} {scale} {zero}"
-    (folder / "model.tflite").write_text(
-        f"STANDIN {grouped} {CODES[dtype]} {scale} {zero} {side} {side} {channels} {output} {classes}"
-    )
+def write_model(folder, *kind, grouped=0, classes=7, **arguments):
+    write_stand_in_model(folder / "model.tflite", *kind, grouped=grouped, classes=classes, **arguments)
     (folder / "labels.txt").write_text("".join(f"name {number}\r\n" for number in range(classes)))
 
 

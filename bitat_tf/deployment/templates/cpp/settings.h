@@ -10,6 +10,5 @@ constexpr bitat::Scaling kScaling = {
     /*reverse=*/@REVERSE@,
 };
 constexpr bool kTakesBytes = @BYTES@;  // 8-bit inputs are the pixels themselves, less 128 for int8, whatever their scale
-constexpr char kKernel[] = "@KERNEL@";  // "indirect" where the network has grouped convolutions
 
 #endif  // BITAT_SETTINGS_H_

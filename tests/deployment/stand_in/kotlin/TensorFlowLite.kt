@@ -21,6 +21,10 @@ class Tensor(
     fun quantizationParams(): QuantizationParams = quantization
 }
 
+interface Delegate {
+    fun getNativeHandle(): Long
+}
+
 /** The model is a line of text: type, scale and zero point of input and output, the side, the channels, the classes. */
 class Interpreter(model: ByteBuffer, private val options: Options) : AutoCloseable {
     class Options {
@@ -30,6 +34,10 @@ class Interpreter(model: ByteBuffer, private val options: Options) : AutoCloseab
         fun setUseXNNPACK(value: Boolean): Options = apply { useXnnpack = value }
 
         fun setNumThreads(value: Int): Options = apply { threads = value }
+
+        val delegates = mutableListOf<Delegate>()
+
+        fun addDelegate(delegate: Delegate): Options = apply { delegates += delegate }
     }
 
     private val words = ByteArray(model.remaining()).also { model.get(it) }.decodeToString().trim().split(" ")
@@ -37,7 +45,11 @@ class Interpreter(model: ByteBuffer, private val options: Options) : AutoCloseab
     private val output: Tensor
 
     init {
-        check(!options.useXnnpack && options.threads > 0) { "XNNPACK must be off" }
+        check(options.threads > 0) { "the number of threads must be set" }
+        // larq-compute-engine's library does not bear XNNPACK; LiteRT's runs the rest of the network with it.
+        check(options.useXnnpack == options.delegates.isNotEmpty()) { "XNNPACK must be off, but for networks with a delegate" }
+        options.delegates.forEach { check(it.getNativeHandle() != 0L) { "the delegate must be alive" } }
+        require(words[0] != "refused") { "Internal error: Cannot create interpreter: the network is refused" }
         val quantization = Tensor.QuantizationParams(words[1].toFloat(), words[2].toInt())
         val side = words[3].toInt()
         input = Tensor(intArrayOf(1, side, side, words[4].toInt()), DataType.valueOf(words[0]), quantization)
@@ -51,14 +63,23 @@ class Interpreter(model: ByteBuffer, private val options: Options) : AutoCloseab
     fun run(given: Any, taken: Any) {
         val bytes = given as ByteBuffer
         check(bytes.remaining() == input.numBytes()) { "the input must be filled and rewound" }
+        check(!closed) { "the interpreter has been closed" }
+        options.delegates.forEach { check(it.getNativeHandle() != 0L) { "the delegate must be alive" } }
+        runs++
         val result = taken as ByteBuffer
         repeat(output.numBytes()) { result.put(bytes.get()) }
         seen = ByteArray(input.numBytes()).also { bytes.rewind(); bytes.get(it) }
     }
 
-    override fun close() {}
+    private var closed = false
+
+    override fun close() {
+        options.delegates.forEach { check(it.getNativeHandle() != 0L) { "the delegate must be closed after the interpreter" } }
+        closed = true
+    }
 
     companion object {
         var seen = ByteArray(0)
+        var runs = 0
     }
 }
