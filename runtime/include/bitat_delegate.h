@@ -31,6 +31,9 @@ struct TfLiteDelegate;
  * Returns NULL if an option is unknown or has a value that it cannot have; report_error (may be NULL) gets the reason. */
 BITAT_EXPORT struct TfLiteDelegate* tflite_plugin_create_delegate(char** options_keys, char** options_values,
                                                                   size_t num_options, void (*report_error)(const char*));
+
+/* Ends a delegate. TFLite demands that it lives as long as the interpreters that it was handed to. What runs in these keeps its own
+ * share of the delegate's state alive, so that an interpreter which is deleted after it does no harm. */
 BITAT_EXPORT void tflite_plugin_destroy_delegate(struct TfLiteDelegate* delegate);
 
 /* The version of the library, "0.1.0". */

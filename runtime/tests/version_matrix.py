@@ -1,8 +1,8 @@
 """Runs files in the interpreters of other releases: `python version_matrix.py WORK REFERENCES`, both folders.
 
-Each release gets an environment of its own in WORK, made once, with nothing but the interpreter's package and numpy. In it every
-file of REFERENCES (`<name>.tflite` and `<name>.npz` with "inputs" and the "outputs" of larq-compute-engine's interpreter) runs
-with one and two threads, fused and not. Prints a line of JSON per release.
+Each release gets an environment of its own in WORK, made once, with nothing but the interpreter's package and numpy. In it
+every file of REFERENCES (`<name>.tflite`, and `<name>.npz` with "inputs" and the "outputs" that are expected) runs with one and
+two threads, fused and not. Prints a line of JSON per release.
 """
 
 from __future__ import annotations
