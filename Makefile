@@ -1,10 +1,16 @@
 # Needs Python 3.10 to 3.12 and nothing else: `make demo` shows the main job, `make test` checks the project.
+# With a C++ compiler bitat-runtime is built and tested too; without, its Python part is installed and says what it lacks.
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/demo
 WORKERS ?= 2
 BIN = $(VENV)/bin
 SOURCES = setup.cfg pyproject.toml
+RUNTIME_SOURCES = runtime/pyproject.toml runtime/CMakeLists.txt runtime/README.md runtime/LICENSE \
+	$(shell find runtime/bitat_runtime runtime/cmake runtime/include runtime/src -type f ! -name '*.pyc')
+COMPILER = $(shell command -v c++ || command -v g++ || command -v clang++)
+# $(call test-runtime,MARKERS): one that is there must give a library whose tests pass.
+test-runtime = $(if $(COMPILER),$(BIN)/python -m pytest -n $(WORKERS) -m "$(1)" runtime/tests,@echo "No C++ compiler: the tests of bitat-runtime are left out.")
 
 .PHONY: demo test test-slow lint benchmarks clean
 
@@ -13,10 +19,12 @@ demo: $(VENV)/.installed
 
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+	$(call test-runtime,not slow)
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=900 notebooks
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+	$(call test-runtime,slow)
 
 benchmarks: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
@@ -31,12 +39,12 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-$(VENV)/.installed: $(SOURCES) | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable .
+$(VENV)/.installed: $(SOURCES) $(RUNTIME_SOURCES) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable . ./runtime
 	@touch $@
 
-$(VENV)/.installed-test: $(SOURCES) | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+$(VENV)/.installed-test: $(SOURCES) $(RUNTIME_SOURCES) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[test]' './runtime[test]'
 	@touch $@ $(VENV)/.installed
 
 # The TF_CPP_MIN_LOG_LEVEL above keeps TensorFlow's notes on its build out of the demo.

@@ -1,6 +1,6 @@
 """What times files in a process of its own: all of them in turns, so that what disturbs the machine disturbs all alike.
 
-It is started by path, as `tflite_file/_child.py` is. TensorFlow is loaded only if there is a file that its interpreter runs.
+It is started by path, as `tflite_file/_child.py` is. TensorFlow is loaded only if its interpreter runs something.
 """
 
 import contextlib
@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# As in that file: what the process that starts it can import.
-sys.path += [entry for entry in sys.argv[2:] if entry not in sys.path]
+if __name__ == "__main__":
+    # As in that file: what the process that starts it can import.
+    sys.path += [entry for entry in sys.argv[2:] if entry not in sys.path]
 
 import numpy as np  # noqa: E402
 
@@ -25,8 +26,8 @@ _CHILD = runpy.run_path(str(Path(__file__).parents[1] / "tflite_file" / "_child.
 load_module, serve = _CHILD["load_module"], _CHILD["serve"]
 
 _WARM_UP = 2
-_LCE_VARIANTS = (("indirect", False), ("indirect", True), ("default", False), ("default", True), ("reference", False))
-LCE, TF_LITE = "larq-compute-engine", "TensorFlow Lite"
+LCE_VARIANTS = (("indirect", False), ("indirect", True), ("default", False), ("default", True), ("reference", False))
+LCE, TF_LITE, RUNTIME = "larq-compute-engine", "TensorFlow Lite", "bitat-runtime"
 
 
 @dataclass
@@ -35,8 +36,8 @@ class Candidate:
 
     Attributes:
         file: Index of the file; 0 is the one under test.
-        runtime: `LCE` or `TF_LITE`.
-        kernel: Kernel of LceBconv2d; None for `TF_LITE`.
+        runtime: `LCE`, `TF_LITE`, or `RUNTIME`, which runs the binary operators in the interpreter of TensorFlow Lite.
+        kernel: Kernel of LceBconv2d; None for `TF_LITE`, and for `RUNTIME` until it is prepared and has chosen one.
         run: Runs it once, and returns its outputs; None if it cannot be run.
         planned: Number of runs that the time is enough for.
     """
@@ -64,23 +65,26 @@ def time_files(request: dict[str, Any]) -> dict[str, Any]:
     paths = [request["model"], *request["others"]]
     is_lce = [_has_binary_operators(request["schema"], path) for path in paths]
     native = load_module("interpreter_wrapper_lite", request["interpreter"])
+    candidates = list(_candidates(is_lce, request["threads"], request["with_runtime"]))
     # Through the one file that decides which Keras is used, as everywhere.
-    tensorflow = None if all(is_lce) else load_module("keras_choice", request["keras_choice"]).tf
-    candidates = list(_candidates(is_lce, request["threads"]))
+    stock = any(candidate.runtime != LCE for candidate in candidates)
+    tensorflow = load_module("keras_choice", request["keras_choice"]).tf if stock else None
     shape: tuple[int, ...] = ()
     expected: list[np.ndarray] | None = None
     for candidate in candidates:
         path = paths[candidate.file]
         sys.stdout.write(f"{candidate.file} {candidate.runtime}\n")
         sys.stdout.flush()
-        with _written_to_stderr() as written:
+        with written_to_stderr() as written:
             try:
                 if candidate.runtime == LCE:
-                    _prepare_lce(candidate, native, path)
+                    prepare_lce(candidate, native, path)
+                elif candidate.runtime == RUNTIME:
+                    prepare_runtime(candidate, tensorflow, path)
                 else:
                     _prepare_tf_lite(candidate, tensorflow, path, shape)
-                outputs = _warm_up(candidate, request["runs"], request["seconds"])
-            except (RuntimeError, ValueError) as error:
+                outputs = warm_up(candidate, request["runs"], request["seconds"])
+            except (RuntimeError, ValueError, ImportError, OSError) as error:
                 candidate.run, candidate.error = None, _reason(written(), error)
                 continue
         if candidate.file == 0:
@@ -96,7 +100,7 @@ def time_files(request: dict[str, Any]) -> dict[str, Any]:
     gc.disable()
     start, others = time.perf_counter(), _seconds_of_others()
     for number in order:
-        _time_once(candidates[number])
+        time_once(candidates[number])
     end, others_end = time.perf_counter(), _seconds_of_others()
     foreign = None if others is None or others_end is None else max(0.0, others_end - others) / max(end - start, 1e-9)
     return {"candidates": [candidate.result() for candidate in candidates], "order": order, "foreign": foreign}
@@ -118,12 +122,14 @@ def turns(planned: Sequence[int]) -> list[int]:
     return order
 
 
-def _candidates(is_lce: Sequence[bool], threads: Sequence[int]) -> Iterator[Candidate]:
+def _candidates(is_lce: Sequence[bool], threads: Sequence[int], with_runtime: bool) -> Iterator[Candidate]:
     for count in threads:
         for file, binary in enumerate(is_lce):
             if binary:
-                for kernel, xnnpack in _LCE_VARIANTS if file == 0 else _LCE_VARIANTS[:1]:
+                for kernel, xnnpack in LCE_VARIANTS if file == 0 else LCE_VARIANTS[:1]:
                     yield Candidate(file, LCE, kernel, xnnpack, count)
+                if file == 0 and with_runtime:
+                    yield Candidate(file, RUNTIME, None, True, count)
             else:
                 yield Candidate(file, TF_LITE, None, True, count)
 
@@ -135,7 +141,8 @@ def _has_binary_operators(schema_path: str, path: str) -> bool:
     return any(code is not None and code.startswith(b"Lce") for code in codes)
 
 
-def _prepare_lce(candidate: Candidate, native: Any, path: str) -> None:
+def prepare_lce(candidate: Candidate, native: Any, path: str) -> None:
+    """Let larq-compute-engine's interpreter (the module `native`) prepare a candidate."""
     kernel = candidate.kernel
     flags = (kernel == "reference", kernel == "indirect", candidate.xnnpack)
     interpreter = native.LiteInterpreter(Path(path).read_bytes(), candidate.threads, *flags)
@@ -145,8 +152,21 @@ def _prepare_lce(candidate: Candidate, native: Any, path: str) -> None:
     candidate.input_shape = samples[0].shape
 
 
-def _prepare_tf_lite(candidate: Candidate, tensorflow: Any, path: str, shape: tuple[int, ...]) -> None:
-    interpreter = tensorflow.lite.Interpreter(model_path=path, num_threads=candidate.threads)
+def prepare_runtime(candidate: Candidate, tensorflow: Any, path: str) -> None:
+    """Let TensorFlow Lite's interpreter prepare a candidate with the delegate of bitat-runtime."""
+    import bitat_runtime
+
+    delegate = bitat_runtime.delegate(candidate.threads)
+    candidate.kernel = delegate.kernel
+    try:
+        _prepare_tf_lite(candidate, tensorflow, path, (), delegate)
+    except (RuntimeError, ValueError) as error:
+        raise RuntimeError(delegate.last_error or str(error)) from error
+
+
+def _prepare_tf_lite(candidate: Candidate, tensorflow: Any, path: str, shape: tuple[int, ...], *delegates: Any) -> None:
+    threads = candidate.threads
+    interpreter = tensorflow.lite.Interpreter(model_path=path, num_threads=threads, experimental_delegates=[*delegates])
     for details in interpreter.get_input_details():
         fixed = _fixed_shape(tuple(int(size) for size in details["shape_signature"]), shape)
         if fixed != tuple(details["shape"]):
@@ -185,7 +205,7 @@ def _pixels(shape: tuple[int, ...], dtype: Any, scale: Any, zero_point: Any) -> 
     return pixels.astype(dtype)
 
 
-def _warm_up(candidate: Candidate, runs: int, seconds: float) -> list[np.ndarray]:
+def warm_up(candidate: Candidate, runs: int, seconds: float) -> list[np.ndarray]:
     """Run a candidate until its memory is in place, and plan as many turns, of two runs, as fit into the time, at least 3."""
     run = candidate.run
     if run is None:
@@ -199,7 +219,8 @@ def _warm_up(candidate: Candidate, runs: int, seconds: float) -> list[np.ndarray
     return outputs
 
 
-def _time_once(candidate: Candidate) -> None:
+def time_once(candidate: Candidate) -> None:
+    """Give a candidate a turn: two runs, of which the second is timed."""
     run = candidate.run
     if run is not None:
         # Untimed at first: the one before has left its data in the caches, and threads that wait for work without sleeping,
@@ -229,7 +250,7 @@ def _difference(expected: np.ndarray, found: np.ndarray) -> float:
 
 
 @contextlib.contextmanager
-def _written_to_stderr() -> Iterator[Callable[[], str]]:
+def written_to_stderr() -> Iterator[Callable[[], str]]:
     """Yield a function that returns what native code has written to stderr meanwhile: only there it says what it lacks."""
     sys.stderr.flush()
     own = os.dup(2)

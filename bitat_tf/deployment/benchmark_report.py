@@ -10,7 +10,9 @@ from rich.text import Text
 
 from bitat_tf._tables import as_text
 from bitat_tf.deployment.machine import Machine
+from bitat_tf.tflite_file.runtime import RUNTIME
 
+LCE = "larq-compute-engine"
 _WIDTH = 150
 _BUSY = 0.1
 
@@ -22,13 +24,15 @@ class Timing:
     Attributes:
         file: Name of the file; the first one of a report is the file under test.
         size: Its bytes.
-        runtime: The interpreter: "larq-compute-engine" or "TensorFlow Lite".
-        kernel: Kernel of `LceBconv2d`: "indirect", "default" or "reference"; None where TensorFlow Lite runs the file.
+        runtime: What runs it: "larq-compute-engine", "TensorFlow Lite", or "bitat-runtime" in TensorFlow Lite's interpreter.
+        kernel: Kernel of `LceBconv2d`: "indirect", "default" or "reference"; of bitat-runtime the family, "avx2" or another.
+            None where TensorFlow Lite runs the file.
         xnnpack: Whether the operators that XNNPACK knows are run by it.
         threads: Number of threads that the interpreter may use.
         input_shape: Shape of the (first) input, the batch included.
         seconds: What each run took, in the order of the runs; empty if the file cannot be run in this way.
-        difference: Of the file under test the largest absolute difference of an output from that of its first kernel.
+        difference: Of the file under test the largest absolute difference of an output from that of its first kernel. A value
+            on the threshold of a sign may round to its other side in another interpreter.
         error: Why it cannot be run; empty if it can.
     """
 
@@ -45,7 +49,9 @@ class Timing:
 
     @property
     def label(self) -> str:
-        """What runs it: "indirect", "default, XNNPACK", "TensorFlow Lite, XNNPACK"."""
+        """What runs it: "indirect", "default, XNNPACK", "TensorFlow Lite, XNNPACK", "bitat-runtime, avx2"."""
+        if self.runtime == RUNTIME:  # XNNPACK runs its float operators always
+            return ", ".join(filter(None, (self.runtime, self.kernel)))
         return (self.kernel or self.runtime) + (", XNNPACK" if self.xnnpack else "")
 
     @property
@@ -76,6 +82,7 @@ class BenchmarkReport:
         machine: Where it was measured.
         twins: Whether twins of the network are among the files.
         foreign: How many cores other programs used, on average, while the files were timed; None where that is not known.
+        runtime_obstacle: Why bitat-runtime was not measured; None if it was, or is not for this file.
     """
 
     name: str
@@ -85,6 +92,7 @@ class BenchmarkReport:
     machine: Machine
     twins: bool = False
     foreign: float | None = None
+    runtime_obstacle: str | None = None
 
     def fastest(self, threads: int) -> Timing | None:
         """Return the fastest kernel of the file under test with a number of threads; None if none of them ran."""
@@ -185,10 +193,8 @@ class BenchmarkReport:
         threads = max(timing.threads for timing in self.timings)
         if threads > machine.cores:
             remarks.append(f"There are fewer cores ({machine.cores}) than threads ({threads}).")
-        if threads > 1 and any(timing.kernel for timing in self.timings):
-            remarks.append(
-                "The indirect and the reference kernel of LceBconv2d use one thread; further ones serve the other operators."
-            )
+        if threads > 1 and any(timing.runtime == LCE for timing in self.timings):
+            remarks.append(f"{LCE}'s indirect and reference kernels use one thread; further ones serve the other operators.")
         fewer = [f"{self._place(one)} {len(one.seconds)}" for one in self.timings if 0 < len(one.seconds) < self.runs]
         if fewer:
             remarks.append(f"Slow ones had fewer than {self.runs} runs, spread over all rounds: {', '.join(fewer)}.")
@@ -197,6 +203,8 @@ class BenchmarkReport:
         if len(set(shapes.values())) > 1:
             listed = ", ".join(f"{file} {'x'.join(map(str, shape))}" for file, shape in shapes.items())
             remarks.append(f"The inputs differ, so the files do not do the same work: {listed}.")
+        if self.runtime_obstacle and any(one.file == self.name and one.runtime == LCE for one in self.timings):
+            remarks.append(f"Not measured: {RUNTIME}, which {self.runtime_obstacle}.")
         if self.twins:
             remarks.append(
                 "The twins are the same network with ordinary kernels, for time and size; their outputs mean nothing."

@@ -18,6 +18,7 @@ from bitat_tf.deployment.twins import float_twin, int8_twin
 from bitat_tf.tflite_file.content import check_identifier, check_seal
 from bitat_tf.tflite_file.operators import printable
 from bitat_tf.tflite_file.running import ChildFailure, in_child
+from bitat_tf.tflite_file.runtime import runtime_obstacle
 
 _NAME = "benchmark"
 _SCRIPT = Path(__file__).with_name("_timing_child.py")
@@ -34,7 +35,7 @@ def benchmark(
     seconds: float = 10.0,
     timeout: float | None = None,
 ) -> BenchmarkReport:
-    """Time a `.tflite` file with every kernel of larq-compute-engine, against twins of the network and other files.
+    """Time a `.tflite` file with larq-compute-engine and bitat-runtime, against twins of the network and other files.
 
     Everything is run in one process of its own, in turns: each once in a round, in an order drawn anew for every round, after
     a warm-up. What disturbs the machine meanwhile disturbs all alike. A turn is two runs, of which the second is timed: the
@@ -43,7 +44,8 @@ def benchmark(
 
     A file with operators of larq-compute-engine is run by its interpreter (the file under test with each kernel, with and
     without XNNPACK; others with the indirect kernel), any other one by TensorFlow Lite's with XNNPACK. The two bring their own
-    versions of TensorFlow Lite: that of larq-compute-engine 0.16 is 2.16.
+    versions of TensorFlow Lite: that of larq-compute-engine 0.16 is 2.16. Where bitat-runtime is installed, it runs the file
+    under test too, in the interpreter that runs the float files.
 
     Args:
         content: The file under test: its path or its content.
@@ -72,7 +74,7 @@ def benchmark(
         >>> path = os.path.join(folder, "model.tflite")
         >>> _ = bitat_tf.export.to_tflite(model, path)
         >>> report = benchmark(path, threads=[1], runs=3)
-        >>> [timing.label for timing in report.timings]
+        >>> [timing.label for timing in report.timings if timing.runtime == "larq-compute-engine"]
         ['indirect', 'indirect, XNNPACK', 'default', 'default, XNNPACK', 'reference']
         >>> min(report.ratio(timing) for timing in report.timings)
         1.0
@@ -89,6 +91,8 @@ def benchmark(
         names[1:1] = _unlike(names, ["float twin", "int8 twin"])
     shape = None if model is None else [*model.input_shape[1:]]
     request = {"threads": [*map(int, threads)], "runs": int(runs), "seconds": float(seconds), "input_shape": shape}
+    obstacle = runtime_obstacle()
+    request["with_runtime"] = obstacle is None
     found = _run(contents, names, timeout, request)
     timings = tuple(
         Timing(
@@ -107,7 +111,14 @@ def benchmark(
     )
     _check_own([timing for timing in timings if timing.file == names[0]], shape)
     return BenchmarkReport(
-        names[0], timings, tuple(found["order"]), int(runs), machine, twins=model is not None, foreign=found["foreign"]
+        names[0],
+        timings,
+        tuple(found["order"]),
+        int(runs),
+        machine,
+        twins=model is not None,
+        foreign=found["foreign"],
+        runtime_obstacle=obstacle,
     )
 
 

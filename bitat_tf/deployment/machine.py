@@ -4,10 +4,10 @@ import os
 import platform
 import subprocess
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_PACKAGES = ("bitat_tf", "larq-compute-engine", "tensorflow", "numpy")
+_PACKAGES = ("bitat_tf", "larq-compute-engine", "bitat-runtime", "tensorflow", "numpy")
 _ARM64 = ("aarch64", "arm64")
 
 
@@ -21,7 +21,7 @@ class Machine:
         system: Name and release of the operating system.
         cores: Number of cores that this process may use.
         load: Programs that wanted to run, on average over the last minute; None where the system does not count them.
-        versions: Of Python and the packages.
+        versions: Of Python and the packages that are installed.
     """
 
     cpu: str
@@ -51,8 +51,19 @@ def this_machine() -> Machine:
         system=f"{platform.system()} {platform.release()}",
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        versions={"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}},
+        versions={"python": platform.python_version(), **_versions()},
     )
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of those packages that are installed: bitat-runtime need not be."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def _cpu_name() -> str:

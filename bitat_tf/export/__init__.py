@@ -7,7 +7,7 @@
 | `folding` | `fold`: constants per channel vanish into their neighbours |
 | `int8` | `quantize_rest`: what is not binary in int8 (`integer_input`: files that take bytes) |
 | `verification`, `report` | whether the file does what the model does, before it is written |
-| `verify`, `intermediate` | the same for a file that was written, layer by layer |
+| `verify`, `intermediate` | the same for a file that was written, layer by layer (`engines`: what runs it) |
 """
 
 from bitat_tf.export.convert import to_tflite

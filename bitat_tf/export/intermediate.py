@@ -12,7 +12,6 @@ from bitat_tf.export.int8.layers import FakeQuantization
 from bitat_tf.export.int8.placement import is_binary
 from bitat_tf.graph import CallGraph, LayerCall, call_again, call_all, make_names_unique
 from bitat_tf.tflite_file.content import parse, serialize
-from bitat_tf.tflite_file.running import run
 
 _ROUNDING = 1e-4  # of the largest value of a layer: float operators in another order
 _NEAR = 1e-5  # the same, of a value before a sign whose sums the file does not hold
@@ -138,13 +137,20 @@ class Comparison:
     Args:
         plain: The plain network.
         content: The file.
+
+    Attributes:
+        tensors: Numbers of the tensors that are compared.
+        content: The file, with these as its outputs.
+        size: Number of values in all of them.
     """
 
     def __init__(self, plain: keras.Model, content: bytes):
         self.graph = CallGraph(plain)
         self.found, self._sums = counterparts(plain, self.graph, content)
         self._in_file = [*self.found, *self._sums.values()]
-        self._content = _with_outputs(content, [one.tensor for one in self._in_file])
+        self.tensors = [one.tensor for one in self._in_file]
+        self.content = _with_outputs(content, self.tensors)
+        self.size = sum(math.prod(size or 1 for size in one.shape) for one in self._in_file)
         self._by_call = {id(one.call): one for one in self.found}
         signs = [call for call in self.graph.calls if is_binary(call.layer)]
         read = [*(one.call for one in self.found), *(call.inputs[0] for call in signs)]
@@ -154,16 +160,15 @@ class Comparison:
         tensors = call_all(self.graph, {id(self.graph.sources[0]): inputs})
         self._network = keras.Model(inputs, [tensors[id(call)] for call in self._read])
 
-    def parting(self, sample: np.ndarray, stored: np.ndarray) -> Parting | None:
+    def parting(self, sample: np.ndarray, stored_values: list[np.ndarray]) -> Parting | None:
         """Return the first layer at which file and network part on a sample; None if they never do.
 
         Args:
             sample: Input of the network, shape (...).
-            stored: The same as the file takes it.
+            stored_values: The outputs of `content` for it.
         """
         outputs = tf.nest.flatten(self._network(sample[None], training=False))
         expected = {id(call): output.numpy() for call, output in zip(self._read, outputs, strict=True)}
-        stored_values = run(self._content, stored[None])
         values = [one.values(array) for one, array in zip(self._in_file, stored_values, strict=True)]
         found = {id(one.call): array for one, array in zip(self.found, values, strict=False)}
         sums = dict(zip(self._sums, values[len(self.found) :], strict=True))

@@ -1,6 +1,7 @@
 """Does a file do what a Keras model does, on data?"""
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from bitat_tf._keras import keras
 from bitat_tf._pixels import BYTES
 from bitat_tf._validation import check_finite, check_model
+from bitat_tf.export.engines import LARQ, WITH_RUNTIME, Engine
 from bitat_tf.export.folding import fold
 from bitat_tf.export.int8.quantize_rest import input_grid
 from bitat_tf.export.intermediate import Comparison, Parting
@@ -18,8 +20,9 @@ from bitat_tf.export.verification import Agreement, accuracy, agreement, on_grid
 from bitat_tf.graph import CallGraph
 from bitat_tf.tflite_file.content import schema
 from bitat_tf.tflite_file.reading import TfliteFile, read
-from bitat_tf.tflite_file.running import run
 
+_BATCH = 2**25  # values inside of the file that are held at a time
+_BEYOND_ROUNDING = 1e-3  # of the largest output
 _PERCENTILES = (50, 90, 99, 100)
 _KINDS = {schema.TensorType.FLOAT32: "float32", schema.TensorType.INT8: "int8", schema.TensorType.UINT8: "uint8"}
 
@@ -38,6 +41,10 @@ class VerificationReport:
         traced: Number of samples of which the tensors inside were compared, those with the largest differences first.
         partings: Where they part, of the traced samples that do.
         compared_layers: Number of layers whose outputs stand in the file.
+        engine: What ran the file, "larq" or "runtime".
+        ran_in: The same with versions; of bitat-runtime also the kernels, and the interpreter that it ran in.
+        unlike_inside: Number of the traced samples whose outputs were others, beyond rounding, when the tensors inside were
+            read: operators that run as one are apart then.
     """
 
     path: str
@@ -50,6 +57,9 @@ class VerificationReport:
     traced: int
     partings: tuple[Parting, ...]
     compared_layers: int
+    engine: str = LARQ
+    ran_in: str = ""
+    unlike_inside: int = 0
 
     @property
     def unexplained(self) -> tuple[Parting, ...]:
@@ -59,7 +69,7 @@ class VerificationReport:
     @property
     def ok(self) -> bool:
         """Whether top-1 agrees on enough samples, and those that were traced are equal or differ by values on a threshold."""
-        return not self.unexplained and self.agreement.top1 >= self.minimum_agreement
+        return not self.unexplained and not self.unlike_inside and self.agreement.top1 >= self.minimum_agreement
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values for JSON."""
@@ -72,6 +82,7 @@ class VerificationReport:
         kind = "random inputs" if self.random_data else "samples"
         lines = [
             f"file            {self.path}",
+            *([f"ran in          {self.ran_in}"] if self.engine == WITH_RUNTIME else []),
             f"agreement       top-1 {found.top1:.2%} of {found.samples:,} {kind}; {found.share_different:.2%} of them differ "
             "by more than rounding",
             "differences     " + ", ".join(f"{value:.2g} ({name} %)" for name, value in self.percentiles.items()),
@@ -90,6 +101,8 @@ class VerificationReport:
                 f"  part first at {parting.layer}: {parting.share:.2%} of its values, by up to "
                 f"{parting.largest_difference:.2g} of {parting.largest_value:.2g}; {why}"
             )
+        if self.unlike_inside:
+            lines.append(f"The outputs of {self.unlike_inside} of these samples were others when the tensors inside were read.")
         if not self.traced:
             lines[-1] = "inside          not compared"
             lines.append("Only the outputs were compared.")
@@ -106,6 +119,7 @@ def verify(
     labels: np.ndarray | None = None,
     traced: int = 8,
     minimum_agreement: float = 0.9,
+    engine: str = LARQ,
 ) -> VerificationReport:
     """Compare a file with the Keras model that it was exported from: outputs on all data, tensors inside on some.
 
@@ -123,6 +137,9 @@ def verify(
             outputs only the outputs are compared.
         minimum_agreement: Share of the samples on which top-1 must agree, as in `to_tflite`. Of a float file, what comes after
             the first layer at which values on a threshold explain a difference is judged by the outputs only. Default 0.9.
+        engine: What runs the file: "larq" for larq-compute-engine's interpreter (default), "runtime" for bitat-runtime in a
+            stock one, LiteRT's or TensorFlow's. Tensors inside are compared in the same one, after a second run in which they
+            are read; its outputs must be those of the first.
 
     Returns:
         A `VerificationReport`.
@@ -130,6 +147,7 @@ def verify(
     Raises:
         ValueError: If the file is damaged, cannot be run, or is not one of this model, or the data do not fit.
         TypeError: If it is no Keras 2 model.
+        ImportError: If `engine` is "runtime", and bitat-runtime is not installed.
         OSError: If the file cannot be read.
 
     Example:
@@ -143,6 +161,7 @@ def verify(
     """
     check_model(model, "verify")
     check_sizes("verify", model)
+    runner = Engine("verify", engine)
     data, random_data = verification_data("verify", model, data, labels)
     if traced < 0:
         raise ValueError(f"verify: `traced` must be at least 0. Received: {traced}.")
@@ -151,7 +170,7 @@ def verify(
         raise ValueError(f"verify: larq-compute-engine cannot run {path}: {file.obstacle}.")
     stored = _stored(file, model, data)
     keras_outputs = model.predict(data, verbose=0)
-    (outputs,) = run(file.content, stored)
+    (outputs,) = runner.run(file.path, file.content, stored)
     if outputs.shape != keras_outputs.shape:
         raise ValueError(
             f"verify: the file must be one of this model, with outputs of shape {keras_outputs.shape[1:]}. Received: a file "
@@ -166,7 +185,12 @@ def verify(
         traced = 0
     chosen = np.argsort(-differences, kind="stable")[:traced]
     comparison = Comparison(plain, file.content) if traced else None
-    found = [] if comparison is None else [comparison.parting(data[number], stored[number]) for number in chosen]
+    found: list[Parting | None] = []
+    unlike_inside = 0
+    if comparison is not None:
+        for number, values in zip(chosen, _tensors_inside(comparison, runner, file, stored[chosen]), strict=True):
+            found.append(comparison.parting(data[number], values))
+            unlike_inside += _unlike(outputs[number], comparison, file, values)
     return VerificationReport(
         path=str(path),
         agreement=agreement(keras_outputs, outputs),
@@ -178,7 +202,29 @@ def verify(
         traced=len(chosen),
         partings=tuple(parting for parting in found if parting is not None),
         compared_layers=0 if comparison is None else len(comparison.found),
+        engine=engine,
+        ran_in=runner.description,
+        unlike_inside=unlike_inside,
     )
+
+
+def _tensors_inside(comparison: Comparison, runner: Engine, file: TfliteFile, stored: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """Yield for each sample the values of the tensors that are compared."""
+    size = max(1, _BATCH // max(comparison.size, 1))
+    for start in range(0, len(stored), size):
+        batch = stored[start : start + size]
+        arrays = [np.split(array, len(batch)) for array in runner.run(file.path, comparison.content, batch)]
+        yield from (list(values) for values in zip(*arrays, strict=True))
+
+
+def _unlike(output: np.ndarray, comparison: Comparison, file: TfliteFile, values: list[np.ndarray]) -> bool:
+    """Return whether a sample's output differs by more than rounding from what the file gives when its tensors are read."""
+    number = int(file.model.subgraphs[0].outputs[0])
+    if number not in comparison.tensors:
+        return False
+    first = output.astype(np.float32)
+    again = values[comparison.tensors.index(number)].reshape(output.shape).astype(np.float32)
+    return bool(np.abs(again - first).max() > _BEYOND_ROUNDING * max(float(np.abs(first).max()), 1e-12))
 
 
 def _plain(model: keras.Model, file: TfliteFile) -> keras.Model:

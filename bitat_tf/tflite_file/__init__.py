@@ -4,6 +4,7 @@
 |---|---|
 | `content` | objects and bytes of a file, and the seal by which damage is seen |
 | `running` | the interpreter, in a process of its own (`_child`) |
+| `runtime` | whether bitat-runtime, the other thing that runs files, can be used here |
 | `structure` | whether the parts of a file fit together |
 | `reading` | `read`: any file, of unknown origin, safely |
 | `operators`, `macs` | the operators of a network, their weights and multiply-accumulates |

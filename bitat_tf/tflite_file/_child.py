@@ -13,8 +13,9 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-# What the process that starts it can import: packages need not lie in the interpreter's own folder.
-sys.path += [entry for entry in sys.argv[2:] if entry not in sys.path]
+if __name__ == "__main__":
+    # What the process that starts it can import: packages need not lie in the interpreter's own folder.
+    sys.path += [entry for entry in sys.argv[2:] if entry not in sys.path]
 
 import numpy as np  # noqa: E402 (found through these)
 
@@ -48,9 +49,26 @@ def run(request: dict[str, Any], content: bytes) -> dict[str, Any]:
     for sample in samples:
         interpreter_outputs = interpreter.predict([sample[None]])
         outputs.append([np.array(output) for output in interpreter_outputs])
-    arrays = {str(number): np.concatenate(column) for number, column in enumerate(zip(*outputs, strict=True))}
-    np.savez(request["outputs"], **arrays)
+    _save(request, [np.concatenate(column) for column in zip(*outputs, strict=True)])
     return {}
+
+
+def run_in_runtime(request: dict[str, Any], content: bytes) -> dict[str, Any]:
+    """Do the same with bitat-runtime, in the stock interpreter that it finds; returns which one, and with which kernels."""
+    import bitat_runtime
+
+    try:
+        interpreter = bitat_runtime.Interpreter(content)
+        outputs = interpreter.predict(np.load(request["samples"]))
+    except (RuntimeError, ValueError) as error:
+        raise RuntimeError(str(error).partition("\n")[0]) from error  # the reason; the rest is the stock interpreter's
+    _save(request, outputs if isinstance(outputs, list) else [outputs])
+    kernel, engine = interpreter.delegate.kernel, f"{interpreter.engine} {interpreter.engine_version}"
+    return {"engine": f"bitat-runtime {bitat_runtime.__version__} ({kernel}) in {engine}"}
+
+
+def _save(request: dict[str, Any], outputs: list[np.ndarray]) -> None:
+    np.savez(request["outputs"], **{str(number): output for number, output in enumerate(outputs)})
 
 
 def _interpreter(request: dict[str, Any], content: bytes):
@@ -65,7 +83,7 @@ def do(request: dict[str, Any]) -> dict[str, Any]:
     """Do the task of a request with the file that it names."""
     with open(request["model"], "rb") as file:
         content = file.read()
-    return {"probe": probe, "run": run}[request["task"]](request, content)
+    return {"probe": probe, "run": run, "run_in_runtime": run_in_runtime}[request["task"]](request, content)
 
 
 def serve(task: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
@@ -78,7 +96,17 @@ def serve(task: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         with open(request["result"], "w") as file:
             json.dump(result, file)
         code = 0
-    except (MemoryError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, OSError):
+    except (
+        MemoryError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        OSError,
+        ImportError,
+    ):
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -67,12 +67,37 @@ def run(content: bytes, samples: np.ndarray, kernel: str = "indirect", timeout: 
     Raises:
         ChildFailure: If the process fails, crashes, or takes too long.
     """
+    return _run("run", content, samples, timeout, kernel=kernel)[0]
+
+
+def run_in_runtime(content: bytes, samples: np.ndarray, timeout: float | None = None) -> tuple[list[np.ndarray], str]:
+    """Run a file on samples with bitat-runtime in a stock interpreter, in a process of its own.
+
+    Args:
+        content: What the file holds; it has one input.
+        samples: Shape (n, ...), n >= 1, of the type of the file's input.
+        timeout: Seconds after which the process is ended. Default: none.
+
+    Returns:
+        For each output of the file an array of shape (n, ...); and what ran it: versions of bitat-runtime and the interpreter,
+        and the kernels.
+
+    Raises:
+        ChildFailure: If the process fails, crashes, or takes too long.
+    """
+    outputs, used = _run("run_in_runtime", content, samples, timeout)
+    return outputs, used["engine"]
+
+
+def _run(
+    task: str, content: bytes, samples: np.ndarray, timeout: float | None, **request: Any
+) -> tuple[list[np.ndarray], dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         paths: dict[str, Any] = {"samples": str(Path(folder, "samples.npy")), "outputs": str(Path(folder, "outputs.npz"))}
         np.save(paths["samples"], samples)
-        in_child("run", content, timeout, kernel=kernel, **paths)
+        used = in_child(task, content, timeout, **paths, **request)
         with np.load(paths["outputs"]) as outputs:
-            return [outputs[str(number)] for number in range(len(outputs.files))]
+            return [outputs[str(number)] for number in range(len(outputs.files))], used
 
 
 def in_child(task: str, content: bytes, timeout: float | None, script: Path = _CHILD, **request: Any) -> dict[str, Any]:

@@ -132,18 +132,24 @@ def export_file(options: ExportOptions) -> Exported:
 
 
 def verify_file(
-    model: str | os.PathLike, path: str | os.PathLike, data: str | None, pixels: str = RAW, traced: int = 8
+    model: str | os.PathLike,
+    path: str | os.PathLike,
+    data: str | None,
+    pixels: str = RAW,
+    traced: int = 8,
+    engine: str = "larq",
 ) -> VerificationReport:
-    """Compare a `.tflite` file with the model that it was exported from, on all test images.
+    """Compare a `.tflite` file with the model that it was exported from, on all test images; `engine` as in `verify`.
 
     Raises:
         ValueError: If the model, the file or the images are unusable.
+        ImportError: If `engine` is "runtime", and bitat-runtime is not installed.
         OSError: If something cannot be read.
     """
     loaded = _model(model, pixels, "verify")
     images = None if data is None else _images("verify", loaded, data, 0)
     samples, labels = (None, None) if images is None else _test(images)
-    return verify(loaded, path, samples, labels, traced)
+    return verify(loaded, path, samples, labels, traced, engine=engine)
 
 
 def _model(path: str | os.PathLike, pixels: str, command: str) -> keras.Model:

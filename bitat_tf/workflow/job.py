@@ -15,6 +15,7 @@ from bitat_tf._files import save_model, write_text
 from bitat_tf._keras import keras
 from bitat_tf.callbacks import SequentialBinarization, Timeline
 from bitat_tf.data import ImageData, evaluation_dataset, split_validation, training_dataset
+from bitat_tf.deployment.engine_times import engine_times
 from bitat_tf.export import ExportReport, to_tflite
 from bitat_tf.inspection import CheckReport, check
 from bitat_tf.inspection.findings import describe_errors
@@ -115,6 +116,12 @@ class Job:
         exported = to_tflite(self.model, folder.tflite, *test, classes=self.images.class_names, pixels=RAW)
         report = self._report(float_accuracy, binary_accuracy, exported)
         self._write_results(folder, report)
+        get_console().print(results_table(report))
+        # Last: the results are safe, whatever native code does that runs the file again.
+        times = engine_times(folder.tflite)
+        report["times"] = times.to_dict()
+        self._write_report(folder, report)
+        get_console().print(f"{times}", highlight=False, soft_wrap=True, markup=False)
         return report
 
     def _train_float(self, folder: RunFolder) -> float:
@@ -205,6 +212,8 @@ class Job:
             save_figure(folder.accuracy_plot, lambda axes: plot_accuracy(axes, rows, self.timeline, self.steps), (9, 4.5))
         width = max(6.0, 2 + 0.35 * len(report["layers"]))
         save_figure(folder.error_plot, lambda axes: plot_layer_errors(axes, report["layers"]), (width, 4.5))
+        self._write_report(folder, report)
+
+    def _write_report(self, folder: RunFolder, report: dict[str, Any]) -> None:
         write_text(folder.report_markdown, markdown(report))
         folder.finish(json.dumps(report, indent=2) + "\n")
-        get_console().print(results_table(report))

@@ -81,6 +81,7 @@ def markdown(report: dict[str, Any]) -> str:
         f"Top-1 of the file and of the Keras model agree on {agreement['top1']:.2%} of {agreement['samples']} test "
         f"images; the largest difference of an output is {agreement['largest_difference']:.2g}.",
         "",
+        *([report["times"]["text"], ""] if "times" in report else []),
         *(["![accuracy](accuracy.png)", ""] if report["curves"] else []),
         "![error of every layer](q_ours.png)",
         "",

@@ -23,7 +23,8 @@ class RandomGraph:
         self.random = np.random.default_rng(seed)
         self.graph = Graph()
         self.batch = int(self.choose(1, 1, 2))
-        self.size = tuple(int(size) for size in self.random.integers(3, 10, 2))
+        # Some large ones, of which threads share the pixels.
+        self.size = tuple(int(size) for size in self.random.integers(*((20, 60) if self.happens(0.1) else (3, 10)), 2))
         self.regular = self.happens(0.5)
         self.channels = int(self.choose(32, 64) if self.regular else self.choose(1, 8, 24, 32, 33, 64))
         self.live = [self.new_input((self.batch, *self.size, self.channels))]

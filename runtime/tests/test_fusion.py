@@ -14,7 +14,7 @@ from random_graphs import RandomGraph
 
 import bitat_runtime
 
-GROUP, FAST, TOTAL = 10, 4, 40
+GROUP, FAST, TOTAL = 10, 6, 40
 FUSIONS = ("on", "off", "residual", "prelu", "quantize", "concat", "residual,prelu", "quantize,concat")
 FAMILIES = bitat_runtime.kernel_families()
 

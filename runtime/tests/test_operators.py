@@ -7,7 +7,7 @@ exception is larq-compute-engine's own way to correct zero padding after the fac
 import numpy as np
 import numpy_model
 import pytest
-from engines import assert_close, assert_same, delegate_outputs, larq_outputs
+from engines import assert_close, assert_same, delegate_outputs, delegated, larq_outputs, run
 from lce_files import ACTIVATIONS, PADDINGS, Graph, pack
 from random_operators import KINDS, Case, random_case
 
@@ -15,7 +15,7 @@ import bitat_runtime
 
 GROUP = 25
 TOTAL = 700
-FAST = 3  # groups; the others are slow
+FAST = 8  # groups; the others are slow
 FAMILIES = bitat_runtime.kernel_families()
 
 
@@ -199,10 +199,39 @@ def test_odd_shapes_of_conversions(kind, shape):
         check_graph(graph, [packed], np.where(bits, -1, 1).astype(np.float32), f"dequantize {shape}")
 
 
+@pytest.mark.parametrize("kind", ["float32", "int8", "int32"])
+@pytest.mark.parametrize("pad_values", [0, 1])
+def test_large_images(kind, pad_values):
+    """Of which several threads share the pixels, in pieces of different sizes."""
+    generator = np.random.default_rng(0)
+    for batch, height, width, channels, outputs, kernel, strides in [
+        (2, 57, 61, 64, 96, (3, 3), (1, 1)),
+        (1, 112, 113, 32, 40, (3, 3), (2, 2)),
+        (1, 64, 33, 130, 33, (1, 1), (1, 1)),
+        (3, 14, 14, 300, 290, (3, 2), (1, 1)),
+        (1, 1, 3000, 40, 32, (1, 5), (1, 1)),
+    ]:
+        greatest = channels * kernel[0] * kernel[1]
+        arguments = {"thresholds": generator.integers(0, greatest, outputs).astype(np.int32)}
+        if kind != "int32":
+            arguments = {"multiplier": generator.normal(size=outputs).astype(np.float32), "bias": np.ones(outputs, np.float32)}
+        if kind == "int8":
+            arguments["scale"] = float(np.sqrt(greatest) / 50)
+        graph = Graph()
+        x = graph.input((batch, height, width, -(-channels // 32)), "int32")
+        weights = pack(generator.random((outputs, *kernel, channels)) < 0.5)
+        geometry = {"strides": strides, "pad_values": pad_values}
+        graph.outputs = [graph.bconv(x, weights, channels_in=channels, kind=kind, **geometry, **arguments)]
+        bits = pack(generator.random((batch, height, width, channels)) < 0.5)
+        expected = numpy_model.run(graph, [bits])
+        for family in FAMILIES:
+            for num_threads in (1, 2, 5):
+                found = delegate_outputs(graph.content(), [bits], kernel=family, num_threads=num_threads)
+                assert_same(found, expected, f"{family} on {num_threads} threads, {kind}, {(batch, height, width)}")
+
+
 def test_resizing_again_and_again():
     """One interpreter with other batches and images, each as a new file of that shape would be."""
-    from engines import delegated, run
-
     generator = np.random.default_rng(0)
     weights = pack(generator.random((40, 3, 3, 70)) < 0.5)
     transform = {"multiplier": generator.normal(size=40).astype(np.float32), "bias": np.ones(40, np.float32)}

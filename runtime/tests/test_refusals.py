@@ -1,5 +1,7 @@
 """What the delegate cannot run it refuses when it is applied, with the operator, its node and the reason; it never crashes."""
 
+import re
+
 import numpy as np
 import numpy_model
 import pytest
@@ -16,7 +18,8 @@ from damage import (
     with_output,
     with_values,
 )
-from engines import assert_same, delegated, run
+from driven import run_all
+from engines import assert_same, delegated, larq_outputs, run
 from lce_files import Graph, Operator
 
 import bitat_runtime
@@ -179,3 +182,50 @@ def test_the_last_error_is_kept():
         tf.lite.Interpreter(model_content=graph.content(), experimental_delegates=[delegate])
     assert delegate.last_error.startswith("LceBconv2d (node 1): ")
     assert delegate.last_error in str(error.value)
+
+
+def looped(*replaced: tuple[int, int]) -> Graph:
+    """Return a convolution with a PReLU and a second convolution, of which some operators read what is written later.
+
+    Args:
+        *replaced: Numbers of operators, and of the operators whose output they read.
+    """
+    graph = convolution(channels=32, outputs=32)
+    y = graph.prelu(graph.outputs[0], np.ones((1, 1, 32), np.float32))
+    weights = np.zeros((32, 3, 3, 1), np.int32)
+    graph.outputs = [graph.bconv(graph.quantize(y), weights, channels_in=32, **random_transform(32))]
+    for reader, writer in replaced:
+        graph.operators[reader].inputs[0] = graph.operators[writer].outputs[0]
+    return graph
+
+
+def test_operators_that_read_what_is_written_later(tmp_path):
+    """TFLite's own code, which divides the graph for a delegate, writes beside its memory for such files."""
+    loops = [((0, 2),), ((1, 1),), ((0, 4),), ((2, 2),), ((2, 4),), ((3, 3),), ((0, 2), (3, 1))]
+    for number, replaced in enumerate(loops):
+        (tmp_path / f"{number}.tflite").write_bytes(looped(*replaced).content())
+    log = run_all(tmp_path, bitat_runtime.library_path(), [f"readers and writers {one}" for one in loops])
+    refused = [line for line in log if re.search(r"\d refused: .*\(node \d\): .*reads tensor \d+ before", line)]
+    assert len(refused) == len(loops), log
+
+
+def test_images_of_no_size(tmp_path):
+    """Nothing in, nothing out, as in larq-compute-engine."""
+    graphs = []
+    for shape in [(0, 3, 3, 1), (1, 0, 3, 1), (1, 3, 0, 1), (0, 0, 0, 1)]:
+        for pad_values in (0, 1):
+            graph = Graph()
+            x = graph.input(shape, "int32")
+            arguments = {"channels_in": 32, "pad_values": pad_values, **random_transform(5)}
+            graph.outputs = [graph.bconv(x, np.zeros((5, 3, 3, 1), np.int32), **arguments)]
+            graphs.append(graph)
+        graph = Graph()
+        graph.outputs = [graph.max_pool(graph.input(shape, "int32"), (2, 2), (1, 1), "SAME")]
+        graphs.append(graph)
+    for number, graph in enumerate(graphs):
+        x = np.zeros(graph.tensors[graph.inputs[0]].shape, np.int32)
+        (expected,) = larq_outputs(graph.content(), [x], "indirect")
+        assert expected.shape == graph.tensors[graph.outputs[0]].shape
+        (tmp_path / f"{number}.tflite").write_bytes(graph.content())
+    log = run_all(tmp_path, bitat_runtime.library_path(), [f"image {graph.tensors[0].shape}" for graph in graphs])
+    assert sum(line.endswith(" ran") for line in log) == len(graphs), log

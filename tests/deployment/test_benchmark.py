@@ -33,6 +33,14 @@ def float_file(size):
     return tf.lite.TFLiteConverter.from_keras_model(model).convert()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _without_bitat_runtime():
+    """Leave bitat-runtime out, installed or not: `test_runtime_times.py` is about it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmarking, "runtime_obstacle", lambda: "is left out")
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Return a folder with a small binary file, one that the default kernel refuses, and float files."""

@@ -1,6 +1,7 @@
 """The commands for `.tflite` files: what they write, print and refuse, with their exit codes."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from bitat_tf._keras import keras
 from bitat_tf.data import load_digits
 from bitat_tf.layers import binary_layers
 from bitat_tf.tflite_file import read
+from bitat_tf.tflite_file.runtime import runtime_obstacle
 
 PROFILE = """\
 Operator-wise Profiling Info for Regular Benchmark Runs:
@@ -162,6 +164,29 @@ def test_verify_tells_the_file_of_another_model(models, model, file, call, tmp_p
     code, printed, error = call("verify", tmp_path / "other.keras", file, "--data", "digits", "--pixels", "0..1")
     assert (code, error) == (1, "")
     assert "The file does something else than the model." in printed
+
+
+@pytest.mark.skipif(runtime_obstacle() is not None, reason=f"bitat-runtime {runtime_obstacle()}")
+def test_verify_and_benchmark_with_bitat_runtime(model, file, call):
+    options = ["--data", "digits", "--pixels", "0..1", "--traced", 2, "--engine", "runtime"]
+    code, printed, error = call("verify", model, file, *options)
+    assert (code, error) == (0, "")
+    assert "ran in          bitat-runtime " in printed
+    assert "The file does what the model does." in printed
+    code, printed, error = call("benchmark", file, "--runs", 3, "--threads", 1, "--json")
+    assert (code, error) == (0, "")
+    assert [one["runtime"] for one in json.loads(printed)["timings"]].count("bitat-runtime") == 1
+
+
+def test_verify_and_benchmark_without_bitat_runtime(model, file, call, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitat_runtime", None)
+    code, printed, error = call("verify", model, file, "--engine", "runtime")
+    assert (code, printed) == (2, "")
+    assert error.startswith("bitat-tf: verify: engine='runtime' needs bitat-runtime, which is not installed: `pip install ")
+    assert error.count("\n") == 1
+    code, printed, error = call("benchmark", file, "--runs", 3, "--threads", 1)
+    assert (code, error) == (0, "")
+    assert "Not measured: bitat-runtime, which is not installed: `pip install" in " ".join(printed.split())
 
 
 def test_inspect_prints_and_draws(file, call, tmp_path):

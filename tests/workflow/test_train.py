@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import sys
 
 import larq as lq
 import numpy as np
@@ -14,6 +15,7 @@ from bitat_tf._keras import keras
 from bitat_tf.callbacks import SequentialBinarization
 from bitat_tf.export import run_tflite
 from bitat_tf.layers import binary_layers
+from bitat_tf.tflite_file.runtime import runtime_obstacle
 from bitat_tf.workflow import RunFolder, TrainConfig, TrainJob
 
 SMALL = ["--epochs", "2", "--epochs-per-layer", "0.5", "--joint-epochs", "1", "--blocks", "1", "--width", "0.25"]
@@ -76,6 +78,40 @@ def test_everything_is_there_and_true(finished, pictures):
     assert "| LceBconv2d | 2 |" in text
     for name in ("accuracy.png", "q_ours.png"):
         assert np.asarray(Image.open(finished / name).convert("L")).std() > 5  # something is drawn
+
+
+def test_the_time_of_a_picture_ends_the_run(finished, tmp_path, monkeypatch, capsys):
+    report = json.loads((finished / "report.json").read_text())
+    times = report["times"]
+    assert 0 < times["larq"]["seconds"] < 1
+    assert (times["runtime"] is None) == (runtime_obstacle() is not None)
+    assert times["text"] in (finished / "report.md").read_text()
+    # A run without bitat-runtime ends as well, and says how to install it; all else was written before.
+    monkeypatch.setitem(sys.modules, "bitat_runtime", None)
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    (out / "report.json").unlink()
+    code, printed, error = call(capsys, "--out", out, "--resume")
+    assert (code, error) == (0, "")
+    line = next(line for line in printed.splitlines() if line.startswith("Time per picture: "))
+    assert line.endswith(
+        ". bitat-runtime is not installed: `pip install bitat-runtime`, or `pip install ./runtime` in a checkout of bitat_tf."
+    )
+    assert json.loads((out / "report.json").read_text())["times"]["text"] == line
+
+
+def test_a_crash_while_the_time_is_measured_leaves_a_finished_run(finished, tmp_path, monkeypatch):
+    def crash(path):
+        raise KeyboardInterrupt  # what stops a program at once
+
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    (out / "report.json").unlink()
+    monkeypatch.setattr("bitat_tf.workflow.job.engine_times", crash)
+    assert cli.main(["train", "--out", str(out), "--resume"]) == 130
+    assert RunFolder(out).finished
+    assert "times" not in json.loads((out / "report.json").read_text())
+    assert "LceBconv2d" in (out / "report.md").read_text()
 
 
 def test_a_folder_that_holds_a_run_is_left_alone(finished, pictures, capsys):
