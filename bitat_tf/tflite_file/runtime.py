@@ -26,8 +26,8 @@ def runtime_obstacle() -> str | None:
     except ImportError:
         return (
             "is installed without its library, since no C++ compiler worked: install one (Debian, Ubuntu: `apt-get install "
-            "g++`), and bitat-runtime again with `pip install --force-reinstall --no-deps --no-cache-dir`, by its name or, in a "
-            "checkout of bitat_tf, as ./runtime"
+            "g++`), and bitat-runtime again with `pip install --force-reinstall --no-deps --no-cache-dir`, by its name or, in "
+            "a checkout of bitat_tf, as ./runtime"
         )
     except (OSError, ValueError) as error:
         return f"is installed, and its library cannot be used ({error}). Install it again: {_INSTALL}"

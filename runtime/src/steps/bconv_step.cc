@@ -15,7 +15,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::int64_t kZeroPaddedPixels = 64;  // at a time: fewer, as a correction is kept for each
 constexpr std::int64_t kLeastPixels = 32;       // at a time where threads share the work: the weights pass by each time
 constexpr int kItemsPerThread = 4;              // so that threads that are disturbed give work away
-constexpr std::int64_t kWorthAThread = 1 << 19; // multiply-accumulates of an item: below, waking up costs more
+// Multiply-accumulates of a step that are worth several threads, and of an item: some microseconds and one, on fast processors.
+constexpr std::int64_t kWorthThreads = 1 << 22, kWorthAnItem = 1 << 20;
 
 }  // namespace
 
@@ -103,12 +104,12 @@ void BconvStep::run(const Pointers& pointers, Workspace& workspace) {
   const std::int64_t threads = workspace.pool.threads();
   std::int64_t splits = 1;
   if (threads > 1 && chunks < threads * 2) {
-    splits = std::clamp<std::int64_t>(macs() / chunks / kWorthAThread, 1, (threads * 2 + chunks - 1) / chunks);
+    splits = std::clamp<std::int64_t>(macs() / chunks / kWorthAnItem, 1, (threads * 2 + chunks - 1) / chunks);
   }
   const auto body = [&](std::int64_t item, int worker) {
     run_chunk(item / splits * chunk, chunk, item % splits, splits, worker, pointers, workspace);
   };
-  if (macs() < kWorthAThread) {
+  if (macs() < kWorthThreads) {
     for (std::int64_t item = 0; item < chunks * splits; ++item) body(item, 0);
   } else {
     workspace.pool.run(chunks * splits, body);
@@ -122,7 +123,7 @@ bool BconvStep::can_follow(const BconvStep& other, const Partition& partition, c
   if (pixels() != other.pixels() || other.type_ != kTfLiteFloat32) return false;
   const std::int64_t threads = workspace.pool.threads();
   const std::int64_t chunk = other.chunk(workspace), chunks = (pixels() + chunk - 1) / chunk;
-  if (chunks < (threads > 1 ? 2 * threads : 1)) return false;
+  if (threads > 1 && (chunks < 2 * threads || macs() + other.macs() < kWorthThreads)) return false;
   for (const PackedConvolution& one : convolutions_) {
     if (!one.geometry.is_pointwise() || shares_words(one)) return false;
   }

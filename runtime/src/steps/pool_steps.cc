@@ -8,6 +8,8 @@
 namespace bitat {
 namespace {
 
+constexpr std::int64_t kValuesPerItem = 1 << 15;  // that a thread reads at a time: fewer are not worth waking it
+
 // The part of a window that lies in the image: [begin, end).
 struct Range {
   std::int32_t begin, end;
@@ -42,18 +44,25 @@ class PoolStep : public Step {
   void run(const Pointers& pointers, Workspace& workspace) override {
     const auto* input = static_cast<const T*>(pointers[plan().input]);
     auto* output = static_cast<T*>(pointers[plan().output]);
-    workspace.pool.run(std::int64_t{batch_} * rows_.output, [&](std::int64_t line, int) {
-      const T* image = input + line / rows_.output * rows_.input * columns_.input * channels_;
-      const Range y(rows_, static_cast<std::int32_t>(line % rows_.output));
-      T* to = output + line * columns_.output * channels_;
-      for (std::int32_t column = 0; column < columns_.output; ++column, to += channels_) {
-        pool(image, y, Range(columns_, column), to);
-      }
+    const std::int64_t lines = std::int64_t{batch_} * rows_.output;
+    const std::int64_t line_values = std::int64_t{rows_.kernel} * columns_.input * channels_;
+    const std::int64_t here = std::max<std::int64_t>(1, kValuesPerItem / std::max<std::int64_t>(1, line_values));
+    workspace.pool.run((lines + here - 1) / here, [&](std::int64_t item, int) {
+      for (std::int64_t line = item * here; line < std::min(lines, (item + 1) * here); ++line) pool_line(input, line, output);
     });
   }
 
  protected:
   virtual void pool(const T* image, const Range& y, const Range& x, T* to) const = 0;
+
+  void pool_line(const T* input, std::int64_t line, T* output) const {
+    const T* image = input + line / rows_.output * rows_.input * columns_.input * channels_;
+    const Range y(rows_, static_cast<std::int32_t>(line % rows_.output));
+    T* to = output + line * columns_.output * channels_;
+    for (std::int32_t column = 0; column < columns_.output; ++column, to += channels_) {
+      pool(image, y, Range(columns_, column), to);
+    }
+  }
 
   const T* pixel(const T* image, std::int32_t y, std::int32_t x) const {
     return image + (std::int64_t{y} * columns_.input + x) * channels_;
