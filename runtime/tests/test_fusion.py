@@ -193,21 +193,21 @@ def test_operators_that_are_not_fused_stay_where_they_are(name):
     assert_same(delegate_outputs(graph.content(), inputs), numpy_model.run(graph, inputs), name)
 
 
-def test_signs_of_zeros_behind_a_prelu_do_not_matter_to_a_quantizer():
-    """A zero of either sign counts as positive: -0.0 comes out of a PReLU of the slope 0 for a negative number."""
+def test_zeros_before_a_prelu():
+    """A zero of either sign is as it is, whatever the slope, and -0.0 behind a PReLU is not negative to a quantizer."""
+    slopes = np.array([-0.5, 0, np.inf, np.nan] * 8, np.float32)
     graph = Graph()
     x = graph.input((1, 1, 1, 32))
-    weights = pack(np.zeros((32, 1, 1, 32)))
-    y = graph.bconv(
-        graph.quantize(x),
-        weights,
-        channels_in=32,
-        multiplier=np.zeros(32, np.float32),
-        bias=np.tile([0, -1], 16).astype(np.float32),
-    )
-    y = graph.prelu(y, np.repeat([-0.5, 0], 16).astype(np.float32).reshape(1, 1, 32))
-    graph.outputs = [graph.quantize(y)]
-    expected = numpy_model.run(graph, [np.ones((1, 1, 1, 32), np.float32)])
-    assert_same(larq_outputs(graph.content(), [np.ones((1, 1, 1, 32), np.float32)]), expected, "larq-compute-engine")
+    transform = {"multiplier": np.zeros(32, np.float32), "bias": np.repeat([0, -1], 16).astype(np.float32)}
+    y = graph.bconv(graph.quantize(x), pack(np.zeros((32, 1, 1, 32))), channels_in=32, **transform)
+    y = graph.prelu(y, slopes.reshape(1, 1, 32))
+    graph.outputs = [y, graph.quantize(y)]
+    inputs = [np.ones((1, 1, 1, 32), np.float32)]
+    with np.errstate(invalid="ignore"):
+        expected = numpy_model.run(graph, inputs)
+    assert_same(larq_outputs(graph.content(), inputs), expected, "larq-compute-engine")
     for family in FAMILIES:
-        assert_same(delegate_outputs(graph.content(), [np.ones((1, 1, 1, 32), np.float32)], kernel=family), expected, family)
+        for fusion in ("on", "off"):
+            assert_same(
+                delegate_outputs(graph.content(), inputs, kernel=family, fusion=fusion), expected, f"{family}, {fusion}"
+            )

@@ -166,6 +166,28 @@ def test_the_sign_of_odd_floats():
         assert_same(delegate_outputs(graph.content(), [x], kernel=family, num_threads=2), [expected], f"{family}, 2 threads")
 
 
+@pytest.mark.parametrize("fusion", ["on", "off"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_numbers_below_the_smallest_normal_one_on_all_threads(fusion, family):
+    """TFLite flushes them to zero on the thread that calls it; so must all threads, or results depend on who computes what."""
+    graph = Graph()
+    x = graph.input((1, 96, 96, 32))
+    bits = graph.quantize(x)
+    small = {"multiplier": np.zeros(32, np.float32), "bias": np.full(32, -1e-39, np.float32)}
+    y = graph.bconv(bits, pack(np.zeros((32, 3, 3, 32))), channels_in=32, **small)
+    slopes = np.full((1, 1, 32), 1e-3, np.float32)
+    z = graph.bconv(
+        bits, pack(np.zeros((32, 1, 1, 32))), channels_in=32, multiplier=small["multiplier"], bias=-slopes[0, 0] * 2e-37
+    )
+    graph.outputs = [bits, graph.quantize(y), graph.quantize(graph.prelu(z, slopes)), graph.prelu(z, slopes), y]
+    value = np.full((1, 96, 96, 32), -1e-39, np.float32)
+    expected = larq_outputs(graph.content(), [value], "indirect")
+    assert not any(output.any() for output in expected)
+    for _ in range(3):
+        found = delegate_outputs(graph.content(), [value], kernel=family, num_threads=4, fusion=fusion)
+        assert_same(found, expected, f"{family}, fusion {fusion}")
+
+
 def test_infinite_and_missing_multipliers():
     """What the formula of a float output gives by IEEE's rules."""
     multiplier = np.array([np.inf, -np.inf, np.nan, 3e38, 0], np.float32)

@@ -79,6 +79,14 @@ def test_images_of_another_rank_or_type():
     check_refused(graph, "LceBconv2d", 1, "input is float32")
 
 
+@pytest.mark.parametrize(("channels", "outputs"), [(40, 34), (64, 33), (128, 34)])
+def test_groups(channels, outputs):
+    """Each needs whole words of input channels, and as many outputs as the others."""
+    graph = convolution(channels=channels, outputs=outputs)
+    with_values(1, np.zeros((outputs, 3, 3, 1), np.int32))(graph)
+    check_refused(graph, "LceBconv2d", 1, "groups")
+
+
 def test_words_of_the_input():
     """larq-compute-engine does not compare them with the channels, and reads beside the image."""
     graph = convolution(channels=40)

@@ -18,6 +18,8 @@ import build_wheels
 import numpy as np
 import pytest
 import qemu_root
+import references
+import version_matrix
 from conftest import RUNTIME, ConvertedNetwork
 from elf import Library
 
@@ -148,6 +150,23 @@ def test_the_wheel_of_64_bit_arm_runs_under_qemu(name, litert, arm_wheel, qemu, 
     assert report["machine"] == "aarch64"
     assert report["engine"] == ["litert", litert]
     assert report["others"] == []
+
+
+def test_operators_of_64_bit_arm_under_qemu(arm_wheel, qemu, tmp_path):
+    """NEON gives what numpy gives, on one and two threads."""
+    files = tmp_path / "files"
+    files.mkdir()
+    count = references.write_operators(files, range(100, 160))
+    assert count > 40
+    packages = tmp_path / "packages"
+    with zipfile.ZipFile(arm_wheel) as archive:
+        archive.extractall(packages)
+    (tmp_path / "program.py").write_text(version_matrix.PROGRAM)
+    library = packages / "bitat_runtime" / "libbitat_delegate.so"
+    command = qemu.command([], [packages, qemu.packages(LITERT[0])])
+    arguments = [str(tmp_path / "program.py"), str(packages), str(library), str(files), "litert"]
+    report = json.loads(run([*command, *arguments], tmp_path).stdout.splitlines()[-1])
+    assert report == {"worst": 0.0, "runs": 4 * count, "kernels": ["portable", "neon"]}
 
 
 @pytest.mark.parametrize("missing", ["a compiler that is not there", "nothing but Python on the path"])
