@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import sys
 import subprocess
 import xml.etree.ElementTree as ElementTree
 
@@ -241,6 +242,7 @@ def test_the_sources_are_those_of_the_installed_package_then_of_the_checkout(run
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise ImportError('without its library')")  # it is not imported
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.delitem(sys.modules, "bitat_runtime", raising=False)  # the one that is installed, if a test has imported it
     assert REPOSITORY / "runtime" in kit_runtime._places()
     checkout = kit_runtime.runtime_sources()
     assert checkout["include/bitat_delegate.h"] == (REPOSITORY / "runtime/include/bitat_delegate.h").read_bytes()
