@@ -123,7 +123,7 @@ def _prepare(candidate: Candidate, path: str) -> None:
         else:
             prepare_runtime(candidate, tf, path)
         warm_up(candidate, _RUNS, _SECONDS)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, ImportError, OSError) as error:
         candidate.error = str(error).strip() or type(error).__name__
 
 

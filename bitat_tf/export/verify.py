@@ -166,7 +166,7 @@ def verify(
     if traced < 0:
         raise ValueError(f"verify: `traced` must be at least 0. Received: {traced}.")
     file = read(path)
-    if file.obstacle is not None:
+    if file.obstacle is not None and not runner.is_runtime:
         raise ValueError(f"verify: larq-compute-engine cannot run {path}: {file.obstacle}.")
     stored = _stored(file, model, data)
     keras_outputs = model.predict(data, verbose=0)

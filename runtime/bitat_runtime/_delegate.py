@@ -15,7 +15,8 @@ class Delegate:
     """Runs the binary operators of the interpreters that it is given to. Made by `delegate()`.
 
     An interpreter keeps the delegates of its list alive, so nothing more than the list has to be kept. One delegate may
-    serve several interpreters; they must then not run at the same time.
+    serve several interpreters, also at the same time: one of them then has its threads, and they share `last_error` and
+    the profile.
     """
 
     _pointer = 0  # there is none to free if __init__ fails

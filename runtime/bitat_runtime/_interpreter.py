@@ -74,9 +74,10 @@ class Interpreter:
         inputs, outputs = self._native.get_input_details(), self._native.get_output_details()
         self._inputs = tuple(map(TensorDetails.from_engine, inputs))
         self._outputs = tuple(map(TensorDetails.from_engine, outputs))
-        self._shapes = [tuple(map(int, details["shape"])) for details in inputs]
+        shapes = [tuple(map(int, details["shape"])) for details in inputs]
+        self._shapes: list[tuple[int, ...]] | None = shapes
         # A file without an axis for the batch has one sample.
-        self._own_batch = (self._shapes[0][0] if self._shapes and self._shapes[0] else 1) or 1
+        self._own_batch = (shapes[0][0] if shapes and shapes[0] else 1) or 1
         self._own_output_shapes = [tuple(map(int, details["shape"])) for details in outputs]
 
     @contextmanager
@@ -169,12 +170,13 @@ class Interpreter:
             if outputs is not None:
                 yield _cut(outputs, len(batch[0]), size)
                 return
-            self._refused_batches = True
             self._open()
         for start in range(0, len(batch[0]), self._own_batch):
             piece = [array[start : start + self._own_batch] for array in batch]
             self._resize(whole := padded(piece, self._own_batch))
             yield _cut(self._run(whole), len(piece[0]), self._own_batch)
+        # Only now: what failed at both sizes was no matter of the batch.
+        self._refused_batches = self._refused_batches or size != self._own_batch
 
     def _run_resized(self, arrays: list[np.ndarray]) -> list[np.ndarray] | None:
         """Return the outputs at another batch size than the file's own, None if the file does not allow it.
@@ -197,6 +199,7 @@ class Interpreter:
         shapes = [array.shape for array in arrays]
         if shapes == self._shapes:
             return
+        self._shapes = None  # until it has succeeded
         with self._explained():
             for details, shape in zip(self._inputs, shapes, strict=True):
                 self._native.resize_tensor_input(details._index, shape)

@@ -9,7 +9,7 @@ import platform
 import sys
 from pathlib import Path
 
-_FILE_NAME = {"win32": "bitat_delegate.dll", "darwin": "libbitat_delegate.dylib"}.get(sys.platform, "libbitat_delegate.so")
+_FILE_NAME = "libbitat_delegate.dylib" if sys.platform == "darwin" else "libbitat_delegate.so"
 
 ReportError = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 

@@ -12,11 +12,7 @@
 extern "C" {
 #endif
 
-#if defined(_WIN32)
-#define BITAT_EXPORT __declspec(dllexport)
-#else
 #define BITAT_EXPORT __attribute__((visibility("default")))
-#endif
 
 struct TfLiteDelegate;
 
@@ -45,7 +41,8 @@ BITAT_EXPORT const char* bitat_kernel_families(void);
 /* The kernels that a delegate uses: one of bitat_kernel_families(). */
 BITAT_EXPORT const char* bitat_kernel(const struct TfLiteDelegate* delegate);
 
-/* What a delegate refused or failed at last, "" if nothing: "LceBconv2d (node 7): ...". Valid until the next call that fails. */
+/* What a delegate refused or failed at last, "" if nothing: "LceBconv2d (node 7): ...". Valid until the next call that fails:
+ * not to be called while an interpreter with this delegate works on another thread. */
 BITAT_EXPORT const char* bitat_last_error(const struct TfLiteDelegate* delegate);
 
 /* Writes what each step of the delegate took as JSON, ended by a zero, and returns the bytes it needs with the zero.

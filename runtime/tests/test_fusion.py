@@ -211,3 +211,31 @@ def test_zeros_before_a_prelu():
             assert_same(
                 delegate_outputs(graph.content(), inputs, kernel=family, fusion=fusion), expected, f"{family}, {fusion}"
             )
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_chains_without_floats(seed):
+    """int8 and bits between binary operators, and all conversions at their end."""
+    generator = np.random.default_rng(seed)
+    channels, outputs = (int(generator.choice([3, 32, 40, 96])) for _ in range(2))
+    graph = Graph()
+    x = graph.input((2, 7, 6, channels), "int8", scale=0.1, zero_point=int(generator.integers(-128, 128)))
+    transform = {"multiplier": generator.normal(size=outputs).astype(np.float32), "bias": np.ones(outputs, np.float32)}
+    weights = pack(generator.random((outputs, 3, 3, channels)) < 0.5)
+    zero_point = int(generator.integers(-20, 20))
+    y = graph.bconv(
+        graph.quantize(x), weights, channels_in=channels, kind="int8", scale=0.7, zero_point=zero_point, **transform
+    )
+    thresholds = generator.integers(0, 9 * outputs, outputs).astype(np.int32)
+    weights = pack(generator.random((outputs, 3, 3, outputs)) < 0.5)
+    z = graph.bconv(graph.quantize(y), weights, channels_in=outputs, kind="int32", thresholds=thresholds, pad_values=seed % 2)
+    z = graph.max_pool(z, (2, 3), (2, 1), "SAME")
+    again = graph.quantize(graph.dequantize(z, outputs))
+    truths = graph.dequantize(z, outputs, "bool")
+    graph.outputs = [y, z, again, graph.quantize(truths), truths, graph.dequantize(z, outputs, "int8", scale=0.3, zero_point=5)]
+    inputs = [generator.integers(-128, 128, (2, 7, 6, channels)).astype(np.int8)]
+    expected = numpy_model.run(graph, inputs)
+    if seed % 2:  # larq-compute-engine has no padding of bits with zeros
+        assert_same(larq_outputs(graph.content(), inputs, "indirect"), expected, "larq-compute-engine")
+    for family in FAMILIES:
+        assert_same(delegate_outputs(graph.content(), inputs, kernel=family, num_threads=2), expected, family)

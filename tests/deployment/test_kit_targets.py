@@ -6,8 +6,8 @@ import io
 import json
 import re
 import shutil
-import sys
 import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np

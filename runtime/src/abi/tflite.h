@@ -1,8 +1,8 @@
 // The parts of TFLite's C structs that a delegate touches, declared anew: nothing of TensorFlow is needed to build.
 //
 // Written after tensorflow/lite/core/c/common.h and builtin_op_data.h (Apache-2.0), for builds without
-// TF_LITE_STATIC_MEMORY. The layout is the same in TensorFlow 2.16 to 2.21 and ai-edge-litert 1.4 to 2.3; only fields up to
-// the last one used here are declared where the runtime owns the object, so that later versions may append others.
+// TF_LITE_STATIC_MEMORY. The layout is the same in TensorFlow 2.16 to 2.21 and ai-edge-litert 1.4 to 2.3. Of objects that TFLite
+// owns only the fields up to the last one used here are declared; those that it reads from here end in zeros.
 // tests/test_abi.py checks the layout against running interpreters.
 #ifndef BITAT_ABI_TFLITE_H_
 #define BITAT_ABI_TFLITE_H_
@@ -108,6 +108,7 @@ struct TfLiteRegistration {
   void* registration_external;
   void* async_kernel;
   std::uint64_t inplace_operator;
+  void* reserved[8];  // zero: TFLite copies as much as its own version of the struct has
 };
 
 struct TfLiteDelegateParams {
@@ -153,6 +154,7 @@ struct TfLiteDelegate {
   void (*FreeBufferHandle)(TfLiteContext*, TfLiteDelegate*, int* handle);
   std::int64_t flags;
   void* opaque_delegate_builder;
+  void* reserved[8];  // zero: for fields that later versions read
 };
 
 // Options of built-in operators, as TFLite has parsed them.

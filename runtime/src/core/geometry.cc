@@ -1,6 +1,7 @@
 #include "core/geometry.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "core/error.h"
 
@@ -43,6 +44,8 @@ Windows windows(const char* axis, std::int32_t input, std::int32_t kernel, std::
   require(input >= 0, "the input's ", axis, " is negative: ", input);
   Windows result{input, kernel, stride, dilation, 0, 0};
   const std::int64_t reach = (std::int64_t{kernel} - 1) * dilation + 1;
+  require(reach <= std::numeric_limits<std::int32_t>::max(), "the kernel's ", axis, " reaches over ", reach,
+          " with its dilation, that is too much");
   if (padding == Padding::kSame) {
     result.output = static_cast<std::int32_t>((std::int64_t{input} + stride - 1) / stride);
     const std::int64_t padded = (std::int64_t{result.output} - 1) * stride + reach - input;

@@ -155,13 +155,17 @@ void ThreadPool::run(std::int64_t items, const std::function<void(std::int64_t, 
 ThreadPool::Active::Active(ThreadPool& pool) : pool_(pool) {
   if (pool_.threads_ == 1) return;
   const std::unique_lock<std::mutex> lock(pool_.mutex_, std::try_to_lock);
-  if (lock.owns_lock()) pool_.crew()->active.store(true, std::memory_order_release);
+  if (lock.owns_lock() && pool_.crew_ != nullptr && pool_.process_ == getpid()) {
+    pool_.crew_->active.store(true, std::memory_order_release);
+  }
 }
 
 ThreadPool::Active::~Active() {
   if (pool_.threads_ == 1) return;
   const std::unique_lock<std::mutex> lock(pool_.mutex_, std::try_to_lock);
-  if (lock.owns_lock() && pool_.crew_ != nullptr) pool_.crew_->active.store(false, std::memory_order_release);
+  if (lock.owns_lock() && pool_.crew_ != nullptr && pool_.process_ == getpid()) {
+    pool_.crew_->active.store(false, std::memory_order_release);
+  }
 }
 
 }  // namespace bitat

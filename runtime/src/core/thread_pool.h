@@ -14,6 +14,8 @@ namespace bitat {
 // the same pool is in a loop already, a loop runs on the caller's thread alone.
 class ThreadPool {
  public:
+  static constexpr int kMost = 256;  // threads of a pool
+
   // `threads`: with the caller's, at least 1.
   explicit ThreadPool(int threads);
   ~ThreadPool();

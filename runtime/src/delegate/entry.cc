@@ -29,7 +29,7 @@ std::shared_ptr<DelegateState> parse(char** keys, char** values, size_t count) {
   for (size_t i = 0; i < count; ++i) {
     const std::string key = keys[i], value = values[i];
     if (key == "num_threads") {
-      state->num_threads = parse_number("num_threads", values[i], 256);
+      state->num_threads = parse_number("num_threads", values[i], bitat::ThreadPool::kMost);
     } else if (key == "profile") {
       state->profile = parse_number("profile", values[i], 1) == 1;
     } else if (key == "fusion") {

@@ -114,7 +114,7 @@ void PartitionKernel::prepare(TfLiteContext* context) {
     workspace_->scratch.emplace_back(scratch);
     workspace_->passed.emplace_back(passed);
   }
-  workspace_->pointers.resize(pool_->threads());
+  workspace_->pointers.assign(pool_->threads(), Pointers(context->tensors_size));  // memory that a run need not ask for
 }
 
 void PartitionKernel::plan_memory_of_tensors(const TfLiteContext& context) {
@@ -174,7 +174,7 @@ std::size_t PartitionKernel::run_from(std::size_t i) {
   const Pair& pair = pairs_[i];
   const bool paired = pair.first != nullptr;
   if (paired) {
-    pair.first->run_with(*pair.second, pair.passed, pointers_, *workspace_, seconds);
+    pair.first->run_with(*pair.second, pair.passed, pointers_, *workspace_, state_->profile ? seconds : nullptr);
   } else {
     steps_[i]->run(pointers_, *workspace_);
   }
@@ -223,8 +223,10 @@ void PartitionKernel::append_profile(std::string& json) const {
     for (int index : steps_[i]->plan().operators) {
       nodes += (nodes.empty() ? "" : ", ") + std::to_string(partition_.operators[index].node);
     }
-    char seconds[32];
-    std::snprintf(seconds, sizeof(seconds), "%.9f", times_[i].seconds);
+    // In digits, whatever the locale: printf would write a comma where people do.
+    const auto nanoseconds = static_cast<std::int64_t>(times_[i].seconds * 1e9);
+    const std::string rest = std::to_string(nanoseconds % 1000000000);
+    const std::string seconds = text(nanoseconds / 1000000000, ".", std::string(9 - rest.size(), '0'), rest);
     json += (json.empty() ? "" : ", ") + text("{\"name\": ", json_string(steps_[i]->name()), ", \"nodes\": [", nodes,
                                               "], \"output\": ", json_string(output_names_[i]),
                                               ", \"runs\": ", times_[i].runs, ", \"seconds\": ", seconds,

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <exception>
+#include <map>
 #include <memory>
 #include <set>
 
@@ -60,14 +61,39 @@ std::vector<int> without_useless(TfLiteContext* context, DelegateState& state, c
   }
 }
 
+// Holds that every node writes tensors that may be written, alone, and before they are read: TFLite's partitioner and the plan of
+// memory rely on it. What nodes that are not taken do among themselves is TFLite's affair.
+void check_order(const TfLiteContext& context, const std::vector<Operator>& operators, const std::set<int>& taken) {
+  std::map<int, const Operator*> writers, written;
+  for (const Operator& op : operators) {
+    for (int tensor : op.outputs) writers.emplace(tensor, &op);
+  }
+  for (const Operator& op : operators) {
+    for (int tensor : op.inputs) {
+      const auto writer = writers.find(tensor);
+      require(tensor < 0 || writer == writers.end() || written.count(tensor) != 0 || context.tensors[tensor].is_variable,
+              op.label(), ": it reads tensor ", tensor, " before ", writer == writers.end() ? "" : writer->second->label(),
+              " writes it");
+    }
+    for (int tensor : op.outputs) {
+      if (tensor < 0) continue;
+      const auto [before, is_first] = written.emplace(tensor, &op);
+      require(is_first || (taken.count(op.node) == 0 && taken.count(before->second->node) == 0), op.label(),
+              ": it writes tensor ", tensor, ", which ", before->second->label(), " writes as well");
+    }
+  }
+}
+
 void take_nodes(TfLiteContext* context, TfLiteDelegate* delegate, DelegateState& state) {
   TfLiteIntArray* plan = nullptr;
   require(context->GetExecutionPlan(context, &plan) == kTfLiteOk && plan != nullptr, "the graph cannot be read");
   const std::vector<int> order(plan->data, plan->data + plan->size);
+  std::vector<Operator> operators;
   std::vector<int> nodes;
   std::set<int> binary;
   for (int node : order) {
-    const Operator op = read_operator(context, node);
+    operators.push_back(read_operator(context, node));
+    const Operator& op = operators.back();
     if (is_of_larq(op)) {
       check_operator(*context, op);
       binary.insert(node);
@@ -77,6 +103,7 @@ void take_nodes(TfLiteContext* context, TfLiteDelegate* delegate, DelegateState&
     }
   }
   if (binary.empty()) return;
+  check_order(*context, operators, {nodes.begin(), nodes.end()});
   if (nodes.size() > binary.size()) nodes = without_useless(context, state, binary, nodes);
   const IntArray array = to_array(nodes);
   require(context->ReplaceNodeSubsetsWithDelegateKernels(context, partition_registration(), array.get(), delegate) == kTfLiteOk,

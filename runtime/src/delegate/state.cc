@@ -4,10 +4,8 @@
 
 namespace bitat {
 
-constexpr int kMostThreads = 256;
-
 std::shared_ptr<ThreadPool> DelegateState::pool_for(int recommended) {
-  const int wanted = std::clamp(num_threads > 0 ? num_threads : recommended, 1, kMostThreads);
+  const int wanted = std::clamp(num_threads > 0 ? num_threads : recommended, 1, ThreadPool::kMost);
   const std::lock_guard<std::mutex> lock(mutex);
   if (pool == nullptr || pool->threads() != wanted) pool = std::make_shared<ThreadPool>(wanted);
   return pool;

@@ -31,6 +31,7 @@ class Planner {
       for (int tensor : partition.operators[i].inputs) {
         if (tensor >= 0) readers_[tensor].push_back(i);
       }
+      for (int tensor : partition_.operators[i].outputs) writers_[tensor] = i;
     }
   }
 
@@ -202,18 +203,17 @@ class Planner {
     step.kind = Kind::kQuantize, step.operators = {index}, step.input = op(index).inputs[0], step.output = op(index).outputs[0];
     used_.insert(index);
     if (!fusion_.quantize || only_reader(step.input) != index) return step;
-    for (int i = 0; i < index; ++i) {
-      const Operator& add = op(i);
-      if (used_.count(i) != 0 || add.kind != Kind::kAdd || add.outputs != std::vector<int>{step.input}) continue;
-      for (int input : add.inputs) {
-        if (input < 0 || shape_of(tensor(input)).empty() || shape_of(tensor(input)) != shape_of(tensor(step.input))) continue;
-        const int constant = added_constant(add, input, shape_of(tensor(input)).back());
-        if (constant < 0) continue;
-        step.input = input, step.shift = constant;
-        step.operators.insert(step.operators.begin(), i);
-        used_.insert(i);
-        return step;
-      }
+    const auto found = writers_.find(step.input);
+    if (found == writers_.end() || used_.count(found->second) != 0) return step;
+    const Operator& add = op(found->second);
+    for (int input : add.inputs) {
+      if (input < 0 || shape_of(tensor(input)).empty() || shape_of(tensor(input)) != shape_of(tensor(step.input))) continue;
+      const int constant = added_constant(add, input, shape_of(tensor(input)).back());
+      if (constant < 0) continue;
+      step.input = input, step.shift = constant;
+      step.operators.insert(step.operators.begin(), found->second);
+      used_.insert(found->second);
+      break;
     }
     return step;
   }
@@ -224,25 +224,32 @@ class Planner {
       return *std::min_element(a.operators.begin(), a.operators.end()) <
              *std::min_element(b.operators.begin(), b.operators.end());
     });
-    std::set<int> missing;  // tensors that a step is still to write
-    for (const PlannedStep& step : steps_) {
-      for (int tensor : step.writes()) missing.insert(tensor);
+    std::map<int, std::size_t> writers;  // of tensors, among the steps
+    for (std::size_t i = 0; i < steps_.size(); ++i) {
+      for (int tensor : steps_[i].writes()) writers[tensor] = i;
+    }
+    std::vector<std::vector<std::size_t>> followers(steps_.size());
+    std::vector<int> waits_for(steps_.size(), 0);
+    std::set<std::size_t> ready;
+    for (std::size_t i = 0; i < steps_.size(); ++i) {
+      for (int tensor : steps_[i].reads(partition_)) {
+        const auto writer = writers.find(tensor);
+        if (writer == writers.end()) continue;
+        followers[writer->second].push_back(i);
+        ++waits_for[i];
+      }
+      if (waits_for[i] == 0) ready.insert(i);
     }
     std::vector<PlannedStep> result;
-    std::vector<bool> done(steps_.size(), false);
-    while (result.size() < steps_.size()) {
-      const std::size_t before = result.size();
-      for (std::size_t i = 0; i < steps_.size(); ++i) {
-        if (done[i]) continue;
-        const std::vector<int> reads = steps_[i].reads(partition_);
-        if (std::any_of(reads.begin(), reads.end(), [&](int tensor) { return missing.count(tensor) != 0; })) continue;
-        done[i] = true;
-        for (int tensor : steps_[i].writes()) missing.erase(tensor);
-        result.push_back(steps_[i]);
-        break;  // from the front again: close to the order of the graph
+    while (!ready.empty()) {
+      const std::size_t next = *ready.begin();
+      ready.erase(ready.begin());
+      result.push_back(steps_[next]);
+      for (std::size_t follower : followers[next]) {
+        if (--waits_for[follower] == 0) ready.insert(follower);
       }
-      require(result.size() > before, "the operators of the file form a circle");
     }
+    require(result.size() == steps_.size(), "the operators of the file form a circle");
     return result;
   }
 
@@ -250,7 +257,8 @@ class Planner {
   const Partition& partition_;
   const FusionOptions& fusion_;
   std::set<int> outside_;
-  std::map<int, std::vector<int>> readers_;
+  std::map<int, std::vector<int>> readers_;  // of tensors, by indices into the operators
+  std::map<int, int> writers_;
   std::set<int> used_;
   std::vector<PlannedStep> steps_;
 };

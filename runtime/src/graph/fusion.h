@@ -60,7 +60,7 @@ struct PlannedStep {
   std::vector<PlannedPart> parts;        // of convolutions
   std::vector<PlannedBranch> branches;   // of convolutions with float output
 
-  // The tensors that it reads while it runs, constants left out, and those that it writes.
+  // The tensors whose values it reads while it runs, and those that it writes. Weights and the like are read when it is made.
   std::vector<int> reads(const Partition& partition) const;
   std::vector<int> writes() const;
 };
@@ -73,6 +73,9 @@ std::vector<PlannedStep> plan_steps(const TfLiteContext& context, const Partitio
 inline bool is_support(const PlannedStep& step) {
   return step.kind == Kind::kAveragePool || step.kind == Kind::kConcatenation;
 }
+
+// Whether an ADD, CONCATENATION or AVERAGE_POOL_2D has no activation fused into it; true for all others.
+bool has_no_activation(const Operator& op);
 
 // Whether a float operator may be part of a step at all; whether it is, plan_steps decides.
 bool may_be_fused(const TfLiteContext& context, const Operator& op, const FusionOptions& fusion);

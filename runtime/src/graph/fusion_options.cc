@@ -29,13 +29,29 @@ FusionOptions parse_fusion(const std::string& value) {
   return result;
 }
 
+bool has_no_activation(const Operator& op) {
+  switch (op.kind) {
+    case Kind::kAdd:
+      return op.builtin_options != nullptr &&
+             static_cast<const TfLiteAddParams*>(op.builtin_options)->activation == kTfLiteActNone;
+    case Kind::kConcatenation:
+      return op.builtin_options != nullptr &&
+             static_cast<const TfLiteConcatenationParams*>(op.builtin_options)->activation == kTfLiteActNone;
+    case Kind::kAveragePool:
+      return op.builtin_options != nullptr &&
+             static_cast<const TfLitePoolParams*>(op.builtin_options)->activation == kTfLiteActNone;
+    default:
+      return true;
+  }
+}
+
 bool may_be_fused(const TfLiteContext& context, const Operator& op, const FusionOptions& fusion) {
   for (const std::vector<int>* tensors : {&op.inputs, &op.outputs}) {
     for (int index : *tensors) {
       if (index < 0 || context.tensors[index].type != kTfLiteFloat32) return false;
     }
   }
-  if (op.inputs.empty() || op.outputs.size() != 1 || !has_no_activation(op)) return false;
+  if (op.inputs.empty() || op.outputs.size() != 1 || !has_no_activation(op) || !has_writable_outputs(context, op)) return false;
   switch (op.kind) {
     case Kind::kAdd:
       return fusion.residual || fusion.quantize || fusion.prelu;
@@ -49,7 +65,8 @@ bool may_be_fused(const TfLiteContext& context, const Operator& op, const Fusion
     case Kind::kAveragePool: {
       const auto* options = static_cast<const TfLitePoolParams*>(op.builtin_options);
       return fusion.residual && shape_of(context.tensors[op.inputs[0]]).size() == 4 &&
-             (options->padding == kTfLitePaddingSame || options->padding == kTfLitePaddingValid);
+             (options->padding == kTfLitePaddingSame || options->padding == kTfLitePaddingValid) &&
+             options->filter_height <= 2 && options->filter_width <= 2;  // larger sums are rounded in another order
     }
     default:
       return false;

@@ -256,6 +256,7 @@ void check_dequantize(const TfLiteContext& context, const Operator& op) {
 
 void check_operator(const TfLiteContext& context, const Operator& op) {
   try {
+    require(has_writable_outputs(context, op), "its output is a constant of the file");
     switch (op.kind) {
       case Kind::kQuantize:
         return check_quantize(context, op);
@@ -276,20 +277,12 @@ void check_operator(const TfLiteContext& context, const Operator& op) {
   }
 }
 
-bool has_no_activation(const Operator& op) {
-  switch (op.kind) {
-    case Kind::kAdd:
-      return op.builtin_options != nullptr &&
-             static_cast<const TfLiteAddParams*>(op.builtin_options)->activation == kTfLiteActNone;
-    case Kind::kConcatenation:
-      return op.builtin_options != nullptr &&
-             static_cast<const TfLiteConcatenationParams*>(op.builtin_options)->activation == kTfLiteActNone;
-    case Kind::kAveragePool:
-      return op.builtin_options != nullptr &&
-             static_cast<const TfLitePoolParams*>(op.builtin_options)->activation == kTfLiteActNone;
-    default:
-      return true;
-  }
+bool has_writable_outputs(const TfLiteContext& context, const Operator& op) {
+  return std::all_of(op.outputs.begin(), op.outputs.end(), [&](int index) {
+    if (index < 0) return true;
+    const TfLiteAllocationType type = context.tensors[index].allocation_type;
+    return type != kTfLiteMmapRo && type != kTfLitePersistentRo;
+  });
 }
 
 }  // namespace bitat

@@ -26,7 +26,7 @@ struct Operator {
   bool is_binary() const {
     return kind == Kind::kQuantize || kind == Kind::kDequantize || kind == Kind::kBconv || kind == Kind::kMaxPool;
   }
-  std::string label() const { return name + " (node " + std::to_string(node) + ")"; }
+  std::string label() const { return (name.empty() ? "an operator" : name) + " (node " + std::to_string(node) + ")"; }
 };
 
 // Returns a node. Throws Error if it names tensors that do not exist.
@@ -38,8 +38,8 @@ Shape shape_of(const TfLiteTensor& tensor);
 // Whether a tensor's values are in the file, and there are as many as its shape says.
 bool is_constant(const TfLiteTensor& tensor);
 
-// Whether an ADD, CONCATENATION or AVERAGE_POOL_2D has no activation fused into it; true for all others.
-bool has_no_activation(const Operator& op);
+// Whether the outputs of an operator are tensors that can be written: none that holds values of the file.
+bool has_writable_outputs(const TfLiteContext& context, const Operator& op);
 
 struct BconvOptions {
   std::int32_t channels_in = 0;

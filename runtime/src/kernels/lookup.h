@@ -3,7 +3,7 @@
 // A register holds one nibble (4 bits of the weights) of many output channels. The nibble of a patch at the same place chooses
 // a table of 16 bytes, popcount(nibble ^ index); one shuffle looks up the counts of all channels at once, one addition sums
 // them. That is 4 bits of 32 or 64 channels in two instructions, against eight or more for splitting, looking up and widening
-// popcounts of whole words. Sums are bytes for at most 56 nibbles (7 words: 56 * 4 = 224), then 16 bits, then 32.
+// popcounts of whole words. Sums are bytes for at most 56 nibbles (7 words: 56 * 4 = 224), then 32 bits.
 //
 // Packed weights: [word][nibble][32 channels], one nibble a byte.
 #ifndef BITAT_KERNELS_LOOKUP_H_

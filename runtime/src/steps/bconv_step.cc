@@ -58,6 +58,7 @@ std::int64_t BconvStep::macs() const {
 }
 
 std::int64_t BconvStep::chunk(const Workspace& workspace) const {
+  if (pixels() == 0) return 1;
   std::int64_t result = pixels();
   for (const PackedConvolution& one : convolutions_) {
     result = std::min<std::int64_t>(result, workspace.kernels.chunk_pixels(one.patch_words()));
@@ -142,23 +143,25 @@ std::size_t BconvStep::plan_passed(std::vector<Passed>& passed, const Workspace&
 }
 
 void BconvStep::run_with(const BconvStep& next, const std::vector<Passed>& passed, const Pointers& pointers,
-                         Workspace& workspace, double (&seconds)[2]) const {
+                         Workspace& workspace, double* seconds) const {
   const std::int64_t chunk = this->chunk(workspace);
+  for (Pointers& mine : workspace.pointers) mine = pointers;
   std::mutex mutex;
   workspace.pool.run((pixels() + chunk - 1) / chunk, [&](std::int64_t item, int worker) {
     const std::int64_t first = item * chunk;
     Pointers& mine = workspace.pointers[worker];
-    mine = pointers;
     for (const Passed& one : passed) {
       // Steps count pixels from the first one of the tensor: it would lie that far before those that are here.
       const auto here = reinterpret_cast<std::uintptr_t>(workspace.passed[worker].data()) + one.offset;
       mine[one.tensor] = reinterpret_cast<void*>(here - static_cast<std::uintptr_t>(first) * one.pixel_bytes);
     }
-    const auto start = Clock::now();
+    const auto now = [&] { return seconds == nullptr ? Clock::time_point() : Clock::now(); };
+    const auto start = now();
     run_chunk(first, chunk, 0, 1, worker, mine, workspace);
-    const auto middle = Clock::now();
+    const auto middle = now();
     next.run_chunk(first, chunk, 0, 1, worker, mine, workspace);
-    const auto end = Clock::now();
+    if (seconds == nullptr) return;
+    const auto end = now();
     const std::lock_guard<std::mutex> lock(mutex);
     seconds[0] += std::chrono::duration<double>(middle - start).count();
     seconds[1] += std::chrono::duration<double>(end - middle).count();

@@ -2,7 +2,6 @@
 #ifndef BITAT_STEPS_BCONV_STEP_H_
 #define BITAT_STEPS_BCONV_STEP_H_
 
-#include <atomic>
 #include <string>
 #include <vector>
 
@@ -34,9 +33,9 @@ class BconvStep : public Step {
   // The bytes that a worker needs for what this step passes to the next; sets the offsets.
   std::size_t plan_passed(std::vector<Passed>& passed, const Workspace& workspace) const;
 
-  // Runs this step and one that can follow it, in turns; `seconds` get what each took, summed over threads.
+  // Runs this step and one that can follow it, in turns. Two `seconds` get what each took, summed over threads; they may be null.
   void run_with(const BconvStep& next, const std::vector<Passed>& passed, const Pointers& pointers, Workspace& workspace,
-                double (&seconds)[2]) const;
+                double* seconds) const;
 
  private:
   // Where a worker's patches, corrections and the kernels' own memory lie.

@@ -17,7 +17,6 @@ struct ConvolutionGeometry {
   std::int32_t group_words = 0;  // of these, what a group sees
 
   std::int64_t pixels() const { return std::int64_t{batch} * rows.output * columns.output; }
-  int patch_words() const { return rows.kernel * columns.kernel * group_words; }
   // Whether the pixels of the input are the patches as they stand.
   bool is_pointwise() const {
     return rows.kernel == 1 && columns.kernel == 1 && rows.stride == 1 && columns.stride == 1;
@@ -33,7 +32,7 @@ void copy_patches(const ConvolutionGeometry& geometry, const std::uint32_t* inpu
                   std::uint32_t* patches);
 
 // Adds to `correction`, [count][stride] zeros, what padding with zeros changes of 2 * acc: for each place of the kernel that lies
-// outside of the image, tap_values[place][stride], channels_in - 2 * popcount(weights of the place).
+// outside of the image, tap_values[place][stride], channels of the group - 2 * popcount(weights of the place).
 void add_zero_padding(const ConvolutionGeometry& geometry, const std::int32_t* tap_values, std::int64_t first_pixel, int count,
                       std::int32_t* correction, std::size_t stride);
 

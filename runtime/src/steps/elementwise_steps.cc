@@ -22,21 +22,24 @@ void for_rows(ThreadPool& pool, std::int64_t rows, std::int64_t row_values, cons
 
 class QuantizeStep : public Step {
  public:
+  // `shift`: for as many channels as the input has now; or empty.
   QuantizeStep(std::string name, const PlannedStep& plan, const TfLiteTensor& input, AlignedBuffer shift)
-      : Step(std::move(name), plan), type_(input.type), zero_point_(input.params.zero_point), shift_(std::move(shift)) {}
+      : Step(std::move(name), plan),
+        type_(input.type),
+        zero_point_(input.params.zero_point),
+        shift_(std::move(shift)),
+        shift_channels_(shape_of(input).back()) {}
 
   void set_shapes(Shapes& shapes) override {
     Shape shape = shapes.at(plan().input);
     require(!shape.empty(), "its input has no dimensions");
     channels_ = shape.back();
     rows_ = count_rows(shape);
-    require(shift_.data() == nullptr || channels_ == shift_channels_ || shift_channels_ == 0, "its input of shape ",
+    require(shift_.data() == nullptr || channels_ == shift_channels_, "its input of shape ",
             to_string(shape), " has another number of channels than the constant that is added to it");
     shape.back() = words_of(channels_);
     shapes[plan().output] = shape;
   }
-
-  void set_shift_channels(int channels) { shift_channels_ = channels; }
 
   void run(const Pointers& pointers, Workspace& workspace) override {
     const void* input = pointers[plan().input];
@@ -59,7 +62,7 @@ class QuantizeStep : public Step {
   TfLiteType type_;
   int zero_point_;
   AlignedBuffer shift_;
-  int shift_channels_ = 0;
+  std::int32_t shift_channels_;
   std::int32_t channels_ = 0;
   std::int64_t rows_ = 0;
 };
@@ -170,11 +173,8 @@ std::unique_ptr<Step> make_concatenation_step(std::string name, const PlannedSte
 std::unique_ptr<Step> make_quantize_step(std::string name, const TfLiteContext& context, const PlannedStep& plan) {
   AlignedBuffer shift;
   const TfLiteTensor& input = context.tensors[plan.input];
-  const Shape shape = shape_of(input);
-  if (plan.shift >= 0) shift = channel_values(context.tensors[plan.shift], shape.back());
-  auto step = std::make_unique<QuantizeStep>(std::move(name), plan, input, std::move(shift));
-  if (plan.shift >= 0) step->set_shift_channels(shape.back());
-  return step;
+  if (plan.shift >= 0) shift = channel_values(context.tensors[plan.shift], shape_of(input).back());
+  return std::make_unique<QuantizeStep>(std::move(name), plan, input, std::move(shift));
 }
 
 std::unique_ptr<Step> make_dequantize_step(std::string name, const TfLiteContext& context, const PlannedStep& plan) {

@@ -22,7 +22,7 @@ struct Range {
   std::int32_t size() const { return std::max(0, end - begin); }
 };
 
-// Pooling of values of type T, NHWC; calls body(input of the image, rows, columns, output pixel) for every pixel of the output.
+// Pooling of values of type T, NHWC: `pool` for every pixel of the output.
 template <typename T>
 class PoolStep : public Step {
  public:
