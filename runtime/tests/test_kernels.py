@@ -38,6 +38,9 @@ def test_kernels_of_this_processor(tmp_path):
         done = subprocess.run([program, seed, "3000"], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:]
         assert f"{families}: 3000 convolutions, 0 differences" in done.stdout
+    unknown = subprocess.run([program, "--work", "abacus", "1"], capture_output=True, text=True)
+    assert unknown.returncode == 2
+    assert "must be one of portable" in unknown.stderr
 
 
 @pytest.mark.slow
@@ -49,11 +52,3 @@ def test_kernels_of_64_bit_arm(tmp_path):
     )
     assert done.returncode == 0, done.stdout[-3000:]
     assert "portable,neon: 1500 convolutions, 0 differences" in done.stdout
-
-
-@pytest.mark.slow
-def test_unknown_kernels_are_refused(tmp_path):
-    needs("cmake", "g++")
-    done = subprocess.run([build(tmp_path), "--work", "abacus", "1"], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "must be one of portable" in done.stderr

@@ -209,12 +209,21 @@ def looped(*replaced: tuple[int, int]) -> Graph:
 
 def test_operators_that_read_what_is_written_later(tmp_path):
     """TFLite's own code, which divides the graph for a delegate, writes beside its memory for such files."""
-    loops = [((0, 2),), ((1, 1),), ((0, 4),), ((2, 2),), ((2, 4),), ((3, 3),), ((0, 2), (3, 1))]
-    for number, replaced in enumerate(loops):
-        (tmp_path / f"{number}.tflite").write_bytes(looped(*replaced).content())
-    log = run_all(tmp_path, bitat_runtime.library_path(), [f"readers and writers {one}" for one in loops])
-    refused = [line for line in log if re.search(r"\d refused: .*\(node \d\): .*reads tensor \d+ before", line)]
-    assert len(refused) == len(loops), log
+    graphs = [looped(*replaced) for replaced in ([(0, 2)], [(0, 4)], [(2, 2)], [(2, 4)], [(0, 2), (3, 1)])]
+    graphs.append(pooling())
+    graphs[-1].operators[0].inputs = graphs[-1].operators[0].outputs
+    for number, graph in enumerate(graphs):
+        (tmp_path / f"{number}.tflite").write_bytes(graph.content())
+    log = run_all(tmp_path, bitat_runtime.library_path(), [str(graph.operators) for graph in graphs])
+    refused = [line for line in log if re.search(r"\d refused: .*\(node \d\): it reads tensor \d+ before", line)]
+    assert len(refused) == len(graphs), log
+
+
+def test_two_operators_that_write_one_tensor():
+    graph = looped()
+    graph.operators[4].outputs = graph.operators[1].outputs
+    graph.outputs = graph.operators[1].outputs
+    check_refused(graph, "LceBconv2d", 4, r"writes tensor \d+, which LceBconv2d \(node 1\) writes as well")
 
 
 def test_images_of_no_size(tmp_path):
