@@ -45,6 +45,10 @@ print(json.dumps({"worst": worst, "runs": runs, "kernels": bitat_runtime.kernel_
 """
 
 
+class NotInstalledError(RuntimeError):
+    """A release cannot be installed here."""
+
+
 def run_release(name: str, work: Path, references: Path, library: Path) -> dict[str, object]:
     """Run all files in the interpreter of a release.
 
@@ -58,6 +62,7 @@ def run_release(name: str, work: Path, references: Path, library: Path) -> dict[
         The largest relative difference "worst", the number of "runs", and the "kernels" of the library.
 
     Raises:
+        NotInstalledError: The release cannot be installed here.
         RuntimeError: The files do not run; with what the process wrote.
     """
     folder = work / name.replace(" ", "-")
@@ -65,7 +70,10 @@ def run_release(name: str, work: Path, references: Path, library: Path) -> dict[
     marker = folder / "installed"
     if not marker.exists():
         venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", RELEASES[name], "numpy<2.1"], check=True)
+        install = [python, "-m", "pip", "install", "--quiet", RELEASES[name], "numpy<2.1"]
+        installed = subprocess.run(install, check=False, capture_output=True, text=True)
+        if installed.returncode != 0:
+            raise NotInstalledError(f"{name} cannot be installed: {installed.stderr[-500:]}")
         marker.touch()
     engine = "tensorflow" if name.startswith("tensorflow") else "litert"
     arguments = [str(SOURCES), str(library), str(references), engine]
