@@ -262,7 +262,7 @@ class _Seen:
         self.weights, self.grouped, self.residual = weights, weights, None
         if state.dim > state.num_groups:
             size = state.importance.shape[0]
-            counts = tf.sqrt(tf.cast(tf.math.bincount(state.groups, minlength=size, maxlength=size), tf.float32))
+            counts = tf.sqrt(tf.math.unsorted_segment_sum(tf.ones(state.dim), state.groups, size))  # a bincount XLA has not
             self.grouped = tf.math.divide_no_nan(tf.math.unsorted_segment_sum(weights, state.groups, size), counts[:, None])
             self.residual = state.residual if residual else None
         self.seen = state.importance[:, None] * tf.matmul(state.directions, self.grouped, transpose_a=True)

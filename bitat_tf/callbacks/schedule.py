@@ -47,6 +47,8 @@ class Schedule:
         l1: gamma, weight of the l1 norm of its latent kernel. Default 1e-5.
         retarget: Whether the reference weights are re-targeted to the binary input (ours, default) or the float weights
             (the paper's).
+        flips: Whether a layer's signs start where no single flip lowers its error (ours; `dependency.flip_descent`), or as
+            those of the reference weights (default). Needs `retarget`, whose statistics it uses.
         center_thresholds: Whether a layer's RSign thresholds start at its input's channel means (ours, default) or stay.
         refresh_epochs: Epochs after which s and V of the layer that is being quantized are measured again, in the current
             network, > 0; None (default) for once, at the start of its stage. The reference weights stay.
@@ -70,6 +72,7 @@ class Schedule:
     strength: float = 1.0
     l1: float = 1e-5
     retarget: bool = True
+    flips: bool = False
     center_thresholds: bool = True
     refresh_epochs: float | None = None
 
@@ -86,6 +89,11 @@ class Schedule:
             check_number("Schedule", name, getattr(self, name))
         for name in ("quantization_learning_rate", "fine_tuning_learning_rate", "joint_learning_rate"):
             check_number("Schedule", name, getattr(self, name), exclusive=True)
+        if self.flips and not self.retarget:
+            raise ValueError(
+                "Schedule: `flips` uses the statistics of the re-targeting. Received: flips=True, retarget=False. Use both, "
+                "or neither."
+            )
         check_choice("Schedule", "decay", self.decay, ("run", "phase", "none"))
         check_choice("Schedule", "freeze", self.freeze, ("never", "quantization", "always"))
 

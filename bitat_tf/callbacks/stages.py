@@ -10,7 +10,7 @@ from bitat_tf.calibration import Calibration, LayerInputs, find_blocks, layer_st
 from bitat_tf.calibration.cross_layer import check_block
 from bitat_tf.calibration.statistics import channel_means, has_statistics, layer_metric
 from bitat_tf.callbacks.schedule import Schedule
-from bitat_tf.dependency import Metric, latent_weights
+from bitat_tf.dependency import Metric, flip_descent, latent_weights
 from bitat_tf.layers import BinaryLayer
 from bitat_tf.quantizers import RSign
 
@@ -21,7 +21,7 @@ class Stages:
     Args:
         model: The model.
         calibration: The calibration data.
-        schedule: Its choices: `retarget`, `center_thresholds`.
+        schedule: Its choices: `retarget`, `flips`, `center_thresholds`.
         blocks: Name of the layer at the end of each layer's block, by layer name; see `resolve_blocks`.
         seed: Seed of the grouping and of the random vectors.
     """
@@ -50,6 +50,8 @@ class Stages:
         layer.disentangled_state.assign(metric, reference)
         if self._schedule.retarget and layer.trainable:
             binary = np.where(reference >= 0, 1.0, -1.0)
+            if self._schedule.flips and statistics.curvature is not None:
+                binary = flip_descent(binary, reference, statistics.curvature)
             layer.set_latent_kernel(latent_weights(reference, binary, metric.optimal_scale(binary, reference)))
         layer.set_binary()
 

@@ -181,6 +181,12 @@ def _add_training_options(run: argparse.ArgumentParser, epochs: str) -> None:
         help="when the layers below the current one are frozen (default never)",
     )
     training.add_argument(
+        "--distillation",
+        type=float,
+        metavar="SHARE",
+        help="share of the loss, 0 to 1, that compares the outputs with the float network's; labels have the rest (default 0)",
+    )
+    training.add_argument(
         "--post-training",
         action="store_true",
         help="make the float network binary without training, from closed forms: minutes, and less accurate",

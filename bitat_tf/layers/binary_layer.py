@@ -117,10 +117,13 @@ class BinaryLayer:
         """Return the layer's output: of the float layer, or of the binary one."""
         if self._input_listener is not None:
             self._input_listener(inputs)
-        # tf.where, not tf.cond: the quantizer is cheap, and a condition would keep the activations of both branches.
+        # tf.cond, not tf.where, which would choose element by element, also in the gradient of each branch.
         # The cast: a quantizer that was made under another policy of mixed precision computes in another type.
-        signs = tf.cast(self.input_quantizer(inputs), inputs.dtype)
-        inputs = tf.where(self.input_is_binary, signs, self._float_input(inputs))
+        inputs = tf.cond(
+            self.input_is_binary,
+            lambda: tf.cast(self.input_quantizer(inputs), inputs.dtype),
+            lambda: self._float_input(tf.identity(inputs)),
+        )
         with lq.context.quantized_scope(True):
             return self._call_quantized(inputs)
 

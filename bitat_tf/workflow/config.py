@@ -17,7 +17,7 @@ _FOLDER_DEFAULTS: dict[str, Any] = {
     "augment": "shift-flip",
 }
 _POST_TRAINING_CALIBRATION = 2048  # without training, more of them help
-_OF_TRAINED_BINARIZATION = ("epochs_per_layer", "joint_epochs", "strength", "freeze")
+_OF_TRAINED_BINARIZATION = ("epochs_per_layer", "joint_epochs", "strength", "freeze", "distillation")
 
 Config = TypeVar("Config", bound="RunConfig")
 
@@ -39,6 +39,8 @@ class RunConfig:
         learning_rate: At the start of the float training and of the binarization; both decay linearly to 0.
         strength: lambda of the disentangled loss.
         freeze: When the layers below are frozen: "never", "quantization" or "always".
+        distillation: Share of the loss that compares the network's outputs with the float network's, from 0 to 1; the labels
+            have the rest.
         post_training: Whether the network is made binary without training, from closed forms.
         skip_corrupt: Whether images that cannot be read are left out.
         seed: Seed of everything random.
@@ -60,6 +62,7 @@ class RunConfig:
     learning_rate: float = 1e-3
     strength: float = 1.0
     freeze: str = "never"
+    distillation: float = 0.0
     post_training: bool = False
     skip_corrupt: bool = False
     seed: int = 0
@@ -70,6 +73,7 @@ class RunConfig:
         if self.data == DIGITS and given:
             raise ValueError(f"{self.command}: {', '.join(given)}: only for folders of images. Received: the digits as data.")
         check_number(self.command, "validation_share", self.validation_share, maximum=0.9, exclusive=True)
+        check_number(self.command, "distillation", self.distillation, maximum=1.0)
         check_number(self.command, "seed", self.seed, maximum=2**31 - 1)
 
     def check_integers(self, **minimum: int) -> None:

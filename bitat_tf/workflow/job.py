@@ -16,6 +16,7 @@ from bitat_tf._keras import keras
 from bitat_tf.callbacks import SequentialBinarization, Timeline
 from bitat_tf.data import ImageData, evaluation_dataset, split_validation, training_dataset
 from bitat_tf.deployment.engine_times import engine_times
+from bitat_tf.distillation import Distiller
 from bitat_tf.export import ExportReport, to_tflite
 from bitat_tf.inspection import CheckReport, check
 from bitat_tf.inspection.findings import describe_errors
@@ -128,11 +129,12 @@ class Job:
         config = self.config
         if not folder.float_model.exists():
             if config.epochs:
-                self._compile(keras.optimizers.schedules.PolynomialDecay(config.learning_rate, self.steps * config.epochs, 0.0))
-                self._fit(folder, "float", config.epochs, [])
+                decay = keras.optimizers.schedules.PolynomialDecay(config.learning_rate, self.steps * config.epochs, 0.0)
+                self._compile(self.model, decay)
+                self._fit(folder, "float", config.epochs, [], self.model)
             save_model(self.model, folder.float_model)
         self.model = keras.models.load_model(folder.float_model, compile=False)
-        self._compile(config.learning_rate)
+        self._compile(self.model, config.learning_rate)
         accuracy = self._test_accuracy(self.model)
         get_console().print(f"float network: test accuracy {accuracy:.2%}", highlight=False)
         return accuracy
@@ -144,7 +146,7 @@ class Job:
                 self._binarize_post_training(folder, calibration)
             else:
                 bitat = SequentialBinarization(calibration, self.schedule, seed=self.config.seed)
-                self._fit(folder, "binary", bitat.total_epochs(self.model), [bitat])
+                self._fit(folder, "binary", bitat.total_epochs(self.model), [bitat], self._with_teacher(folder))
             save_model(self.model, folder.binary_model)
         self.model = keras.models.load_model(folder.binary_model)
         return self._test_accuracy(self.model)
@@ -154,16 +156,26 @@ class Job:
         self.model = binarize_post_training(self.model, calibration, seed=self.config.seed)
         write_text(folder.log("binary"), f"epoch,seconds\n0,{time.monotonic() - started:.3f}\n")
 
-    def _compile(self, learning_rate) -> None:
-        self.model.compile(
+    def _with_teacher(self, folder: RunFolder) -> keras.Model:
+        """Return the network as it is trained: under its float teacher, if the settings say so."""
+        if not self.config.distillation:
+            return self.model
+        teacher = keras.models.load_model(folder.float_model, compile=False)
+        outputs = "logits" if self.source.from_logits else "probabilities"
+        distiller = Distiller(self.model, teacher, self.config.distillation, outputs=outputs)
+        self._compile(distiller, self.config.learning_rate)
+        return distiller
+
+    def _compile(self, model: keras.Model, learning_rate) -> None:
+        model.compile(
             keras.optimizers.Adam(learning_rate),
             keras.losses.SparseCategoricalCrossentropy(from_logits=self.source.from_logits),
             metrics=["accuracy"],
         )
 
-    def _fit(self, folder: RunFolder, name: str, epochs: int, callbacks: list) -> None:
+    def _fit(self, folder: RunFolder, name: str, epochs: int, callbacks: list, model: keras.Model) -> None:
         config, log = self.config, folder.log(name)
-        self.model.fit(
+        model.fit(
             training_dataset(self.train_images, self.train_labels, config.batch_size, config.seed, config.augment),
             validation_data=evaluation_dataset(self.val_images, self.val_labels, _EVALUATION_BATCH),
             epochs=epochs,

@@ -1,0 +1,159 @@
+"""The recipes that are compared: from the same float network to a binary one, in the same number of steps."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from benchmarks.accuracy_runs import Run
+from bitat_tf._keras import keras
+from bitat_tf.callbacks import Schedule
+from bitat_tf.layers import BinaryConv2D, BinaryLayer, binary_layers
+from bitat_tf.post_training import binarize_post_training
+
+Trained = tuple[keras.Model, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A row of the table.
+
+    Attributes:
+        text: What it is.
+        train: Takes the shared parts and returns the binary network with its curves.
+    """
+
+    text: str
+    train: Callable[[Run], Trained]
+
+
+def one_shot(run: Run) -> Trained:
+    """All layers at once, with Larq's straight-through estimator for inputs and weights."""
+    model = rebuilt(run.float_network(), input_quantizer="ste_sign")
+    for layer in binary_layers(model):
+        layer.set_binary()
+    return model, run.fit(model, run.setting.epochs, [run.error_curve()])
+
+
+def two_step(run: Run, distilled: bool = False) -> Trained:
+    """ReActNet's: binary activations first, then binary weights, half of the steps each with a decay and a new Adam of its own.
+
+    RSign, RPReLU, ApproxSign; with `distilled` its distribution loss.
+    """
+    model, data, first = run.float_network(), run.training_data(), run.setting.epochs // 2
+    teacher = run.float_network() if distilled else None
+    errors, parts = run.error_curve(), []
+    for epochs, kernel in ((first, False), (run.setting.epochs - first, True)):
+        for layer in binary_layers(model):
+            layer.set_binary(input=True, kernel=kernel)
+        parts.append(run.fit(model, epochs, [errors], teacher, data))
+    curves = {name: [*parts[0]["curves"][name], *parts[1]["curves"][name]] for name in parts[0]["curves"]}
+    return model, {"seconds": parts[0]["seconds"] + parts[1]["seconds"], "curves": curves}
+
+
+def bitat(
+    run: Run,
+    distilled: bool = False,
+    order: str = "bottom_to_top",
+    blocks: str | None = None,
+    share: float = 1.0,
+    regularizer: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Trained:
+    """BiTAT as the library has it: half of the epochs for the layers, one after the other, half for the joint phase.
+
+    Args:
+        run: The shared parts.
+        distilled: Whether the float network is the teacher.
+        order: Order of the layers.
+        blocks: Cross-layer dependency.
+        share: Share of the epochs that the others have.
+        regularizer: Arguments of the `DisentangledRegularizer` of every layer that differ from the defaults.
+        **changes: Fields of the `Schedule` that differ from the defaults.
+    """
+    model = run.float_network()
+    if regularizer:
+        model = rebuilt(model, disentangled=regularizer)
+    layers, epochs = len(binary_layers(model)), run.setting.epochs * share
+    schedule = replace(Schedule(), **{**rates(run.setting.learning_rate), **phases(epochs / layers / 4), **changes})
+    each = schedule.quantization_epochs + schedule.fine_tuning_epochs
+    schedule = replace(schedule, joint_epochs=epochs - layers * each)
+    teacher = run.float_network() if distilled else None
+    return model, run.sequential(model, schedule, teacher, order=order, blocks=blocks)
+
+
+def post_training(run: Run) -> Trained:
+    """Closed forms, no training."""
+    model, errors = run.float_network(), run.error_curve()
+    model = binarize_post_training(model, run.calibration, seed=run.seed, verbose=0)
+    return model, {"seconds": 0.0, "curves": {name: [value] for name, value in errors.errors(model).items()}}
+
+
+def rates(learning_rate: float) -> dict[str, float]:
+    """Return the learning rates of a schedule that has one."""
+    return {f"{phase}_learning_rate": learning_rate for phase in ("quantization", "fine_tuning", "joint")}
+
+
+def phases(epochs: float) -> dict[str, float]:
+    """Return the lengths of the two phases of a layer."""
+    return {"quantization_epochs": epochs, "fine_tuning_epochs": epochs}
+
+
+def rebuilt(model: keras.Model, disentangled: dict[str, Any] | None = None, **changes: Any) -> keras.Model:
+    """Return a copy of a network whose binary layers have other arguments, with the same weights."""
+
+    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = layer.get_config()
+        if isinstance(layer, BinaryConv2D):
+            config.update(changes)
+            if disentangled:
+                own = config["disentangled_regularizer"]
+                config["disentangled_regularizer"] = {**own, "config": {**own["config"], **disentangled}}
+        return type(layer).from_config(config)
+
+    clone = keras.models.clone_model(model, clone_function=copy)
+    for layer, other in zip(model.layers, clone.layers, strict=True):
+        if isinstance(layer, BinaryLayer):
+            other.set_latent_kernel(layer.latent_kernel_matrix)
+        else:
+            other.set_weights(layer.get_weights())
+    return clone
+
+
+def _bitat(text: str, **arguments: Any) -> Recipe:
+    return Recipe(text, lambda run: bitat(run, **arguments))
+
+
+RECIPES = {
+    "one-shot": Recipe("(a) all layers at once, straight-through estimator", one_shot),
+    "two-step": Recipe("(b) ReActNet: activations, then weights", two_step),
+    "two-step-distilled": Recipe("(b+) the same, distilled", lambda run: two_step(run, distilled=True)),
+    "bitat": _bitat("(c) BiTAT, the library's default"),
+    "bitat-distilled": _bitat("(c+) the same, distilled", distilled=True),
+    "post-training": Recipe("(d) post-training, closed forms", post_training),
+    "bitat-half": _bitat("(c) in half of the epochs", share=0.5),
+}
+ABLATIONS = {
+    "lambda-0": _bitat("without the disentangled loss (lambda 0)", strength=0.0),
+    "lambda-10": _bitat("lambda 10", strength=10.0),
+    "q-orig": _bitat("Q_orig in place of Q_rel", regularizer={"error": "original"}),
+    "q-ours": _bitat("Q_ours in place of Q_rel", regularizer={"error": "disentangled"}),
+    "float-reference": _bitat("w_ref: the float weights", retarget=False),
+    "k-16": _bitat("k = 16 groups", regularizer={"num_groups": 16}),
+    "k-64": _bitat("k = 64 groups", regularizer={"num_groups": 64}),
+    "k-full": _bitat("no groups", regularizer={"num_groups": 100_000}),
+    "freeze-quantization": _bitat("prefix frozen in the quantization phase", freeze="quantization"),
+    "freeze-always": _bitat("prefix frozen until the joint phase", freeze="always"),
+    "phases-0.25": _bitat("phases of 0.25 epochs", **phases(0.25)),
+    "phases-1": _bitat("phases of 1 epoch", **phases(1.0)),
+    "blocks": _bitat("errors weighted by what the block's output feels", blocks="residual", regularizer={"cross_layer": True}),
+    "flips": _bitat("signs start from flip descent", flips=True),
+    "reverse": _bitat("top to bottom", order="top_to_bottom"),
+    "paper-literal": _bitat(
+        "the paper's: float reference, lambda 100 with Q_ours, no centred thresholds, prefix frozen in the quantization phase",
+        retarget=False,
+        center_thresholds=False,
+        freeze="quantization",
+        strength=100.0,
+        regularizer={"error": "disentangled", "residual": False},
+    ),
+}

@@ -1,0 +1,232 @@
+"""One run of the comparison of accuracies: its settings, its data, its float network, its training."""
+
+import bitat_tf  # isort: skip  (first: it decides which Keras is used)
+
+import re
+import time
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bitat_tf._files import save_model
+from bitat_tf._keras import keras
+from bitat_tf.callbacks import Schedule, SequentialBinarization
+from bitat_tf.data import ImageData, evaluation_dataset, load_digits, load_folder, split_validation, training_dataset
+from bitat_tf.dependency import network_errors, quantization_errors
+from bitat_tf.distillation import Distiller
+from bitat_tf.layers import binary_layers
+
+_EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all runs of a comparison share; results of different settings are never mixed.
+
+    Attributes:
+        data: Name of the data: "digits", or that of the folder.
+        image_size: Side of the pictures; None for their own.
+        subset: Training images, those for validation included; None for all.
+        validation_share: Share of them that choices are made on.
+        augment: As in `bitat_tf.data.training_dataset`.
+        width: Multiplier of the network's filters.
+        blocks: (filters, stride) of the blocks of the ReActNet, two binary layers each.
+        batch_size: Images of a step.
+        float_epochs: Epochs of the float network.
+        epochs: Epochs of every binarization.
+        float_learning_rate: Of Adam, at the start of the float training; decays linearly to 0.
+        learning_rate: The same of every binarization.
+        calibration: Training images for statistics.
+    """
+
+    data: str
+    image_size: int | None
+    subset: int | None
+    validation_share: float
+    augment: str
+    width: float
+    blocks: tuple[tuple[int, int], ...]
+    batch_size: int
+    float_epochs: int
+    epochs: int
+    float_learning_rate: float
+    learning_rate: float
+    calibration: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as JSON gives them back."""
+        return {**asdict(self), "blocks": [list(block) for block in self.blocks]}
+
+
+def parse_blocks(text: str) -> tuple[tuple[int, int], ...]:
+    """Return (filters, stride) of blocks written as "64/2,128": filters, and a stride where it is not 1.
+
+    Raises:
+        ValueError: If the text is of another form.
+    """
+    blocks = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d+)(?:/([12]))?\s*", part)
+        if not found:
+            raise ValueError(f"accuracy: blocks are written as '64/2,128': filters and stride. Received: {text!r}.")
+        blocks.append((int(found[1]), int(found[2] or 1)))
+    return tuple(blocks)
+
+
+class Run:
+    """Everything that the recipes share for one seed: data, float network, fit with the same order and augmentation.
+
+    Args:
+        setting: What all runs share.
+        seed: Seed of the split, the float network, the order of the images and their augmentation.
+        directory: Folder of the pictures; ignored for the digits.
+        work: Folder in which float networks are kept.
+    """
+
+    def __init__(self, setting: Setting, seed: int, directory: str, work: Path):
+        self.setting, self.seed = setting, seed
+        self._directory, self._work = directory, work
+
+    @cached_property
+    def images(self) -> ImageData:
+        """All pictures; the subset is the same for every seed."""
+        if self.setting.data == "digits":
+            return load_digits()
+        return load_folder(self._directory, self.setting.image_size, subset=self.setting.subset)
+
+    @cached_property
+    def _split(self) -> tuple[np.ndarray, ...]:
+        images = self.images
+        return split_validation(images.train_images, images.train_labels, self.setting.validation_share, self.seed)
+
+    @property
+    def calibration(self) -> np.ndarray:
+        """Training pictures for statistics."""
+        chosen = np.random.default_rng(self.seed).permutation(len(self._split[0]))[: self.setting.calibration]
+        return self._split[0][np.sort(chosen)].astype(np.float32)
+
+    @property
+    def _float_path(self) -> Path:
+        named = "_".join(f"{filters}s{stride}" for filters, stride in self.setting.blocks)
+        setting = self.setting
+        return self._work / (
+            f"{setting.data}-{setting.image_size}-{setting.subset}-{setting.validation_share:.4g}-{setting.augment}"
+            f"-{setting.width}-{named}-{setting.batch_size}-{setting.float_epochs}-{setting.float_learning_rate}-{self.seed}.keras"
+        )
+
+    @property
+    def has_float(self) -> bool:
+        """Whether the float network is trained."""
+        return self._float_path.exists()
+
+    def train_float(self) -> tuple[keras.Model, dict[str, Any]]:
+        """Train the float network, keep it, and return it with its curves."""
+        setting = self.setting
+        keras.utils.set_random_seed(self.seed)
+        model = bitat_tf.applications.ReActNet(
+            self.images.image_shape, self.images.num_classes, width=setting.width, blocks=setting.blocks
+        )
+        curves = self.fit(model, setting.float_epochs, learning_rate=setting.float_learning_rate)
+        self._work.mkdir(parents=True, exist_ok=True)
+        save_model(model, self._float_path)
+        return model, curves
+
+    def float_network(self) -> keras.Model:
+        """Return a new copy of the float network."""
+        return keras.models.load_model(self._float_path, compile=False)
+
+    def training_data(self):
+        """Return the batches; every call begins the same order and augmentation anew."""
+        setting = self.setting
+        return training_dataset(self._split[0], self._split[1], setting.batch_size, self.seed, setting.augment)
+
+    def fit(
+        self,
+        model: keras.Model,
+        epochs: int,
+        callbacks: list | None = None,
+        teacher: keras.Model | None = None,
+        data: Any = None,
+        learning_rate: float | None = None,
+        schedules_itself: bool = False,
+    ) -> dict[str, Any]:
+        """Train a model and return its curves and seconds.
+
+        Args:
+            model: The model; compiled anew.
+            epochs: Epochs; the learning rate decays linearly over them.
+            callbacks: Callbacks of the recipe; what they put into `logs` becomes part of the curves.
+            teacher: Float network whose outputs take the place of the labels; None for the labels.
+            data: Batches to go on with; None begins them anew.
+            learning_rate: At the start; None for the setting's.
+            schedules_itself: Whether a callback sets the learning rate.
+        """
+        setting = self.setting
+        data = self.training_data() if data is None else data
+        rate: Any = setting.learning_rate if learning_rate is None else learning_rate
+        if not schedules_itself:
+            rate = keras.optimizers.schedules.PolynomialDecay(rate, epochs * len(data), 0.0)
+        trained = model if teacher is None else Distiller(model, teacher)
+        trained.compile(
+            keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
+        )
+        started = time.monotonic()
+        validation = evaluation_dataset(self._split[2], self._split[3], _EVALUATION_BATCH)
+        history = trained.fit(data, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=0)
+        curves = {name: [float(value) for value in values] for name, values in history.history.items()}
+        return {"seconds": time.monotonic() - started, "curves": curves}
+
+    def sequential(
+        self, model: keras.Model, schedule: Schedule, teacher: keras.Model | None = None, **arguments: Any
+    ) -> dict[str, Any]:
+        """Make a model binary layer by layer and return its curves; `arguments` are those of `SequentialBinarization`."""
+        bitat = SequentialBinarization(self.calibration, schedule, verbose=0, seed=self.seed, **arguments)
+        return self.fit(model, bitat.total_epochs(model), [bitat, self.error_curve()], teacher, schedules_itself=True)
+
+    def error_curve(self) -> "ErrorCurve":
+        """Return a callback that logs the errors of the binary weights against the float network's."""
+        return ErrorCurve(self.float_network(), self.calibration)
+
+    def accuracies(self, model: keras.Model) -> dict[str, float]:
+        """Return top-1 on the validation and on the test images."""
+        images = self.images
+        parts = {"val": self._split[2:], "test": (images.test_images, images.test_labels)}
+        found = {}
+        for name, (pictures, labels) in parts.items():
+            outputs = model.predict(evaluation_dataset(pictures, labels, _EVALUATION_BATCH), verbose=0)
+            found[f"{name}_accuracy"] = float(np.mean(outputs.argmax(axis=-1) == labels))
+        return found
+
+
+class ErrorCurve(keras.callbacks.Callback):
+    """Logs Q_orig and Q_ours of the signs against the float network's weights, as in Fig. 8: one metric for all recipes.
+
+    The metric is that of the float network's inputs as a binary layer sees them, over all d dimensions or k groups.
+
+    Args:
+        float_model: The float network.
+        calibration: Training inputs.
+    """
+
+    def __init__(self, float_model: keras.Model, calibration: np.ndarray):
+        super().__init__()
+        measured = bitat_tf.calibration.measure_dependency(float_model, calibration)
+        self._measured = {layer.layer: layer for layer in measured.layers}
+
+    def errors(self, model: keras.Model) -> dict[str, float]:
+        """Return the errors of all layers of a model, binary by now or not."""
+        found = []
+        for layer in binary_layers(model):
+            measured = self._measured[layer.name]
+            binary = np.where(layer.latent_kernel_matrix >= 0, 1.0, -1.0)
+            found.append(quantization_errors(measured.reference, binary, measured.metric))
+        network = network_errors(found)
+        return {"float_q_orig": network.q_orig, "float_q_ours": network.q_ours, "float_q_ratio": network.q_ratio}
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Write the errors into `logs`."""
+        if logs is not None:
+            logs.update(self.errors(self.model))

@@ -1,0 +1,139 @@
+"""Training with a float teacher beside the labels, or in their place."""
+
+from collections.abc import Callable
+
+from bitat_tf._keras import keras, tf
+from bitat_tf._validation import check_choice, check_model, check_number
+from bitat_tf.graph import is_graph
+
+__all__ = ["Distiller", "distillation_loss"]
+
+_OUTPUTS = ("logits", "probabilities")
+
+
+def distillation_loss(teacher, student, temperature: float = 1.0, outputs: str = "logits") -> tf.Tensor:
+    r"""Divergence of a student's class probabilities from a teacher's.
+
+    \\[ L = T^2 \, \mathrm{KL}(p \| q) = T^2 \sum_c p_c \log(p_c / q_c), \qquad
+       p = \mathrm{softmax}(t / T), \quad q = \mathrm{softmax}(s / T) \\]
+
+    With T = 1 its gradient is that of ReActNet's distribution loss (Eq. 4 there).
+
+    Args:
+        teacher: t, shape (n, classes).
+        student: s, shape (n, classes).
+        temperature: T > 0. Default 1.
+        outputs: What both are: "logits" (default) or "probabilities", whose logarithms are logits.
+
+    Returns:
+        A float32 tensor of shape (n,), in nats.
+
+    Example:
+        >>> distillation_loss(tf.constant([[1.0, 2.0]]), tf.constant([[2.0, 3.0]])).numpy().round(6) + 0.0
+        array([0.], dtype=float32)
+
+    References:
+        - [Distilling the Knowledge in a Neural Network](https://arxiv.org/abs/1503.02531)
+        - [ReActNet](https://arxiv.org/abs/2003.03488), section 4.3
+    """
+    check_choice("distillation_loss", "outputs", outputs, _OUTPUTS)
+    check_number("distillation_loss", "temperature", temperature, exclusive=True)
+    teacher, student = (tf.cast(values, tf.float32) for values in (teacher, student))
+    if outputs == "probabilities":
+        teacher, student = (tf.math.log(tf.maximum(values, keras.backend.epsilon())) for values in (teacher, student))
+    p = tf.nn.log_softmax(teacher / temperature)
+    q = tf.nn.log_softmax(student / temperature)
+    return temperature**2 * tf.reduce_sum(tf.exp(p) * (p - q), axis=-1)
+
+
+class Distiller(keras.Model):
+    """A network that learns from a float teacher, under plain `fit` and with every callback.
+
+    It is the student itself under another training step: the same layers, inputs and outputs. The loss becomes
+
+        (1 - weight) * task loss + weight * distillation_loss(teacher, student) + regularization losses,
+
+    the disentangled loss among the latter. Metrics are those of `compile`; `distillation_loss` is added to them. Save, check
+    and export the student, which the training changes; the teacher is no part of the model, is not changed and not saved.
+
+    Args:
+        student: A functional or sequential model with one output of shape (n, classes).
+        teacher: A model of the same inputs and output shape; run with `training=False`.
+        weight: Share of the distillation loss, from 0 to 1. Default 1: labels are not used, as in ReActNet.
+        temperature: T > 0 of `distillation_loss`. Default 1.
+        outputs: What both networks give: "logits" (default) or "probabilities".
+
+    Raises:
+        TypeError: If a model is no Keras 2 model.
+        ValueError: If the student is neither functional nor sequential, shapes differ, the teacher is the student, or a value
+            is out of range.
+
+    Example:
+        >>> student = keras.Sequential([keras.Input((4,)), bitat_tf.layers.BinaryDense(8), keras.layers.Dense(3)])
+        >>> teacher = keras.models.clone_model(student)
+        >>> distiller = Distiller(student, teacher)
+        >>> distiller.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> x, y = np.random.rand(32, 4).astype("float32"), np.random.randint(0, 3, 32)
+        >>> history = distiller.fit(x, y, verbose=0)
+        >>> sorted(history.history)
+        ['distillation_loss', 'loss']
+
+    References:
+        - [ReActNet](https://arxiv.org/abs/2003.03488), section 4.3
+    """
+
+    def __init__(
+        self,
+        student: keras.Model,
+        teacher: keras.Model,
+        weight: float = 1.0,
+        temperature: float = 1.0,
+        outputs: str = "logits",
+    ):
+        check_model(student, "Distiller")
+        check_model(teacher, "Distiller")
+        check_number("Distiller", "weight", weight, maximum=1.0)
+        check_number("Distiller", "temperature", temperature, exclusive=True)
+        check_choice("Distiller", "outputs", outputs, _OUTPUTS)
+        if not is_graph(student):
+            raise ValueError(
+                "Distiller: the student must be a functional or sequential model that is built. Received: a "
+                f"{type(student).__name__}. Build it with keras.Model(inputs, outputs)."
+            )
+        _check_pair(student, teacher)
+        super().__init__(inputs=student.inputs, outputs=student.outputs, name=student.name)
+        self.weight, self.temperature, self.outputs_are = float(weight), float(temperature), outputs
+        # A function, not the model: as an attribute its layers would be layers of this model.
+        self._teach: Callable = lambda x: teacher(x, training=False)
+        self._divergence = keras.metrics.Mean(name="distillation_loss")
+
+    @property
+    def metrics(self):
+        """The metrics of `compile`, and the distillation loss."""
+        return [*super().metrics, self._divergence]
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+        """Return the loss of a training step."""
+        losses = self.losses
+        regularization = tf.add_n(losses) if losses else 0.0
+        task = super().compute_loss(x, y, y_pred, sample_weight) - regularization
+        divergence = distillation_loss(self._teach(x), y_pred, self.temperature, self.outputs_are)
+        if sample_weight is not None:
+            divergence *= tf.reshape(tf.cast(sample_weight, divergence.dtype), (-1,))
+        self._divergence.update_state(divergence)
+        return (1 - self.weight) * task + self.weight * tf.reduce_mean(divergence) + regularization
+
+
+def _check_pair(student: keras.Model, teacher: keras.Model) -> None:
+    """Raise ValueError where the outputs of the two cannot be compared."""
+    if student is teacher:
+        raise ValueError(
+            "Distiller: the teacher must be a model of its own. Received: the student itself. Make a float copy before it "
+            "becomes binary: teacher = keras.models.clone_model(student); teacher.set_weights(student.get_weights())."
+        )
+    shapes = [model.output_shape for model in (student, teacher)]
+    if any(not isinstance(shape, tuple) or len(shape) != 2 for shape in shapes) or shapes[0][-1] != shapes[1][-1]:
+        raise ValueError(
+            "Distiller: student and teacher must have one output each, of shape (n, classes) with as many classes. Received: "
+            f"{shapes[0]} and {shapes[1]}."
+        )

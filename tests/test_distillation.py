@@ -1,0 +1,166 @@
+"""Training with a float teacher: the loss against scipy and finite differences, the training step against a loop by hand."""
+
+import numpy as np
+import pytest
+from scipy.special import rel_entr, softmax
+
+import bitat_tf
+from bitat_tf._keras import keras, tf
+from bitat_tf.callbacks import Schedule, SequentialBinarization
+from bitat_tf.distillation import Distiller, distillation_loss
+from bitat_tf.graph import is_graph
+from bitat_tf.layers import binary_layers
+
+
+def logits(seed, shape=(5, 4)):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32) * 3
+
+
+def divergence(teacher, student, temperature=1.0):
+    """Return T^2 KL by scipy's relative entropy."""
+    return temperature**2 * rel_entr(softmax(teacher / temperature, -1), softmax(student / temperature, -1)).sum(-1)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0, 0.5])
+def test_loss_is_scipys_relative_entropy(temperature):
+    teacher, student = logits(0), logits(1)
+    np.testing.assert_allclose(
+        distillation_loss(teacher, student, temperature), divergence(teacher, student, temperature), rtol=2e-4, atol=1e-6
+    )
+
+
+def test_of_probabilities_it_is_the_same():
+    teacher, student = logits(0), logits(1)
+    found = distillation_loss(softmax(teacher, -1), softmax(student, -1), 2.0, outputs="probabilities")
+    np.testing.assert_allclose(found, divergence(teacher, student, 2.0), rtol=1e-3)
+
+
+def test_probabilities_of_zero_stay_finite():
+    found = distillation_loss(tf.constant([[1.0, 0.0]]), tf.constant([[0.0, 1.0]]), outputs="probabilities")
+    assert np.isfinite(found.numpy()).all()
+    assert found.numpy()[0] > 10
+
+
+def small(name="net"):
+    inputs = keras.Input((6,))
+    x = bitat_tf.layers.BinaryDense(8, name="binary")(inputs)
+    return keras.Model(inputs, keras.layers.Dense(4, name="logits")(keras.layers.BatchNormalization(name="bn")(x)), name=name)
+
+
+def pair():
+    student, teacher = small(), small("teacher")
+    return student, teacher
+
+
+def compiled(model, optimizer=None):
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer or keras.optimizers.SGD(0.1), loss, metrics=["accuracy"])
+    return model
+
+
+def data(count=16):
+    generator = np.random.default_rng(3)
+    return generator.normal(size=(count, 6)).astype(np.float32), generator.integers(0, 4, count)
+
+
+def step_by_hand(student, teacher, x, y, weight, temperature, sample_weight=None):
+    """Return the weights after one step of gradient descent, written out."""
+    goal = teacher(x, training=False)
+    weights = np.ones(len(x), np.float32) if sample_weight is None else sample_weight
+    with tf.GradientTape() as tape:
+        found = student(x, training=True)
+        task = tf.reduce_mean(weights * tf.nn.sparse_softmax_cross_entropy_with_logits(y, found))
+        p = tf.nn.softmax(goal / temperature)
+        kl = tf.reduce_sum(p * (tf.math.log(p) - tf.nn.log_softmax(found / temperature)), -1) * temperature**2
+        loss = (1 - weight) * task + weight * tf.reduce_mean(weights * kl) + tf.add_n(student.losses)
+    gradients = tape.gradient(loss, student.trainable_variables)
+    return [
+        variable.numpy() - (0.0 if gradient is None else 0.1 * gradient.numpy())
+        for variable, gradient in zip(student.trainable_variables, gradients, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("weight", "temperature", "weighted"), [(1.0, 1.0, False), (0.3, 2.0, False), (0.5, 1.0, True)])
+def test_a_step_is_the_one_written_out(weight, temperature, weighted):
+    student, teacher = pair()
+    x, y = data()
+    sample_weight = np.random.default_rng(4).uniform(0.5, 2, len(x)).astype(np.float32) if weighted else None
+    twin = small()
+    twin.set_weights(student.get_weights())
+    expected = step_by_hand(twin, teacher, x, y, weight, temperature, sample_weight)
+    compiled(Distiller(student, teacher, weight, temperature)).fit(x, y, sample_weight=sample_weight, batch_size=16, verbose=0)
+    for found, wanted in zip(student.trainable_variables, expected, strict=True):
+        np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_weight_zero_is_training_without_a_teacher():
+    student, teacher = pair()
+    twin = small()
+    twin.set_weights(student.get_weights())
+    x, y = data()
+    compiled(Distiller(student, teacher, weight=0.0)).fit(x, y, shuffle=False, verbose=0)
+    compiled(twin).fit(x, y, shuffle=False, verbose=0)
+    for found, wanted in zip(student.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_it_is_the_student_and_leaves_the_teacher_alone(tmp_path):
+    student, teacher = pair()
+    before = [value.copy() for value in teacher.get_weights()]
+    distiller = compiled(Distiller(student, teacher))
+    assert is_graph(distiller)
+    assert distiller.layers == student.layers
+    assert len(distiller.trainable_weights) == len(student.trainable_weights)
+    x, y = data()
+    history = distiller.fit(x, y, validation_data=(x, y), verbose=0)
+    assert {"distillation_loss", "val_distillation_loss", "val_accuracy"} <= set(history.history)
+    for found, wanted in zip(teacher.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(distiller.predict(x, verbose=0), student.predict(x, verbose=0))
+    student.save(tmp_path / "student.keras")
+    loaded = keras.models.load_model(tmp_path / "student.keras")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), student.predict(x, verbose=0))
+
+
+@pytest.mark.parametrize("freeze", ["never", "quantization"])
+def test_the_schedule_runs_under_it_with_the_disentangled_loss(make_network, images, freeze):
+    x, y = images
+    model = make_network()
+    teacher = keras.models.clone_model(model)
+    teacher.set_weights(model.get_weights())
+    distiller = Distiller(model, teacher)
+    compiled(distiller, keras.optimizers.Adam(1e-2))
+    bitat = SequentialBinarization(x, Schedule(1, 0, 1, freeze=freeze), verbose=0)
+    history = distiller.fit(x, y, batch_size=16, epochs=bitat.total_epochs(distiller), callbacks=[bitat], verbose=0)
+    assert [layer.state for layer in binary_layers(model)] == ["binary"] * 3
+    assert [layer.state for layer in binary_layers(teacher)] == ["float"] * 3
+    assert np.isfinite(history.history["q_rel"]).all()
+    assert history.history["distillation_loss"][-1] > 0
+
+
+def test_wrong_arguments():
+    student, teacher = pair()
+    with pytest.raises(ValueError, match="must be a model of its own"):
+        Distiller(student, student)
+    with pytest.raises(ValueError, match=r"Received: \(None, 4\) and \(None, 5\)"):
+        Distiller(student, keras.Sequential([keras.Input((6,)), keras.layers.Dense(5)]))
+    with pytest.raises(ValueError, match="`weight` must be"):
+        Distiller(student, teacher, weight=1.5)
+    with pytest.raises(ValueError, match="`temperature` must be"):
+        Distiller(student, teacher, temperature=0)
+    with pytest.raises(ValueError, match="`outputs` must be"):
+        Distiller(student, teacher, outputs="scores")
+    with pytest.raises(TypeError, match="Distiller"):
+        Distiller("student", teacher)
+
+    class Own(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    own = Own()
+    own(np.zeros((1, 6)))
+    with pytest.raises(ValueError, match="functional or sequential"):
+        Distiller(own, teacher)
+    outputs = [keras.layers.Dense(4)(student.input), keras.layers.Dense(4)(student.input)]
+    with pytest.raises(ValueError, match="one output each"):
+        Distiller(keras.Model(student.input, outputs), teacher)
