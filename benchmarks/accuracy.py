@@ -77,8 +77,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--subset", type=int, default=22500, help="training images, validation included")
     parser.add_argument("--validation-share", type=float, default=1 / 9)
     parser.add_argument("--augment", default="shift-flip")
-    parser.add_argument("--width", type=float, default=0.25)
-    parser.add_argument("--blocks", default="64/2,128/2,256,256/2,512", help="filters/stride of the network's blocks")
+    parser.add_argument("--width", type=float, default=0.5)
+    parser.add_argument("--stem-stride", type=int, choices=(1, 2))
+    parser.add_argument("--blocks", default="64/2,128,128/2,256,256", help="filters/stride of the network's blocks")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--float-epochs", type=int, default=20)
     parser.add_argument("--epochs", type=int, default=20, help="of every binarization")
@@ -100,6 +101,7 @@ def setting_of(options: argparse.Namespace) -> Setting:
         validation_share=options.validation_share,
         augment=options.augment,
         width=options.width,
+        stem_stride=options.stem_stride,
         blocks=parse_blocks(options.blocks),
         batch_size=options.batch_size,
         float_epochs=options.float_epochs,

@@ -33,6 +33,7 @@ class Setting:
         validation_share: Share of them that choices are made on.
         augment: As in `bitat_tf.data.training_dataset`.
         width: Multiplier of the network's filters.
+        stem_stride: Stride of the first convolution; None for the default of the pictures' size.
         blocks: (filters, stride) of the blocks of the ReActNet, two binary layers each.
         batch_size: Images of a step.
         float_epochs: Epochs of the float network.
@@ -48,6 +49,7 @@ class Setting:
     validation_share: float
     augment: str
     width: float
+    stem_stride: int | None
     blocks: tuple[tuple[int, int], ...]
     batch_size: int
     float_epochs: int
@@ -114,7 +116,7 @@ class Run:
         setting = self.setting
         return self._work / (
             f"{setting.data}-{setting.image_size}-{setting.subset}-{setting.validation_share:.4g}-{setting.augment}"
-            f"-{setting.width}-{named}-{setting.batch_size}-{setting.float_epochs}-{setting.float_learning_rate}-{self.seed}.keras"
+            f"-{setting.width}-{setting.stem_stride}-{named}-{setting.batch_size}-{setting.float_epochs}-{setting.float_learning_rate}-{self.seed}.keras"
         )
 
     @property
@@ -127,7 +129,11 @@ class Run:
         setting = self.setting
         keras.utils.set_random_seed(self.seed)
         model = bitat_tf.applications.ReActNet(
-            self.images.image_shape, self.images.num_classes, width=setting.width, blocks=setting.blocks
+            self.images.image_shape,
+            self.images.num_classes,
+            width=setting.width,
+            blocks=setting.blocks,
+            stem_stride=setting.stem_stride,
         )
         curves = self.fit(model, setting.float_epochs, learning_rate=setting.float_learning_rate)
         self._work.mkdir(parents=True, exist_ok=True)

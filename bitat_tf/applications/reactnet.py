@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bitat_tf._keras import keras
+from bitat_tf._validation import check_choice
 from bitat_tf.applications._building import (
     Weights,
     batch_normalization,
@@ -40,6 +41,7 @@ def ReActNet(  # noqa: N802 (the name of a model, as in tf.keras.applications)
     *,
     include_top: bool = True,
     pooling: str | None = None,
+    stem_stride: int | None = None,
 ) -> keras.Model:
     """Build a ReActNet whose 3x3 and 1x1 convolutions are `BinaryConv2D`, in float state.
 
@@ -49,7 +51,7 @@ def ReActNet(  # noqa: N802 (the name of a model, as in tf.keras.applications)
     layers.
 
     Args:
-        input_shape: (height, width, channels) of the pictures. Up to 96 pixels the stem has stride 1, above stride 2.
+        input_shape: (height, width, channels) of the pictures.
         classes: Number of classes, >= 2.
         weights: None, or the path of a file of weights (`model.save_weights`) of the same network.
         width: Multiplier of all filters, > 0; results are rounded to multiples of 8, at least 8 in the stem.
@@ -61,6 +63,7 @@ def ReActNet(  # noqa: N802 (the name of a model, as in tf.keras.applications)
         name: Name of the model.
         include_top: Whether the network ends with the classifier. Without it the output is the last feature map.
         pooling: "avg" or "max" pools the feature map where there is no classifier; None (default) leaves it.
+        stem_stride: Stride of the first convolution, 1 or 2. Default: 1 for pictures up to 96 pixels, 2 above.
 
     Returns:
         A `keras.Model`, not compiled.
@@ -78,10 +81,12 @@ def ReActNet(  # noqa: N802 (the name of a model, as in tf.keras.applications)
             Functions](https://arxiv.org/abs/2003.03488)
     """
     check_arguments("ReActNet", input_shape, classes, weights, width, pooling)
+    check_choice("ReActNet", "stem_stride", stem_stride, (None, 1, 2))
     filters = _block_filters(blocks, width)
 
     inputs, x = image_input(input_shape, include_preprocessing)
-    x = float_convolution(filters[0], 3, 1 if keeps_resolution(input_shape) else 2, name="stem_conv")(x)
+    stride = stem_stride or (1 if keeps_resolution(input_shape) else 2)
+    x = float_convolution(filters[0], 3, stride, name="stem_conv")(x)
     x = batch_normalization(name="stem_bn")(x)
     for number, (block_filters, (_, stride)) in enumerate(zip(filters[1:], blocks, strict=True), 1):
         if stride > 1:

@@ -57,6 +57,12 @@ def test_widths(width):
     assert [layer.filters // stem for layer in binary_layers(model)] == [1, 2, 2, 4, 4, 4]
 
 
+@pytest.mark.parametrize(("stride", "side"), [(None, 32), (1, 32), (2, 16)])
+def test_the_stride_of_the_stem_can_be_chosen(stride, side):
+    model = ReActNet((32, 32, 3), 5, width=0.25, blocks=((64, 1),), stem_stride=stride)
+    assert model.get_layer("stem_conv").output_shape == (None, side, side, 8)
+
+
 def test_preprocessing_is_part_of_the_network():
     with_it = ReActNet((8, 8, 1), 5, blocks=((32, 1),))
     without = ReActNet((8, 8, 1), 5, blocks=((32, 1),), include_preprocessing=False)
@@ -84,6 +90,7 @@ def test_weights_from_a_file(tmp_path):
         ({"width": 0}, "`width` must be a finite number > 0"),
         ({"classes": 1}, "`classes` must be a finite number >= 2"),
         ({"input_shape": (None, None, 3)}, "with known sizes"),
+        ({"stem_stride": 3}, "`stem_stride` must be one of None, 1, 2"),
         ({"blocks": ()}, "at least one"),
         ({"blocks": ((96, 1),)}, "block 1 must have 32 or 64 filters.*Received: filters=96"),
         ({"blocks": ((64, 3),)}, "stride 1 or 2. Received: filters=64, stride=3"),

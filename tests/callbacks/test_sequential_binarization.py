@@ -401,6 +401,60 @@ def test_layers_with_more_inputs_than_groups_are_grouped(images):
         assert 0 < history["q_rel"][-1] < 1
 
 
+def test_flips_start_where_no_single_flip_lowers_the_error(make_network, images):
+    """By brute force over all flips, each at its own best scale."""
+    model = make_network()
+    layer = binary_layers(model)[1]
+    x, y = images
+    found = {}
+
+    class Start(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if layer.state == "binary" and not found:
+                found["binary"] = np.where(layer.latent_kernel_matrix >= 0, 1.0, -1.0)
+                found["metric"], found["reference"] = (
+                    layer.disentangled_state.metric,
+                    layer.disentangled_state.reference.numpy(),
+                )
+
+    run(model, images, Schedule(0.5, 0.5, 1, flips=True), [Start()])
+    binary, metric, reference = found["binary"], found["metric"], found["reference"].astype(float)
+    covariance = metric.directions @ np.diag(metric.importance**2) @ metric.directions.T
+
+    def explained(b, w):
+        return (b @ covariance @ w) ** 2 / (b @ covariance @ b)
+
+    for channel in range(binary.shape[1]):
+        b, w = binary[:, channel], reference[:, channel]
+        now = explained(b, w)
+        for feature in range(len(b)):
+            other = b.copy()
+            other[feature] *= -1
+            assert explained(other, w) <= now * (1 + 1e-4)
+
+
+def test_flips_need_the_statistics_of_the_retargeting():
+    with pytest.raises(ValueError, match=r"Received: flips=True, retarget=False"):
+        Schedule(flips=True, retarget=False)
+
+
+def test_a_compiled_step_computes_the_same():
+    """jit_compile: XLA against TensorFlow, through a change of state, over groups and with the loss on."""
+    weights = []
+    x = np.random.default_rng(0).normal(size=(16, 6, 6, 8)).astype(np.float32)
+    for compiled in (False, True):
+        keras.utils.set_random_seed(0)
+        regularizer = bitat_tf.regularizers.DisentangledRegularizer(num_groups=16)
+        layer = bitat_tf.layers.BinaryConv2D(4, 3, disentangled_regularizer=regularizer)
+        model = keras.Sequential([keras.Input((6, 6, 8)), layer, keras.layers.BatchNormalization(), keras.layers.Flatten()])
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=compiled)
+        bitat = SequentialBinarization(x, Schedule(1, 1, 1), verbose=0)
+        model.fit(x, np.zeros((16, 64)), batch_size=16, epochs=3, callbacks=[bitat], shuffle=False, verbose=0)
+        weights.append(model.get_weights())
+    for first, second in zip(*weights, strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5)
+
+
 def test_progress_line_stays_quiet_in_files(make_network, images, capsys):
     x, y = images
     model = make_network()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import bitat_tf
 from bitat_tf import cli
 from bitat_tf._keras import keras
 from bitat_tf.callbacks import SequentialBinarization
@@ -207,6 +208,33 @@ def test_the_same_seed_gives_the_same_network(pictures, tmp_path):
         np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-4)
 
 
+def test_distillation_follows_the_teacher_and_resumes_under_it(pictures, tmp_path, monkeypatch, capsys):
+    """Of a teacher alone the labels do not matter; the divergence from it must be what training lowers."""
+    options = ["--data", pictures, *SMALL, "--image-size", "12", "--batch-size", "8", "--distillation", "1"]
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    assert call(capsys, "--out", whole, *options)[0] == 0
+    config = json.loads((whole / "config.json").read_text())["settings"]
+    assert config["distillation"] == 1.0
+    log = list(csv.DictReader((whole / "logs" / "binary.csv").open()))
+    assert all(float(row["distillation_loss"]) > 0 for row in log)
+    assert all(float(row["loss"]) > 0 for row in log)
+
+    original = SequentialBinarization.on_epoch_end
+
+    def stop(self, epoch, logs=None):
+        original(self, epoch, logs)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(SequentialBinarization, "on_epoch_end", stop)
+    assert call(capsys, "--out", out, *options)[0] != 0
+    monkeypatch.undo()
+    assert call(capsys, "--out", out, "--resume")[0] == 0
+    model = keras.models.load_model(out / "binary.keras", compile=False)
+    assert [layer.state for layer in binary_layers(model)] == ["binary"] * 2
+    assert type(model) is not bitat_tf.Distiller, "the file holds the student"
+
+
 def test_a_full_disk_while_saving_leaves_no_half_model(pictures, tmp_path, monkeypatch, capsys):
     def full(self, path, *arguments, **options):
         with open(path, "wb") as file:
@@ -232,6 +260,8 @@ def test_a_full_disk_while_saving_leaves_no_half_model(pictures, tmp_path, monke
     [
         (["--data", "nowhere"], "there is no directory"),
         (["--epochs", "0"], "`epochs` must be a finite number >= 1"),
+        (["--distillation", "1.5"], "`distillation` must be a finite number >= 0 and <= 1"),
+        (["--distillation", "1", "--post-training"], "--distillation: only for a binarization with training"),
         (["--width", "-1"], "`width` must be a finite number > 0"),
         (["--blocks", "14"], "at most 13 blocks. Received: --blocks 14"),
         (["--epochs-per-layer", "0"], "`epochs_per_layer` must be a finite number > 0"),
