@@ -40,7 +40,8 @@ class Schedule:
         fine_tuning_epochs: Epochs of each layer's fine-tuning phase, >= 0. Default 0.5.
         joint_epochs: Epochs of the last phase, >= 0. Default 10.
         quantization_learning_rate, fine_tuning_learning_rate, joint_learning_rate: Default 1e-3.
-        decay: What the linear decay to zero runs over: "run" (default) or "phase" (the paper's reading), or "none".
+        decay: What the linear decay to zero runs over: "run" (default), "phase" (the paper's reading), "part" (all layers'
+            phases are one part, the joint phase another), or "none".
         freeze: When everything below the current layer is frozen, bit for bit: "never" (default; best in our pilot runs),
             "quantization" (in the quantization phase), "always" (until the joint phase).
         strength: lambda of the disentangled loss of the layer that is being quantized. Default 1 (with Q_rel).
@@ -94,7 +95,7 @@ class Schedule:
                 "Schedule: `flips` uses the statistics of the re-targeting. Received: flips=True, retarget=False. Use both, "
                 "or neither."
             )
-        check_choice("Schedule", "decay", self.decay, ("run", "phase", "none"))
+        check_choice("Schedule", "decay", self.decay, ("run", "phase", "part", "none"))
         check_choice("Schedule", "freeze", self.freeze, ("never", "quantization", "always"))
 
     def total_epochs(self, num_layers: int) -> int:
@@ -175,9 +176,12 @@ class Timeline:
         return bool(phase.kind == QUANTIZATION and self.refresh_steps and elapsed and elapsed % self.refresh_steps == 0)
 
     def learning_rate(self, step: int) -> float:
-        """Return the learning rate at `step`: the phase's, times what is left of the run or of the phase."""
-        phase = self.phases[self.index_at(step)]
-        start, stop = {"run": (0, self.total_steps), "phase": (phase.start, phase.stop), "none": (step, step + 1)}[self.decay]
+        """Return the learning rate at `step`: the phase's, times what is left of the run, of the part or of the phase."""
+        phase, last = self.phases[self.index_at(step)], self.phases[-1]
+        spans = {"run": (0, self.total_steps), "phase": (phase.start, phase.stop), "none": (step, step + 1)}
+        joint = last.start if last.kind == JOINT else last.stop
+        spans["part"] = (joint, last.stop) if phase.kind == JOINT else (0, joint)
+        start, stop = spans[self.decay]
         return phase.learning_rate * max(stop - step, 0) / (stop - start)
 
 

@@ -18,7 +18,7 @@ LAYERS = ["a", "b", "c"]
     joint=st.one_of(st.just(0.0), st.floats(0.1, 5)),
     layers=st.integers(1, 6),
     steps=st.integers(10, 200),
-    decay=st.sampled_from(["run", "phase", "none"]),
+    decay=st.sampled_from(["run", "phase", "part", "none"]),
 )
 def test_phases_cover_the_epochs_without_a_gap(quantization, fine_tuning, joint, layers, steps, decay):
     schedule = Schedule(quantization, fine_tuning, joint, decay=decay)
@@ -43,6 +43,16 @@ def test_phases_cover_the_epochs_without_a_gap(quantization, fine_tuning, joint,
 def test_a_phase_of_one_step_may_begin_at_half_a_step():
     timeline = Schedule(0.5, 0.25, 0.1).timeline(["layer"], 10)
     assert [(phase.start, phase.stop) for phase in timeline.phases] == [(0, 5), (5, 8), (8, 10)]
+
+
+def test_a_decay_over_parts_begins_anew_with_the_joint_phase():
+    schedule = Schedule(1, 1, 2, 0.4, 0.4, 0.8, decay="part")
+    timeline = schedule.timeline(["first", "second"], 4)
+    rates = [timeline.learning_rate(step) for step in range(timeline.total_steps)]
+    # 16 steps of the two layers, then 8 of all together, each part linear to zero.
+    assert rates == pytest.approx([0.4 * (16 - step) / 16 for step in range(16)] + [0.8 * (8 - step) / 8 for step in range(8)])
+    without = Schedule(1, 1, 0, 0.4, 0.4, decay="part").timeline(["first"], 4)
+    assert [without.learning_rate(step) for step in range(8)] == pytest.approx([0.4 * (8 - step) / 8 for step in range(8)])
 
 
 def test_fractions_of_an_epoch():
@@ -100,7 +110,7 @@ def test_a_phase_shorter_than_a_step_is_an_error():
         ({"joint_epochs": -1}, "`joint_epochs` must be a finite number >= 0"),
         ({"strength": math.inf}, "`strength` must be a finite number"),
         ({"joint_learning_rate": "fast"}, "`joint_learning_rate` must be a finite number > 0"),
-        ({"decay": "cosine"}, "`decay` must be one of 'run', 'phase', 'none'"),
+        ({"decay": "cosine"}, "`decay` must be one of 'run', 'phase', 'part', 'none'"),
         ({"freeze": True}, "`freeze` must be one of 'never', 'quantization', 'always'"),
     ],
 )
