@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/demo
 WORKERS ?= 2
+SLOW ?= slow
 BIN = $(VENV)/bin
 SOURCES = setup.cfg pyproject.toml
 RUNTIME_SOURCES = runtime/pyproject.toml runtime/CMakeLists.txt runtime/README.md runtime/LICENSE \
@@ -23,7 +24,7 @@ test: lint
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=900 notebooks
 
 test-slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+	$(BIN)/python -m pytest -n $(WORKERS) -m "$(SLOW)"
 	$(call test-runtime,slow)
 
 benchmarks: $(VENV)/.installed

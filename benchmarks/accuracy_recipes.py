@@ -147,6 +147,7 @@ ABLATIONS = {
     "phases-1": _bitat("phases of 1 epoch", **phases(1.0)),
     "blocks": _bitat("errors weighted by what the block's output feels", blocks="residual", regularizer={"cross_layer": True}),
     "flips": _bitat("signs start from flip descent", flips=True),
+    "decay-part": _bitat("learning rate begins anew with the joint phase", decay="part"),
     "reverse": _bitat("top to bottom", order="top_to_bottom"),
     "paper-literal": _bitat(
         "the paper's: float reference, lambda 100 with Q_ours, no centred thresholds, prefix frozen in the quantization phase",

@@ -2,6 +2,7 @@
 
 import bitat_tf  # isort: skip  (first: it decides which Keras is used)
 
+import json
 import re
 import time
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bitat_tf._files import save_model
+from bitat_tf._files import save_model, write_text
 from bitat_tf._keras import keras
 from bitat_tf.callbacks import Schedule, SequentialBinarization
 from bitat_tf.data import ImageData, evaluation_dataset, load_digits, load_folder, split_validation, training_dataset
@@ -125,8 +126,10 @@ class Run:
         return self._float_path.exists()
 
     def train_float(self) -> tuple[keras.Model, dict[str, Any]]:
-        """Train the float network, keep it, and return it with its curves."""
-        setting = self.setting
+        """Return the float network with its curves: the one that is kept, or a new one that is kept from now on."""
+        setting, curves_path = self.setting, self._float_path.with_suffix(".json")
+        if self.has_float:
+            return self.float_network(), json.loads(curves_path.read_text())
         keras.utils.set_random_seed(self.seed)
         model = bitat_tf.applications.ReActNet(
             self.images.image_shape,
@@ -137,6 +140,7 @@ class Run:
         )
         curves = self.fit(model, setting.float_epochs, learning_rate=setting.float_learning_rate)
         self._work.mkdir(parents=True, exist_ok=True)
+        write_text(curves_path, json.dumps(curves))
         save_model(model, self._float_path)
         return model, curves
 

@@ -8,6 +8,7 @@ from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_model
 from bitat_tf.calibration import Calibration
 from bitat_tf.calibration.statistics import check_memory, has_statistics
+from bitat_tf.callbacks.divergence import check_loss
 from bitat_tf.callbacks.error_log import error_logs, layer_errors, layer_rows
 from bitat_tf.callbacks.freezing import Freezer, layers_below
 from bitat_tf.callbacks.progress import ProgressLine
@@ -44,7 +45,8 @@ class SequentialBinarization(keras.callbacks.Callback):
 
     Raises:
         ValueError: In `fit`, if the model has no binary layers, `epochs` does not match the schedule, the number of steps is
-            unknown, the calibration data are unusable, or a resumed model is not where the schedule is.
+            unknown, the calibration data are unusable, a resumed model is not where the schedule is, or the loss becomes NaN or
+            infinite: then layer, phase and the last checkpoint of a `BackupAndRestore` callback are named.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(8, 3), keras.layers.BatchNormalization(),
@@ -134,6 +136,11 @@ class SequentialBinarization(keras.callbacks.Callback):
         self.model.optimizer.learning_rate = self._learning_rate
         if self._progress:
             self._progress.update(step)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Stop at once when the loss is no number any more."""
+        phase = self._timeline.phases[self._next - 1]
+        check_loss((logs or {}).get("loss"), phase, len(self._layers), self._epoch, batch, self.model)
 
     def on_epoch_end(self, epoch, logs=None):
         """Write the stage and the errors into `logs`."""

@@ -354,6 +354,44 @@ def test_backup_and_restore_continues_an_interrupted_fit(make_network, images, t
     assert resumed["stage"] == uninterrupted["stage"][2:]
 
 
+class Break(keras.callbacks.Callback):
+    """Makes a weight NaN before a batch."""
+
+    def __init__(self, epoch, batch):
+        super().__init__()
+        self.at = epoch, batch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if (self.epoch, batch) == self.at:
+            bias = self.model.get_layer("logits").bias
+            bias.assign(np.nan * np.ones(bias.shape))
+
+
+def test_a_loss_that_is_no_number_stops_with_layer_phase_and_the_last_good_checkpoint(make_network, images, tmp_path):
+    model = make_network()
+    backup = keras.callbacks.BackupAndRestore(str(tmp_path / "backup"))
+    with pytest.raises(
+        ValueError, match=r"loss became nan in the fine-tuning phase of layer 'binary_2' \(2 of 3\), epoch 2, batch 5"
+    ):
+        run(model, images, callbacks=[Break(1, 4), backup])
+    with pytest.raises(ValueError, match="in the joint phase, epoch 4, batch 1;.*There is no checkpoint"):
+        run(make_network(), images, callbacks=[Break(3, 0)])
+    # The checkpoint that is named is good: a fit with it goes on from the epoch before.
+    continued, epochs = make_network(), []
+    watch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
+    _, history = run(continued, images, callbacks=[keras.callbacks.BackupAndRestore(str(tmp_path / "backup")), watch])
+    assert epochs == [1, 2, 3]
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_the_message_names_the_checkpoint(make_network, images, tmp_path):
+    with pytest.raises(ValueError, match=r"last good checkpoint is .*ckpt-1, from the end of an epoch before"):
+        run(make_network(), images, callbacks=[Break(1, 4), keras.callbacks.BackupAndRestore(str(tmp_path / "backup"))])
+
+
 def test_resuming_at_another_place_than_the_models_is_an_error(make_network, images):
     with pytest.raises(ValueError, match="at epoch 1 of this schedule layer 'binary_1' must be binary. Received.*is float"):
         run(make_network(), images, initial_epoch=1)

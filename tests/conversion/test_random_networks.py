@@ -13,7 +13,12 @@ from bitat_tf.tflite_file.running import run
 from tests.file_kernels import expected_kernels, kernels_in_file
 from tests.random_networks import RandomNetwork
 
-FAST, ALL = 10, 300
+FAST, SLOW, ALL = 10, 100, 300
+
+
+def marks(seed):
+    """Return the marks of a random network: the first are fast, and those after the first hundred for `make test-slow` only."""
+    return [] if seed < FAST else [pytest.mark.slow] if seed < SLOW else [pytest.mark.slow, pytest.mark.exhaustive]
 
 
 def outputs_of(model, x) -> list[np.ndarray]:
@@ -25,7 +30,7 @@ def largest_relative_difference(expected, found) -> float:
     return max(float(np.abs(a - b).max() / max(float(np.abs(a).max()), 1e-6)) for a, b in zip(expected, found, strict=True))
 
 
-@pytest.mark.parametrize("seed", [pytest.param(seed, marks=[] if seed < FAST else pytest.mark.slow) for seed in range(ALL)])
+@pytest.mark.parametrize("seed", [pytest.param(seed, marks=marks(seed)) for seed in range(ALL)])
 def test_random_network(seed, record_property):
     network = RandomNetwork(seed)
     model = network.build()
