@@ -114,14 +114,17 @@ class Distiller(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
         """Return the loss of a training step."""
-        losses = self.losses
-        regularization = tf.add_n(losses) if losses else 0.0
-        task = super().compute_loss(x, y, y_pred, sample_weight) - regularization
+        losses = self.losses  # read once: with every reading the disentangled losses are computed anew
+        total = tf.cast(self.compiled_loss(y, y_pred, sample_weight, regularization_losses=losses), tf.float32)
+        # Of several replicas each has its share of a loss, as Keras sums their gradients.
+        share = tf.nn.scale_regularization_loss
+        regularization = share(tf.add_n([tf.cast(loss, tf.float32) for loss in losses])) if losses else 0.0
         divergence = distillation_loss(self._teach(x), y_pred, self.temperature, self.outputs_are)
         if sample_weight is not None:
-            divergence *= tf.reshape(tf.cast(sample_weight, divergence.dtype), (-1,))
+            divergence *= tf.reshape(tf.cast(sample_weight, tf.float32), (-1,))
         self._divergence.update_state(divergence)
-        return (1 - self.weight) * task + self.weight * tf.reduce_mean(divergence) + regularization
+        task = total - regularization
+        return (1 - self.weight) * task + self.weight * share(tf.reduce_mean(divergence)) + regularization
 
 
 def _check_pair(student: keras.Model, teacher: keras.Model) -> None:

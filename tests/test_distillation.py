@@ -1,5 +1,8 @@
 """Training with a float teacher: the loss against scipy and finite differences, the training step against a loop by hand."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy.special import rel_entr, softmax
@@ -136,6 +139,55 @@ def test_the_schedule_runs_under_it_with_the_disentangled_loss(make_network, ima
     assert [layer.state for layer in binary_layers(teacher)] == ["float"] * 3
     assert np.isfinite(history.history["q_rel"]).all()
     assert history.history["distillation_loss"][-1] > 0
+
+
+REPLICAS = """
+import bitat_tf
+import numpy as np
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+generator = np.random.default_rng(3)
+x, y = generator.normal(size=(16, 6)).astype(np.float32), generator.integers(0, 4, 16)
+weights = []
+for strategy in (tf.distribute.OneDeviceStrategy("CPU:0"), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+    tf.keras.utils.set_random_seed(0)
+    with strategy.scope():
+        student, teacher = (
+            tf.keras.Sequential([tf.keras.Input((6,)), tf.keras.layers.Dense(4, kernel_regularizer="l2")]) for _ in range(2)
+        )
+        teacher.set_weights([np.ones((6, 4)), np.arange(4.0)])
+        distiller = bitat_tf.Distiller(student, teacher, 0.7)
+        distiller.compile(tf.keras.optimizers.SGD(0.1), tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    start = student.get_weights()
+    distiller.fit(tf.data.Dataset.from_tensor_slices((x, y)).batch(8), epochs=2, verbose=0)
+    weights.append(student.get_weights())
+assert strategy.num_replicas_in_sync == 2
+assert not np.allclose(start[0], weights[0][0], atol=1e-3)
+for one, two in zip(*weights):
+    np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-6)
+"""
+
+
+def test_two_replicas_train_like_one():
+    """Each replica has half of the batch, and its share of every loss; in a process of its own, for the two devices."""
+    done = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_keeps_the_loss_in_float32(policy):
+    keras.mixed_precision.set_global_policy(policy)
+    try:
+        student, teacher = pair()
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    x, y = data()
+    distiller = compiled(Distiller(student, teacher, 0.5))
+    history = distiller.fit(x, y, verbose=0).history
+    assert np.isfinite(history["distillation_loss"]).all()
+    assert distiller.compute_loss(x, tf.constant(y), student(x)).dtype == tf.float32
 
 
 def test_wrong_arguments():
