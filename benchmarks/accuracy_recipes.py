@@ -37,7 +37,7 @@ def one_shot(run: Run) -> Trained:
 def two_step(run: Run, distilled: bool = False) -> Trained:
     """ReActNet's: binary activations first, then binary weights, half of the steps each with a decay and a new Adam of its own.
 
-    RSign, RPReLU, ApproxSign; with `distilled` its distribution loss.
+    RSign, RPReLU, ApproxSign; with `distilled` its distributional loss.
     """
     model, data, first = run.float_network(), run.training_data(), run.setting.epochs // 2
     teacher = run.float_network() if distilled else None

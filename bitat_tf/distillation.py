@@ -17,7 +17,7 @@ def distillation_loss(teacher, student, temperature: float = 1.0, outputs: str =
     \\[ L = T^2 \, \mathrm{KL}(p \| q) = T^2 \sum_c p_c \log(p_c / q_c), \qquad
        p = \mathrm{softmax}(t / T), \quad q = \mathrm{softmax}(s / T) \\]
 
-    With T = 1 its gradient is that of ReActNet's distribution loss (Eq. 4 there).
+    With T = 1 its gradient is that of ReActNet's distributional loss.
 
     Args:
         teacher: t, shape (n, classes).
@@ -53,8 +53,9 @@ class Distiller(keras.Model):
 
         (1 - weight) * task loss + weight * distillation_loss(teacher, student) + regularization losses,
 
-    the disentangled loss among the latter. Metrics are those of `compile`; `distillation_loss` is added to them. Save, check
-    and export the student, which the training changes; the teacher is no part of the model, is not changed and not saved.
+    the disentangled loss among the latter; `loss` and `distillation_loss` in the logs are these. At weight 1 neither a loss in
+    `compile` nor the values of the labels matter. Check and export the student, which the training changes and which `save`
+    saves; the teacher is no part of the model, is not changed and not saved.
 
     Args:
         student: A functional or sequential model with one output of shape (n, classes).
@@ -65,8 +66,8 @@ class Distiller(keras.Model):
 
     Raises:
         TypeError: If a model is no Keras 2 model.
-        ValueError: If the student is neither functional nor sequential, shapes differ, the teacher is the student, or a value
-            is out of range.
+        ValueError: If a model is neither functional nor sequential, shapes differ, both share weights, there is one output
+            only, or a value is out of range; in `fit`, if the weight is below 1 and `compile` got no loss.
 
     Example:
         >>> student = keras.Sequential([keras.Input((4,)), bitat_tf.layers.BinaryDense(8), keras.layers.Dense(3)])
@@ -95,44 +96,56 @@ class Distiller(keras.Model):
         check_number("Distiller", "weight", weight, maximum=1.0)
         check_number("Distiller", "temperature", temperature, exclusive=True)
         check_choice("Distiller", "outputs", outputs, _OUTPUTS)
-        if not is_graph(student):
-            raise ValueError(
-                "Distiller: the student must be a functional or sequential model that is built. Received: a "
-                f"{type(student).__name__}. Build it with keras.Model(inputs, outputs)."
-            )
         _check_pair(student, teacher)
-        super().__init__(inputs=student.inputs, outputs=student.outputs, name=student.name)
-        self.weight, self.temperature, self.outputs_are = float(weight), float(temperature), outputs
-        # A function, not the model: as an attribute its layers would be layers of this model.
+        super().__init__(inputs=student.input, outputs=student.output, name=student.name)
+        self._weight, self._temperature, self._outputs_are = float(weight), float(temperature), outputs
+        # Functions, not models: as an attribute the teacher's layers would be layers of this model.
         self._teach: Callable = lambda x: teacher(x, training=False)
+        self._save_student: Callable = student.save
         self._divergence = keras.metrics.Mean(name="distillation_loss")
-
-    @property
-    def metrics(self):
-        """The metrics of `compile`, and the distillation loss."""
-        return [*super().metrics, self._divergence]
+        self._total = keras.metrics.Mean(name="loss")  # in the place of Keras' own, which knows the task loss only
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
         """Return the loss of a training step."""
-        losses = self.losses  # read once: with every reading the disentangled losses are computed anew
-        total = tf.cast(self.compiled_loss(y, y_pred, sample_weight, regularization_losses=losses), tf.float32)
         # Of several replicas each has its share of a loss, as Keras sums their gradients.
         share = tf.nn.scale_regularization_loss
-        regularization = share(tf.add_n([tf.cast(loss, tf.float32) for loss in losses])) if losses else 0.0
-        divergence = distillation_loss(self._teach(x), y_pred, self.temperature, self.outputs_are)
+        divergence = distillation_loss(self._teach(x), y_pred, self._temperature, self._outputs_are)
         if sample_weight is not None:
             divergence *= tf.reshape(tf.cast(sample_weight, tf.float32), (-1,))
+        loss = self._weight * share(tf.reduce_mean(divergence))
+        if self._weight < 1:  # at 1 labels that are missing or wrong must not matter
+            if not self.loss:
+                raise ValueError(
+                    "Distiller: below a weight of 1 the task loss counts as well. Received: compile without `loss`. Compile "
+                    "with one, as in loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), or use weight=1."
+                )
+            loss += (1 - self._weight) * tf.cast(self.compiled_loss(y, y_pred, sample_weight), tf.float32)
+        losses = self.losses  # read once: with every reading the disentangled losses are computed anew
+        if losses:
+            loss += share(tf.add_n([tf.cast(value, tf.float32) for value in losses]))
         self._divergence.update_state(divergence)
-        task = total - regularization
-        return (1 - self.weight) * task + self.weight * share(tf.reduce_mean(divergence)) + regularization
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        self._total.update_state(replicas * loss, sample_weight=tf.cast(tf.shape(divergence)[0], tf.float32))
+        return loss
+
+    def save(self, *arguments, **options):
+        """Save the student, as `keras.Model.save` does; so do callbacks like `ModelCheckpoint`."""
+        return self._save_student(*arguments, **options)
 
 
 def _check_pair(student: keras.Model, teacher: keras.Model) -> None:
     """Raise ValueError where the outputs of the two cannot be compared."""
-    if student is teacher:
+    for name, model in (("student", student), ("teacher", teacher)):
+        if not is_graph(model):
+            raise ValueError(
+                f"Distiller: the {name} must be a functional or sequential model. Received: a {type(model).__name__}. Build it "
+                "with keras.Model(inputs, outputs)."
+            )
+    if {id(variable) for variable in student.weights} & {id(variable) for variable in teacher.weights}:
         raise ValueError(
-            "Distiller: the teacher must be a model of its own. Received: the student itself. Make a float copy before it "
-            "becomes binary: teacher = keras.models.clone_model(student); teacher.set_weights(student.get_weights())."
+            "Distiller: the teacher must be a model of its own. Received: one that shares weights with the student. Make a "
+            "float copy before it becomes binary: teacher = keras.models.clone_model(student); "
+            "teacher.set_weights(student.get_weights())."
         )
     shapes = [model.output_shape for model in (student, teacher)]
     if any(not isinstance(shape, tuple) or len(shape) != 2 for shape in shapes) or shapes[0][-1] != shapes[1][-1]:
@@ -140,3 +153,11 @@ def _check_pair(student: keras.Model, teacher: keras.Model) -> None:
             "Distiller: student and teacher must have one output each, of shape (n, classes) with as many classes. Received: "
             f"{shapes[0]} and {shapes[1]}."
         )
+    if shapes[0][-1] < 2:
+        raise ValueError(
+            "Distiller: it compares the probabilities of at least two classes. Received: networks of one output. Use a Dense "
+            "layer with an output for each class."
+        )
+    inputs = [tf.nest.map_structure(lambda tensor: tensor.shape[1:].as_list(), model.input) for model in (student, teacher)]
+    if inputs[0] != inputs[1]:
+        raise ValueError(f"Distiller: student and teacher must take the same inputs. Received: {inputs[0]} and {inputs[1]}.")

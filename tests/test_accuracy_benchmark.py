@@ -125,7 +125,7 @@ def test_the_comparison_on_the_digits(tmp_path, capsys):
         strong, without = (np.array(runs[recipe][seed]["curves"]["q_rel"])[sequence] for recipe in ("lambda-10", "lambda-0"))
         assert strong.mean() < 0.9 * without.mean(), "the loss must lower the errors that it is made of"
     for other in ("one-shot", "two-step", "post-training"):
-        assert differences(runs, "bitat", other).mean() > 3, "in so few steps the order and the closed forms bring most"
+        assert differences(runs, "bitat", other).mean() > 3, "at this rate, in so few steps"
     capsys.readouterr()
     accuracy.main([*arguments, "--recipes", *recipes])
     assert capsys.readouterr().out == "", "nothing is missing, so that nothing is done"

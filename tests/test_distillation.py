@@ -47,7 +47,11 @@ def test_probabilities_of_zero_stay_finite():
 def small(name="net"):
     inputs = keras.Input((6,))
     x = bitat_tf.layers.BinaryDense(8, name="binary")(inputs)
-    return keras.Model(inputs, keras.layers.Dense(4, name="logits")(keras.layers.BatchNormalization(name="bn")(x)), name=name)
+    return keras.Model(
+        inputs,
+        keras.layers.Dense(4, kernel_regularizer="l2", name="logits")(keras.layers.BatchNormalization(name="bn")(x)),
+        name=name,
+    )
 
 
 def pair():
@@ -67,7 +71,7 @@ def data(count=16):
 
 
 def step_by_hand(student, teacher, x, y, weight, temperature, sample_weight=None):
-    """Return the weights after one step of gradient descent, written out."""
+    """Return the loss and the weights after one step of gradient descent, written out."""
     goal = teacher(x, training=False)
     weights = np.ones(len(x), np.float32) if sample_weight is None else sample_weight
     with tf.GradientTape() as tape:
@@ -77,7 +81,7 @@ def step_by_hand(student, teacher, x, y, weight, temperature, sample_weight=None
         kl = tf.reduce_sum(p * (tf.math.log(p) - tf.nn.log_softmax(found / temperature)), -1) * temperature**2
         loss = (1 - weight) * task + weight * tf.reduce_mean(weights * kl) + tf.add_n(student.losses)
     gradients = tape.gradient(loss, student.trainable_variables)
-    return [
+    return float(loss), [
         variable.numpy() - (0.0 if gradient is None else 0.1 * gradient.numpy())
         for variable, gradient in zip(student.trainable_variables, gradients, strict=True)
     ]
@@ -90,10 +94,41 @@ def test_a_step_is_the_one_written_out(weight, temperature, weighted):
     sample_weight = np.random.default_rng(4).uniform(0.5, 2, len(x)).astype(np.float32) if weighted else None
     twin = small()
     twin.set_weights(student.get_weights())
-    expected = step_by_hand(twin, teacher, x, y, weight, temperature, sample_weight)
-    compiled(Distiller(student, teacher, weight, temperature)).fit(x, y, sample_weight=sample_weight, batch_size=16, verbose=0)
+    loss, expected = step_by_hand(twin, teacher, x, y, weight, temperature, sample_weight)
+    distiller = compiled(Distiller(student, teacher, weight, temperature))
+    history = distiller.fit(x, y, sample_weight=sample_weight, batch_size=16, verbose=0)
+    assert history.history["loss"] == pytest.approx([loss], rel=1e-4)
     for found, wanted in zip(student.trainable_variables, expected, strict=True):
         np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_of_a_teacher_alone_neither_labels_nor_a_loss_matter():
+    x, y = data()
+    weights = []
+    student, teacher = pair()
+    start = student.get_weights()
+    for labels, loss in (
+        (y, "sparse_categorical_crossentropy"),
+        (y[::-1], "sparse_categorical_crossentropy"),
+        (0 * y - 1, None),
+    ):
+        student.set_weights(start)
+        distiller = Distiller(student, teacher)
+        distiller.compile(keras.optimizers.SGD(0.1), loss)
+        distiller.fit(x, labels, shuffle=False, verbose=0)
+        weights.append(student.get_weights())
+    for other in weights[1:]:
+        for found, wanted in zip(other, weights[0], strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_checkpoints_hold_the_student(tmp_path):
+    student, teacher = pair()
+    x, y = data()
+    checkpoint = keras.callbacks.ModelCheckpoint(str(tmp_path / "best.keras"))
+    compiled(Distiller(student, teacher)).fit(x, y, callbacks=[checkpoint], verbose=0)
+    loaded = keras.models.load_model(tmp_path / "best.keras")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), student.predict(x, verbose=0))
 
 
 def test_weight_zero_is_training_without_a_teacher():
@@ -120,7 +155,7 @@ def test_it_is_the_student_and_leaves_the_teacher_alone(tmp_path):
     for found, wanted in zip(teacher.get_weights(), before, strict=True):
         np.testing.assert_array_equal(found, wanted)
     np.testing.assert_array_equal(distiller.predict(x, verbose=0), student.predict(x, verbose=0))
-    student.save(tmp_path / "student.keras")
+    distiller.save(tmp_path / "student.keras")
     loaded = keras.models.load_model(tmp_path / "student.keras")
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), student.predict(x, verbose=0))
 
@@ -192,8 +227,18 @@ def test_mixed_precision_keeps_the_loss_in_float32(policy):
 
 def test_wrong_arguments():
     student, teacher = pair()
-    with pytest.raises(ValueError, match="must be a model of its own"):
-        Distiller(student, student)
+    for same in (student, keras.Model(student.inputs, student.outputs)):
+        with pytest.raises(ValueError, match="must be a model of its own"):
+            Distiller(student, same)
+    with pytest.raises(ValueError, match=r"the same inputs. Received: \[6\] and \[5\]"):
+        Distiller(student, keras.Sequential([keras.Input((5,)), keras.layers.Dense(4)]))
+    one = [keras.Sequential([keras.Input((6,)), keras.layers.Dense(1)]) for _ in range(2)]
+    with pytest.raises(ValueError, match="at least two classes. Received: networks of one output"):
+        Distiller(*one)
+    without = Distiller(student, teacher, weight=0.5)
+    without.compile("adam")
+    with pytest.raises(ValueError, match="Received: compile without `loss`"):
+        without.fit(*data(), verbose=0)
     with pytest.raises(ValueError, match=r"Received: \(None, 4\) and \(None, 5\)"):
         Distiller(student, keras.Sequential([keras.Input((6,)), keras.layers.Dense(5)]))
     with pytest.raises(ValueError, match="`weight` must be"):
@@ -211,8 +256,9 @@ def test_wrong_arguments():
 
     own = Own()
     own(np.zeros((1, 6)))
-    with pytest.raises(ValueError, match="functional or sequential"):
-        Distiller(own, teacher)
+    for models in ((own, teacher), (student, own)):
+        with pytest.raises(ValueError, match="functional or sequential"):
+            Distiller(*models)
     outputs = [keras.layers.Dense(4)(student.input), keras.layers.Dense(4)(student.input)]
     with pytest.raises(ValueError, match="one output each"):
         Distiller(keras.Model(student.input, outputs), teacher)

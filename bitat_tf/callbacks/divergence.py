@@ -1,4 +1,4 @@
-"""What is said when a loss is no number any more."""
+"""What is said when a loss or the weights are no numbers any more."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from bitat_tf.callbacks.schedule import Phase
 
 
 def check_loss(loss: float | None, phase: Phase, num_layers: int, epoch: int, batch: int, model: keras.Model) -> None:
-    """Raise for a loss that is NaN or infinite, before a callback saves what it has made of the weights.
+    """Raise for a loss that is NaN or infinite.
 
     Args:
         loss: Mean loss of the epoch so far, as Keras gives it to callbacks; None is let pass.
@@ -18,22 +18,39 @@ def check_loss(loss: float | None, phase: Phase, num_layers: int, epoch: int, ba
         model: The model; a `BackupAndRestore` callback leaves its checkpoints in it.
 
     Raises:
-        ValueError: If the loss is not finite; it names layer, phase and the last good checkpoint.
+        ValueError: If the loss is not finite; it names layer, phase and the last checkpoint.
     """
-    if loss is None or np.isfinite(loss):
-        return
+    if loss is not None and not np.isfinite(loss):
+        raise _diverged(f"the loss became {loss}", phase, num_layers, f"epoch {epoch + 1}, batch {batch + 1}", model)
+
+
+def check_weights(phase: Phase, num_layers: int, epoch: int, model: keras.Model) -> None:
+    """Raise for weights that are not finite at the end of an epoch, before a callback saves them.
+
+    The last step of an epoch may break weights without a trace in its loss, which is from before.
+
+    Raises:
+        ValueError: As `check_loss`.
+    """
+    for variable in model.trainable_variables:
+        if not np.isfinite(variable.numpy()).all():
+            raise _diverged(
+                f"weights of {variable.name!r} became NaN or infinite", phase, num_layers, f"epoch {epoch + 1}", model
+            )
+
+
+def _diverged(what: str, phase: Phase, num_layers: int, when: str, model: keras.Model) -> ValueError:
     where = (
         f"the {phase.kind} phase of layer {phase.layer!r} ({phase.stage} of {num_layers})" if phase.layer else "the joint phase"
     )
     manager = getattr(getattr(model, "_training_state", None), "read_checkpoint_manager", None)
     checkpoint = manager.latest_checkpoint if manager else None
     last = (
-        f"The last good checkpoint is {checkpoint}, from the end of an epoch before."
+        f"The last checkpoint, from before, is {checkpoint}."
         if checkpoint
-        else "There is no checkpoint: a keras.callbacks.BackupAndRestore callback after this one keeps one an epoch."
+        else "There is no checkpoint yet; a keras.callbacks.BackupAndRestore callback after this one keeps one an epoch."
     )
-    raise ValueError(
-        f"SequentialBinarization: the loss became {loss} in {where}, epoch {epoch + 1}, batch {batch + 1}; the weights are of "
-        f"no use any more. {last} Usual causes: a learning rate or a `strength` that is too high for this phase, inputs or "
-        "labels that are not finite, float16 without loss scaling."
+    return ValueError(
+        f"SequentialBinarization: {what} in {where}, {when}. {last} Usual causes: a learning rate or a `strength` that is too "
+        "high for this phase, inputs or labels that are not finite, float16 without loss scaling."
     )

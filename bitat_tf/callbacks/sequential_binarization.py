@@ -8,7 +8,7 @@ from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_model
 from bitat_tf.calibration import Calibration
 from bitat_tf.calibration.statistics import check_memory, has_statistics
-from bitat_tf.callbacks.divergence import check_loss
+from bitat_tf.callbacks.divergence import check_loss, check_weights
 from bitat_tf.callbacks.error_log import error_logs, layer_errors, layer_rows
 from bitat_tf.callbacks.freezing import Freezer, layers_below
 from bitat_tf.callbacks.progress import ProgressLine
@@ -74,6 +74,11 @@ class SequentialBinarization(keras.callbacks.Callback):
         self.schedule = get_schedule(schedule)
         self.order = order
         self.blocks = blocks
+        if blocks is not None and self.schedule.flips:
+            raise ValueError(
+                "SequentialBinarization: flips are not weighted by the sensitivity of blocks. Received: `blocks` and a "
+                "Schedule with flips=True. Leave one out."
+            )
         self.verbose = verbose
         self.seed = seed
         self.layer_history: list[dict[str, Any]] = []
@@ -145,6 +150,7 @@ class SequentialBinarization(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Write the stage and the errors into `logs`."""
         phase = self._timeline.phases[self._next - 1]
+        check_weights(phase, len(self._layers), epoch, self.model)
         errors = layer_errors(list(self._layers.values()))
         self.layer_history.extend(layer_rows(epoch, errors))
         if logs is not None:

@@ -50,7 +50,7 @@ class Stages:
         layer.disentangled_state.assign(metric, reference)
         if self._schedule.retarget and layer.trainable:
             binary = np.where(reference >= 0, 1.0, -1.0)
-            if self._schedule.flips and statistics.curvature is not None:
+            if self._schedule.flips and statistics.curvature is not None:  # there is one: flips need `retarget`
                 binary = flip_descent(binary, reference, statistics.curvature)
             layer.set_latent_kernel(latent_weights(reference, binary, metric.optimal_scale(binary, reference)))
         layer.set_binary()

@@ -14,6 +14,7 @@ COLUMNS = (
     "epoch",
     "loss",
     "accuracy",
+    "distillation_loss",
     "val_loss",
     "val_accuracy",
     "learning_rate",

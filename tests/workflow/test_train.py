@@ -209,15 +209,15 @@ def test_the_same_seed_gives_the_same_network(pictures, tmp_path):
 
 
 def test_distillation_follows_the_teacher_and_resumes_under_it(pictures, tmp_path, monkeypatch, capsys):
-    """Of a teacher alone the labels do not matter; the divergence from it must be what training lowers."""
     options = ["--data", pictures, *SMALL, "--image-size", "12", "--batch-size", "8", "--distillation", "1"]
     whole, out = tmp_path / "whole", tmp_path / "run"
     assert call(capsys, "--out", whole, *options)[0] == 0
     config = json.loads((whole / "config.json").read_text())["settings"]
     assert config["distillation"] == 1.0
     log = list(csv.DictReader((whole / "logs" / "binary.csv").open()))
-    assert all(float(row["distillation_loss"]) > 0 for row in log)
-    assert all(float(row["loss"]) > 0 for row in log)
+    for row in log:  # of a teacher alone the loss is the divergence, and the disentangled loss of a layer
+        assert 0 < float(row["distillation_loss"]) <= float(row["loss"]) + 1e-4
+    assert "distillation_loss" in (whole / "history.csv").read_text().splitlines()[0]
 
     original = SequentialBinarization.on_epoch_end
 
@@ -233,6 +233,8 @@ def test_distillation_follows_the_teacher_and_resumes_under_it(pictures, tmp_pat
     model = keras.models.load_model(out / "binary.keras", compile=False)
     assert [layer.state for layer in binary_layers(model)] == ["binary"] * 2
     assert type(model) is not bitat_tf.Distiller, "the file holds the student"
+    log = list(csv.DictReader((out / "logs" / "binary.csv").open()))
+    assert all(float(row["distillation_loss"]) > 0 for row in log), "also after the interruption"
 
 
 def test_a_full_disk_while_saving_leaves_no_half_model(pictures, tmp_path, monkeypatch, capsys):
