@@ -8,11 +8,11 @@ A program that was stopped goes on with the runs that the file does not hold. `-
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy_page import write_report
+from benchmarks.accuracy_page import by_recipe, write_report
 from benchmarks.accuracy_recipes import ABLATIONS, RECIPES
 from benchmarks.accuracy_runs import Run, Setting, parse_blocks
 from bitat_tf._keras import keras, tf
@@ -43,8 +43,7 @@ def read_results(path: Path) -> list[dict[str, Any]]:
 
 def is_done(results: list[dict[str, Any]], setting: Setting, recipe: str, seed: int) -> bool:
     """Whether the runs hold one of a recipe."""
-    wanted = (setting.to_dict(), recipe, seed)
-    return any((result["setting"], result["recipe"], result["seed"]) == wanted for result in results)
+    return seed in by_recipe(results, setting).get(recipe, {})
 
 
 def run_recipe(run: Run, recipe: str) -> dict[str, Any]:
@@ -52,7 +51,6 @@ def run_recipe(run: Run, recipe: str) -> dict[str, Any]:
     keras.backend.clear_session()
     keras.utils.set_random_seed(run.seed)
     model, trained = run.train_float() if recipe == "float" else ALL[recipe].train(run)
-    machine = this_machine()
     return {
         "recipe": recipe,
         "seed": run.seed,
@@ -60,7 +58,7 @@ def run_recipe(run: Run, recipe: str) -> dict[str, Any]:
         "seconds": trained["seconds"],
         "setting": run.setting.to_dict(),
         "threads": tf.config.threading.get_intra_op_parallelism_threads(),
-        "machine": {**asdict(machine)},
+        "machine": asdict(this_machine()),
         "curves": trained["curves"],
     }
 
@@ -94,22 +92,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def setting_of(options: argparse.Namespace) -> Setting:
     """Return the setting that the options name."""
     digits = options.data == "digits"
-    return Setting(
-        data="digits" if digits else Path(options.data).resolve().name,
-        image_size=options.image_size,
-        subset=None if digits else options.subset,
-        validation_share=options.validation_share,
-        augment=options.augment,
-        width=options.width,
-        stem_stride=options.stem_stride,
-        blocks=parse_blocks(options.blocks),
-        batch_size=options.batch_size,
-        float_epochs=options.float_epochs,
-        epochs=options.epochs,
-        float_learning_rate=options.float_learning_rate,
-        learning_rate=options.learning_rate,
-        calibration=options.calibration,
-    )
+    given = {field.name: getattr(options, field.name) for field in fields(Setting)}
+    given["data"] = "digits" if digits else Path(options.data).resolve().name
+    given["subset"] = None if digits else options.subset
+    return Setting(**{**given, "blocks": parse_blocks(options.blocks)})
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -28,8 +28,19 @@ def by_recipe(results: list[dict[str, Any]], setting: Setting) -> Runs:
 
 def differences(runs: Runs, recipe: str, other: str, what: str = "test_accuracy") -> np.ndarray:
     """Return the differences in points of two recipes, of the seeds that both have."""
-    seeds = sorted(set(runs.get(recipe, {})) & set(runs.get(other, {})))
-    return np.array([100 * (runs[recipe][seed][what] - runs[other][seed][what]) for seed in seeds])
+    pairs = _pairs(runs, recipe, other)
+    return np.array([100 * (run[what] - other_run[what]) for run, other_run in pairs])
+
+
+def _ratio_of_times(runs: Runs, recipe: str, other: str) -> str:
+    """Return the mean ratio of the seconds of two recipes, of the seeds that both have; empty if there are none."""
+    ratios = [run["seconds"] / other_run["seconds"] for run, other_run in _pairs(runs, recipe, other)]
+    return f"{np.mean(ratios):.2f}" if ratios else ""
+
+
+def _pairs(runs: Runs, recipe: str, other: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    shared = sorted(set(runs.get(recipe, {})) & set(runs.get(other, {})))
+    return [(runs[recipe][seed], runs[other][seed]) for seed in shared]
 
 
 def spread(values: np.ndarray) -> str:
@@ -51,8 +62,8 @@ def page(results: list[dict[str, Any]], setting: Setting, arguments: list[str]) 
     runs = by_recipe(results, setting)
     if "float" not in runs:
         raise ValueError(f"accuracy: the results hold no runs of this setting: {setting}. Name the options of the runs.")
-    lines = ["# Accuracy", "", "Written by this command from the runs in the JSON-lines file beside it; without `--report`", ""]
-    lines[2] += " it does those that are missing:"
+    lines = ["# Accuracy", "", "Written by this command from the runs in the JSON-lines file beside it; without `--report`"]
+    lines += ["it does those that are missing:", ""]
     lines += [f"    python -m benchmarks.accuracy {' '.join(arguments)} --report", "", *_setting(runs, setting), ""]
     lines += ["## Recipes", *_recipes(runs), ""]
     lines += ["![accuracy on the validation images over training](images/accuracy.png)", "", *_margins(runs), ""]
@@ -100,9 +111,7 @@ def _recipes(runs: Runs) -> list[str]:
         text = "float network" if name == "float" else RECIPES[name].text
         seconds = np.mean([run["seconds"] for run in runs[name].values()])
         gap = "" if name == "float" else f"{-differences(runs, name, 'float').mean():.2f}"
-        seeds = sorted(set(runs[name]) & set(runs.get("two-step", {})))
-        ratios = [runs[name][seed]["seconds"] / runs["two-step"][seed]["seconds"] for seed in seeds]
-        ratio = f"{np.mean(ratios):.2f}" if seeds and name not in ("float", "post-training") else ""
+        ratio = "" if name in ("float", "post-training") else _ratio_of_times(runs, name, "two-step")
         listed = ", ".join(map(str, sorted(runs[name])))
         test, validation = (spread(_accuracies(runs[name], f"{part}_accuracy")) for part in ("test", "val"))
         lines.append(f"| {text} | {listed} | {test} | {validation} | {gap} | {seconds:.0f} | {ratio} |")
@@ -145,12 +154,11 @@ def _ablations(runs: Runs) -> list[str]:
     for name, recipe in ABLATIONS.items():
         if name not in runs:
             continue
-        shared = sorted(set(runs[name]) & set(runs.get("bitat", {})))
-        ratio = np.mean([runs[name][seed]["seconds"] / runs["bitat"][seed]["seconds"] for seed in shared]) if shared else np.nan
-        cells = [spread(differences(runs, name, "bitat", f"{part}_accuracy")) if shared else "" for part in ("val", "test")]
+        found = [differences(runs, name, "bitat", f"{part}_accuracy") for part in ("val", "test")]
+        cells = [spread(values) if len(values) else "" for values in found] + [_ratio_of_times(runs, name, "bitat")]
         listed = ", ".join(map(str, sorted(runs[name])))
         validation = spread(_accuracies(runs[name], "val_accuracy"))
-        lines.append(f"| {recipe.text} | {listed} | {validation} | {' | '.join(cells)} | {ratio:.2f} |")
+        lines.append(f"| {recipe.text} | {listed} | {validation} | {' | '.join(cells)} |")
     return lines
 
 

@@ -31,7 +31,7 @@ def one_shot(run: Run) -> Trained:
     model = rebuilt(run.float_network(), input_quantizer="ste_sign")
     for layer in binary_layers(model):
         layer.set_binary()
-    return model, run.fit(model, run.setting.epochs, [run.error_curve()])
+    return model, run.fit(model, run.setting.epochs, [run.error_curve])
 
 
 def two_step(run: Run, distilled: bool = False) -> Trained:
@@ -41,7 +41,7 @@ def two_step(run: Run, distilled: bool = False) -> Trained:
     """
     model, data, first = run.float_network(), run.training_data(), run.setting.epochs // 2
     teacher = run.float_network() if distilled else None
-    errors, parts = run.error_curve(), []
+    errors, parts = run.error_curve, []
     for epochs, kernel in ((first, False), (run.setting.epochs - first, True)):
         for layer in binary_layers(model):
             layer.set_binary(input=True, kernel=kernel)
@@ -83,7 +83,7 @@ def bitat(
 
 def post_training(run: Run) -> Trained:
     """Closed forms, no training."""
-    model, errors = run.float_network(), run.error_curve()
+    model, errors = run.float_network(), run.error_curve
     model = binarize_post_training(model, run.calibration, seed=run.seed, verbose=0)
     return model, {"seconds": 0.0, "curves": {name: [value] for name, value in errors.errors(model).items()}}
 

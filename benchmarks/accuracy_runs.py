@@ -19,6 +19,7 @@ from bitat_tf.data import ImageData, evaluation_dataset, load_digits, load_folde
 from bitat_tf.dependency import network_errors, quantization_errors
 from bitat_tf.distillation import Distiller
 from bitat_tf.layers import binary_layers
+from bitat_tf.workflow.images import calibration_images
 
 _EVALUATION_BATCH = 500
 
@@ -108,8 +109,7 @@ class Run:
     @property
     def calibration(self) -> np.ndarray:
         """Training pictures for statistics."""
-        chosen = np.random.default_rng(self.seed).permutation(len(self._split[0]))[: self.setting.calibration]
-        return self._split[0][np.sort(chosen)].astype(np.float32)
+        return calibration_images(self._split[0], self.setting.calibration, self.seed)
 
     @property
     def _float_path(self) -> Path:
@@ -194,10 +194,11 @@ class Run:
     ) -> dict[str, Any]:
         """Make a model binary layer by layer and return its curves; `arguments` are those of `SequentialBinarization`."""
         bitat = SequentialBinarization(self.calibration, schedule, verbose=0, seed=self.seed, **arguments)
-        return self.fit(model, bitat.total_epochs(model), [bitat, self.error_curve()], teacher, schedules_itself=True)
+        return self.fit(model, bitat.total_epochs(model), [bitat, self.error_curve], teacher, schedules_itself=True)
 
+    @cached_property
     def error_curve(self) -> "ErrorCurve":
-        """Return a callback that logs the errors of the binary weights against the float network's."""
+        """A callback that logs the errors of the binary weights against the float network's."""
         return ErrorCurve(self.float_network(), self.calibration)
 
     def accuracies(self, model: keras.Model) -> dict[str, float]:

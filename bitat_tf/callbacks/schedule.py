@@ -178,10 +178,13 @@ class Timeline:
     def learning_rate(self, step: int) -> float:
         """Return the learning rate at `step`: the phase's, times what is left of the run, of the part or of the phase."""
         phase, last = self.phases[self.index_at(step)], self.phases[-1]
-        spans = {"run": (0, self.total_steps), "phase": (phase.start, phase.stop), "none": (step, step + 1)}
         joint = last.start if last.kind == JOINT else last.stop
-        spans["part"] = (joint, last.stop) if phase.kind == JOINT else (0, joint)
-        start, stop = spans[self.decay]
+        start, stop = {
+            "run": (0, self.total_steps),
+            "phase": (phase.start, phase.stop),
+            "part": (joint, last.stop) if phase.kind == JOINT else (0, joint),
+            "none": (step, step + 1),
+        }[self.decay]
         return phase.learning_rate * max(stop - step, 0) / (stop - start)
 
 
