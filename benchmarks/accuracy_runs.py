@@ -2,6 +2,7 @@
 
 import bitat_tf  # isort: skip  (first: it decides which Keras is used)
 
+import hashlib
 import json
 import re
 import time
@@ -15,7 +16,7 @@ import numpy as np
 from bitat_tf._files import save_model, write_text
 from bitat_tf._keras import keras
 from bitat_tf.callbacks import Schedule, SequentialBinarization
-from bitat_tf.data import ImageData, evaluation_dataset, load_digits, load_folder, split_validation, training_dataset
+from bitat_tf.data import ImageData, evaluation_dataset, split_validation, training_dataset
 from bitat_tf.dependency import network_errors, quantization_errors
 from bitat_tf.distillation import Distiller
 from bitat_tf.layers import binary_layers
@@ -30,6 +31,7 @@ class Setting:
 
     Attributes:
         data: Name of the data: "digits", or that of the folder.
+        digest: SHA-256 of the pictures and labels as they are loaded, its first 12 digits.
         image_size: Side of the pictures; None for their own.
         subset: Training images, those for validation included; None for all.
         validation_share: Share of them that choices are made on.
@@ -39,13 +41,12 @@ class Setting:
         blocks: (filters, stride) of the blocks of the ReActNet, two binary layers each.
         batch_size: Images of a step.
         float_epochs: Epochs of the float network.
-        epochs: Epochs of every binarization.
         float_learning_rate: Of Adam, at the start of the float training; decays linearly to 0.
-        learning_rate: The same of every binarization.
         calibration: Training images for statistics.
     """
 
     data: str
+    digest: str
     image_size: int | None
     subset: int | None
     validation_share: float
@@ -55,14 +56,20 @@ class Setting:
     blocks: tuple[tuple[int, int], ...]
     batch_size: int
     float_epochs: int
-    epochs: int
     float_learning_rate: float
-    learning_rate: float
     calibration: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as JSON gives them back."""
         return {**asdict(self), "blocks": [list(block) for block in self.blocks]}
+
+
+def digest_of(images: ImageData) -> str:
+    """Return what tells pictures and labels from others."""
+    digest = hashlib.sha256()
+    for array in (images.train_images, images.train_labels, images.test_images, images.test_labels):
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()[:12]
 
 
 def parse_blocks(text: str) -> tuple[tuple[int, int], ...]:
@@ -85,21 +92,17 @@ class Run:
 
     Args:
         setting: What all runs share.
+        images: The pictures; the subset is the same for every seed.
         seed: Seed of the split, the float network, the order of the images and their augmentation.
-        directory: Folder of the pictures; ignored for the digits.
+        epochs: Epochs of the binarization.
+        learning_rate: Of Adam, at the start of the binarization; decays linearly to 0.
         work: Folder in which float networks are kept.
     """
 
-    def __init__(self, setting: Setting, seed: int, directory: str, work: Path):
-        self.setting, self.seed = setting, seed
-        self._directory, self._work = directory, work
-
-    @cached_property
-    def images(self) -> ImageData:
-        """All pictures; the subset is the same for every seed."""
-        if self.setting.data == "digits":
-            return load_digits()
-        return load_folder(self._directory, self.setting.image_size, subset=self.setting.subset)
+    def __init__(self, setting: Setting, images: ImageData, seed: int, epochs: int, learning_rate: float, work: Path):
+        self.setting, self.images, self.seed = setting, images, seed
+        self.epochs, self.learning_rate = epochs, learning_rate
+        self._work = work
 
     @cached_property
     def _split(self) -> tuple[np.ndarray, ...]:
@@ -109,16 +112,17 @@ class Run:
     @property
     def calibration(self) -> np.ndarray:
         """Training pictures for statistics."""
-        return calibration_images(self._split[0], self.setting.calibration, self.seed)
+        return self.training_pictures(self.setting.calibration)
+
+    def training_pictures(self, count: int) -> np.ndarray:
+        """Return training pictures, drawn without order."""
+        return calibration_images(self._split[0], count, self.seed)
 
     @property
     def _float_path(self) -> Path:
-        named = "_".join(f"{filters}s{stride}" for filters, stride in self.setting.blocks)
-        setting = self.setting
-        return self._work / (
-            f"{setting.data}-{setting.image_size}-{setting.subset}-{setting.validation_share:.4g}-{setting.augment}"
-            f"-{setting.width}-{setting.stem_stride}-{named}-{setting.batch_size}-{setting.float_epochs}-{setting.float_learning_rate}-{self.seed}.keras"
-        )
+        own = {name: value for name, value in self.setting.to_dict().items() if name != "calibration"}
+        name = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:12]
+        return self._work / f"{self.setting.data}-{name}-{self.seed}.keras"
 
     @property
     def has_float(self) -> bool:
@@ -148,6 +152,14 @@ class Run:
         """Return a new copy of the float network."""
         return keras.models.load_model(self._float_path, compile=False)
 
+    @property
+    def float_digest(self) -> str:
+        """What tells the float network from others: SHA-256 of its weights, the first 12 digits."""
+        digest = hashlib.sha256()
+        for weight in self.float_network().get_weights():
+            digest.update(np.ascontiguousarray(weight))
+        return digest.hexdigest()[:12]
+
     def training_data(self):
         """Return the batches; every call begins the same order and augmentation anew."""
         setting = self.setting
@@ -163,7 +175,7 @@ class Run:
         learning_rate: float | None = None,
         schedules_itself: bool = False,
     ) -> dict[str, Any]:
-        """Train a model and return its curves and seconds.
+        """Train a model and return its curves and times.
 
         Args:
             model: The model; compiled anew.
@@ -171,23 +183,22 @@ class Run:
             callbacks: Callbacks of the recipe; what they put into `logs` becomes part of the curves.
             teacher: Float network whose outputs take the place of the labels; None for the labels.
             data: Batches to go on with; None begins them anew.
-            learning_rate: At the start; None for the setting's.
+            learning_rate: At the start; None for that of the run.
             schedules_itself: Whether a callback sets the learning rate.
         """
-        setting = self.setting
         data = self.training_data() if data is None else data
-        rate: Any = setting.learning_rate if learning_rate is None else learning_rate
+        rate: Any = self.learning_rate if learning_rate is None else learning_rate
         if not schedules_itself:
             rate = keras.optimizers.schedules.PolynomialDecay(rate, epochs * len(data), 0.0)
         trained = model if teacher is None else Distiller(model, teacher)
         trained.compile(
             keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
         )
-        started = time.monotonic()
+        watch = Stopwatch()
         validation = evaluation_dataset(self._split[2], self._split[3], _EVALUATION_BATCH)
         history = trained.fit(data, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=0)
         curves = {name: [float(value) for value in values] for name, values in history.history.items()}
-        return {"seconds": time.monotonic() - started, "curves": curves}
+        return {**watch.times(), "curves": curves}
 
     def sequential(
         self, model: keras.Model, schedule: Schedule, teacher: keras.Model | None = None, **arguments: Any
@@ -210,6 +221,18 @@ class Run:
             outputs = model.predict(evaluation_dataset(pictures, labels, _EVALUATION_BATCH), verbose=0)
             found[f"{name}_accuracy"] = float(np.mean(outputs.argmax(axis=-1) == labels))
         return found
+
+
+class Stopwatch:
+    """Wall time and processor time since it was made; the latter is hardly longer when another program runs beside it."""
+
+    def __init__(self):
+        self._started = time.monotonic(), time.process_time()
+
+    def times(self) -> dict[str, float]:
+        """Return `seconds` and `cpu_seconds`."""
+        wall, processor = self._started
+        return {"seconds": time.monotonic() - wall, "cpu_seconds": time.process_time() - processor}
 
 
 class ErrorCurve(keras.callbacks.Callback):

@@ -16,7 +16,7 @@ _FOLDER_DEFAULTS: dict[str, Any] = {
     "batch_size": 64,
     "augment": "shift-flip",
 }
-_POST_TRAINING_CALIBRATION = 2048  # without training, more of them help
+POST_TRAINING_CALIBRATION = 2048  # without training, more of them help
 _OF_TRAINED_BINARIZATION = ("epochs_per_layer", "joint_epochs", "strength", "freeze", "distillation")
 
 Config = TypeVar("Config", bound="RunConfig")
@@ -101,7 +101,7 @@ class RunConfig:
         """Return the defaults that differ from those of the class, as they follow from what is given."""
         defaults = {} if given["data"] == DIGITS else dict(_FOLDER_DEFAULTS)
         if given.get("post_training"):
-            defaults["calibration"] = _POST_TRAINING_CALIBRATION
+            defaults["calibration"] = POST_TRAINING_CALIBRATION
         return defaults
 
     @classmethod
