@@ -599,6 +599,28 @@ def test_without_augmentation_images_stay():
         np.testing.assert_array_equal(pixels, images[classes.numpy()])
 
 
+def test_an_epoch_is_a_function_of_the_steps_that_were_trained():
+    images, labels = numbered(20)
+    iterations = tf.Variable(0, dtype=tf.int64)
+    dataset = data.training_dataset(images, labels, 6, seed=1, augment="shift", iterations=iterations)
+    assert dataset.cardinality() == 4
+
+    def epoch(number):
+        iterations.assign(4 * number)
+        return [(pixels.numpy(), classes.numpy()) for pixels, classes in dataset]
+
+    epochs = [epoch(number) for number in range(3)]
+    orders = [np.concatenate([classes for _, classes in batches]).tolist() for batches in epochs]
+    assert all(sorted(order) == sorted(labels) for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
+    for expected, found in zip(epochs[1], epoch(1), strict=True):
+        np.testing.assert_array_equal(found[0], expected[0])
+        np.testing.assert_array_equal(found[1], expected[1])
+    counted = data.training_dataset(images, labels, 6, seed=1, augment="shift")
+    for order in orders:  # its own count of epochs gives the same
+        assert np.concatenate([classes.numpy() for _, classes in counted]).tolist() == order
+
+
 @pytest.mark.parametrize("make", [lambda *rest: data.training_dataset(*rest, seed=0), data.evaluation_dataset])
 def test_dataset_errors(make):
     images, labels = numbered(4)

@@ -1,7 +1,8 @@
 """Callbacks for `model.fit`: the schedule of BiTAT, and what it is measured by."""
 
+from bitat_tf.callbacks.backup import Backup
 from bitat_tf.callbacks.quantization_monitor import QuantizationMonitor
 from bitat_tf.callbacks.schedule import PRESETS, Phase, Schedule, Timeline
 from bitat_tf.callbacks.sequential_binarization import SequentialBinarization
 
-__all__ = ["PRESETS", "Phase", "QuantizationMonitor", "Schedule", "SequentialBinarization", "Timeline"]
+__all__ = ["PRESETS", "Backup", "Phase", "QuantizationMonitor", "Schedule", "SequentialBinarization", "Timeline"]

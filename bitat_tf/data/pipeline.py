@@ -18,8 +18,12 @@ def training_dataset(
     seed: int,
     augment: str = "none",
     num_classes: int | None = None,
+    iterations: tf.Variable | None = None,
 ) -> tf.data.Dataset:
     """Return batches for training, in a new order each epoch.
+
+    Order and augmentation of an epoch follow from `seed` and its number alone. With `iterations` the number is that of the
+    training, which a backup restores: a run that was stopped goes on with the batches that it would have had.
 
     Args:
         images: Pixels 0..255, uint8, shape (n, height, width, channels).
@@ -30,6 +34,8 @@ def training_dataset(
             beyond the edge filled in by reflection; "shift-flip": it is mirrored left to right with
             probability 1/2 as well (not for digits and letters).
         num_classes: If given, labels are checked to lie below it.
+        iterations: Steps that were trained: `model.optimizer.iterations` of a compiled model, whose epochs must be as long as
+            this dataset. None (default): the dataset counts how often it was iterated over.
 
     Returns:
         A dataset of (float32 pixels 0..255, int64 labels).
@@ -37,23 +43,43 @@ def training_dataset(
     Raises:
         TypeError: If `batch_size` or `seed` is no integer.
         ValueError: If images and labels do not fit each other, or are not of the form above.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+        >>> model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> digits = bitat_tf.data.load_digits()
+        >>> data = bitat_tf.data.training_dataset(
+        ...     digits.train_images, digits.train_labels, 32, seed=0, iterations=model.optimizer.iterations)
+        >>> history = model.fit(data, epochs=2, verbose=0)
     """
     check_choice("training_dataset", "augment", augment, AUGMENTATIONS)
     images, labels = check_samples("training_dataset", images, labels, batch_size, num_classes)
     check_integer("training_dataset", "seed", seed, 0, 2**31 - 1)
+    steps = -(-len(labels) // batch_size)
     fetch = _fetch_from(images, labels)
-    order = tf.data.Dataset.range(len(labels)).shuffle(len(labels), seed=seed, reshuffle_each_iteration=True)
-    order = order.batch(batch_size)
-    if augment == "none":
-        return order.map(fetch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
-    def fetch_augmented(indices: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def batches(epoch: tf.Tensor) -> tf.data.Dataset:
+        key = tf.stack([tf.cast(seed, tf.int64), epoch])
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(labels), dtype=tf.int64), key)
+        keys = tf.data.Dataset.range(steps).map(lambda batch: tf.random.experimental.stateless_fold_in(key, batch))
+        return tf.data.Dataset.zip((tf.data.Dataset.from_tensor_slices(order).batch(batch_size), keys))
+
+    def prepare(indices: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels, classes = fetch(indices)
-        return _shift_and_flip(pixels, key, flip=augment == "shift-flip"), classes
+        return (pixels if augment == "none" else _shift_and_flip(pixels, key, flip=augment == "shift-flip")), classes
 
-    keys = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
-    pairs = tf.data.Dataset.zip((order, keys))
-    return pairs.map(fetch_augmented, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    prepared = _epoch_number(steps, iterations).flat_map(batches).map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+    return prepared.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+
+
+def _epoch_number(steps: int, iterations: tf.Variable | None) -> tf.data.Dataset:
+    """Return a dataset of one number: that of the epoch that begins when it is iterated over."""
+    once = tf.data.Dataset.from_tensors(0)
+    if iterations is not None:
+        return once.map(lambda _: tf.cast(iterations, tf.int64) // steps)
+    with tf.device("CPU"), tf.init_scope():
+        passes = tf.Variable(-1, dtype=tf.int64, trainable=False)
+    return once.map(lambda _: passes.assign_add(1))
 
 
 def evaluation_dataset(

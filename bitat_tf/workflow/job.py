@@ -13,7 +13,7 @@ from rich import get_console
 
 from bitat_tf._files import save_model, write_text
 from bitat_tf._keras import keras
-from bitat_tf.callbacks import SequentialBinarization, Timeline
+from bitat_tf.callbacks import Backup, SequentialBinarization, Timeline
 from bitat_tf.data import ImageData, evaluation_dataset, split_validation, training_dataset
 from bitat_tf.deployment.engine_times import engine_times
 from bitat_tf.distillation import Distiller
@@ -176,7 +176,14 @@ class Job:
     def _fit(self, folder: RunFolder, name: str, epochs: int, callbacks: list, model: keras.Model) -> None:
         config, log = self.config, folder.log(name)
         model.fit(
-            training_dataset(self.train_images, self.train_labels, config.batch_size, config.seed, config.augment),
+            training_dataset(
+                self.train_images,
+                self.train_labels,
+                config.batch_size,
+                config.seed,
+                config.augment,
+                iterations=model.optimizer.iterations,
+            ),
             validation_data=evaluation_dataset(self.val_images, self.val_labels, _EVALUATION_BATCH),
             epochs=epochs,
             verbose=0,
@@ -184,7 +191,7 @@ class Job:
                 *callbacks,  # first: what they put into `logs` is what the others write
                 EpochLines(name),
                 keras.callbacks.CSVLogger(str(log), append=True),
-                keras.callbacks.BackupAndRestore(str(folder.checkpoints / name), delete_checkpoint=False),
+                Backup(folder.checkpoints / name, delete_checkpoint=False),
             ],
         )
 

@@ -15,11 +15,12 @@ from random_graphs import RandomGraph
 import bitat_runtime
 
 GROUP, FAST, TOTAL = 10, 6, 40
+EXHAUSTIVE = [pytest.mark.slow, pytest.mark.exhaustive]
 FUSIONS = ("on", "off", "residual", "prelu", "quantize", "concat", "residual,prelu", "quantize,concat")
 FAMILIES = bitat_runtime.kernel_families()
 
 
-@pytest.mark.parametrize("first", [pytest.param(i * GROUP, marks=() if i < FAST else pytest.mark.slow) for i in range(TOTAL)])
+@pytest.mark.parametrize("first", [pytest.param(i * GROUP, marks=() if i < FAST else EXHAUSTIVE) for i in range(TOTAL)])
 def test_random_graphs(first):
     for seed in range(first, first + GROUP):
         random = RandomGraph(seed)

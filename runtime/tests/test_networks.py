@@ -24,7 +24,7 @@ TOLERANCE = 2e-5  # of the greatest value of a tensor: some roundings of sums ov
 
 
 def seeds() -> list:
-    return [pytest.param(seed, marks=() if seed < FAST else pytest.mark.slow) for seed in range(ALL)]
+    return [pytest.param(seed, marks=() if seed < FAST else [pytest.mark.slow, pytest.mark.exhaustive]) for seed in range(ALL)]
 
 
 def binary_operators(graph: Graph) -> list:

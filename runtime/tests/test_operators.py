@@ -66,9 +66,12 @@ def check(case: Case) -> None:
             assert_same(found, expected, f"{family} kernels on {num_threads} threads, {case.text}")
 
 
+EXHAUSTIVE = [pytest.mark.slow, pytest.mark.exhaustive]
+
+
 def groups(fast: int, total: int) -> list:
     """Return the first seeds of groups, those after the first few for the slow tests."""
-    return [pytest.param(first, marks=() if first < fast * GROUP else pytest.mark.slow) for first in range(0, total, GROUP)]
+    return [pytest.param(first, marks=() if first < fast * GROUP else EXHAUSTIVE) for first in range(0, total, GROUP)]
 
 
 @pytest.mark.parametrize("first", groups(FAST, TOTAL))

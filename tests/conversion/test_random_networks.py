@@ -13,12 +13,12 @@ from bitat_tf.tflite_file.running import run
 from tests.file_kernels import expected_kernels, kernels_in_file
 from tests.random_networks import RandomNetwork
 
-FAST, SLOW, ALL = 10, 100, 300
+FAST, ALL = 10, 300
 
 
 def marks(seed):
-    """Return the marks of a random network: the first are fast, and those after the first hundred for `make test-slow` only."""
-    return [] if seed < FAST else [pytest.mark.slow] if seed < SLOW else [pytest.mark.slow, pytest.mark.exhaustive]
+    """Return the marks of a random network: those after the first few are for `make test-slow` only."""
+    return [] if seed < FAST else [pytest.mark.slow, pytest.mark.exhaustive]
 
 
 def outputs_of(model, x) -> list[np.ndarray]:

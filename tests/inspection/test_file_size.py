@@ -117,6 +117,7 @@ def test_random_networks(seed):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", range(100, 200))
 def test_more_random_networks(seed):
     check_size(Networks(seed).build())

@@ -72,7 +72,9 @@ def corrupted(content, seed):
 
 def numbers(fast, total):
     """Return seeds, those after the first few for the slow tests."""
-    return [pytest.param(seed, marks=() if seed < fast else pytest.mark.slow) for seed in range(total)]
+    return [
+        pytest.param(seed, marks=() if seed < fast else [pytest.mark.slow, pytest.mark.exhaustive]) for seed in range(total)
+    ]
 
 
 @pytest.mark.parametrize("seed", numbers(FAST, 200))

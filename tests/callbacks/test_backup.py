@@ -1,0 +1,154 @@
+"""Backups: a run that stops goes on from the last one that can be read, and ends with the same weights."""
+
+import resource
+import shutil
+import signal
+
+import numpy as np
+import pytest
+
+from bitat_tf import data
+from bitat_tf._keras import keras
+from bitat_tf.callbacks import Backup, Schedule, SequentialBinarization
+from bitat_tf.layers import binary_layers
+
+EPOCHS = 5
+
+
+def small_model(units=3):
+    keras.utils.set_random_seed(2)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(units, name="first"), keras.layers.Dense(1, name="last")])
+    model.compile("adam", "mse")
+    return model
+
+
+class Interrupt(keras.callbacks.Callback):
+    """Stops the run as Ctrl-C does, before an epoch."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+def fit(model, *callbacks):
+    generator = np.random.default_rng(0)
+    inputs, targets = generator.normal(size=(32, 4)), generator.normal(size=32)
+    return model.fit(inputs, targets, 8, EPOCHS, shuffle=False, verbose=0, callbacks=list(callbacks))
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """Return the folder of a run that was stopped after three epochs."""
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_model(), Backup(tmp_path / "backup"), Interrupt(3))
+    return tmp_path / "backup"
+
+
+def change_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+
+
+DAMAGE = {
+    "none": (lambda folder: None, 3),
+    "a byte of the newest": (lambda folder: change_a_byte(folder / "ckpt-3.data-00000-of-00001"), 2),
+    "the newest cut off": (lambda folder: (folder / "ckpt-3.data-00000-of-00001").write_bytes(b"abc"), 2),
+    "index empty": (lambda folder: (folder / "ckpt-3.index").write_bytes(b""), 2),
+    "data gone": (lambda folder: (folder / "ckpt-3.data-00000-of-00001").unlink(), 2),
+    "list gone": (lambda folder: (folder / "checkpoint").unlink(), 3),
+    "list damaged": (lambda folder: (folder / "checkpoint").write_text("model_checkpoint_path: ckpt"), 3),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_the_last_readable_backup_is_taken_and_the_end_is_the_same(kind, stopped):
+    whole = small_model()
+    fit(whole)
+    damage, epoch = DAMAGE[kind]
+    damage(stopped / "chief")
+    model = small_model()
+    if epoch < 3:
+        with pytest.warns(UserWarning, match=r"Backup: damaged: .*ckpt-3 .* continues from .*ckpt-2"):
+            history = fit(model, Backup(stopped, delete_checkpoint=False))
+    else:
+        history = fit(model, Backup(stopped, delete_checkpoint=False))
+    assert history.epoch == list(range(epoch, EPOCHS))
+    for weight, expected in zip(model.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    assert sorted(path.name for path in (stopped / "chief").glob("*.index")) == ["ckpt-4.index", "ckpt-5.index"]
+
+
+def test_no_readable_backup_and_another_model_are_refused(stopped):
+    with pytest.raises(ValueError, match="cannot be restored into this model .*first"):
+        fit(small_model(units=5), Backup(stopped))
+    for number in (2, 3):
+        change_a_byte(stopped / "chief" / f"ckpt-{number}.index")
+    with pytest.raises(ValueError, match=r"no backup in .* can be read: .*ckpt-3.*ckpt-2.*Remove the folder"):
+        fit(small_model(), Backup(stopped))
+
+
+def test_backups_are_deleted_at_the_end_unless_they_are_wanted(stopped):
+    copy = shutil.copytree(stopped, stopped.with_name("copy"))
+    fit(small_model(), Backup(stopped))
+    assert not list(stopped.rglob("ckpt*"))
+    fit(small_model(), Backup(copy, delete_checkpoint=False))
+    assert list(copy.rglob("ckpt*"))
+
+
+class FullDisk(keras.callbacks.Callback):
+    """No file may grow beyond a kilobyte from an epoch on: what the system says then is what a full disk says."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (64, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+def test_a_full_disk_keeps_the_backup_before(tmp_path):
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(OSError, match=r"epoch 3 could not be saved .* The backup before it, .*ckpt-2, is untouched"):
+            fit(small_model(), Backup(tmp_path), FullDisk(2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    whole, model = small_model(), small_model()
+    fit(whole)
+    assert fit(model, Backup(tmp_path)).epoch == [2, 3, 4]
+    np.testing.assert_array_equal(model.get_weights()[0], whole.get_weights()[0])
+
+
+@pytest.mark.parametrize(("callback", "epoch"), [(Backup, 1), (Backup, 2), (Backup, 4), (keras.callbacks.BackupAndRestore, 2)])
+def test_a_schedule_goes_on_bit_by_bit(callback, epoch, make_network, images, tmp_path):
+    """Stopped in a quantization phase, in a fine-tuning phase and in the joint one, with frozen layers and order of data."""
+    schedule = Schedule(0.7, 0.7, 1.0, freeze="quantization", refresh_epochs=0.3)
+    pixels = np.clip(40 * images[0] + 128, 0, 255).astype(np.uint8)
+
+    def run(*callbacks):
+        keras.utils.set_random_seed(1)
+        model = make_network()
+        batches = data.training_dataset(pixels, images[1], 8, 3, "shift-flip", iterations=model.optimizer.iterations)
+        bitat = SequentialBinarization(pixels[:16].astype(np.float32), schedule, verbose=0)
+        history = model.fit(batches, epochs=bitat.total_epochs(model), verbose=0, callbacks=[bitat, *callbacks])
+        return model, history
+
+    whole, uninterrupted = run()
+    with pytest.raises(KeyboardInterrupt):
+        run(callback(str(tmp_path)), Interrupt(epoch))
+    model, resumed = run(callback(str(tmp_path)))
+    assert resumed.epoch == list(range(epoch, 6))
+    for name, values in resumed.history.items():
+        assert values == uninterrupted.history[name][epoch:], name
+    for variable, expected in zip(model.variables, whole.variables, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), expected.numpy(), err_msg=variable.name)
+    for moment, expected in zip(model.optimizer.variables, whole.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(moment.numpy(), expected.numpy(), err_msg=moment.name)
+    assert all(layer.state == "binary" for layer in binary_layers(model))
