@@ -10,6 +10,7 @@ from bitat_tf.calibration import Calibration, LayerInputs, find_blocks, layer_st
 from bitat_tf.calibration.cross_layer import check_block
 from bitat_tf.calibration.statistics import channel_means, has_statistics, layer_metric
 from bitat_tf.callbacks.schedule import Schedule
+from bitat_tf.callbacks.workers import take_from_first_worker
 from bitat_tf.dependency import Metric, flip_descent, latent_weights
 from bitat_tf.layers import BinaryLayer
 from bitat_tf.quantizers import RSign
@@ -39,6 +40,19 @@ class Stages:
         What the user has frozen (`layer.trainable = False`) becomes binary as it is; so does, but for its thresholds, a grouped
         convolution, which has no single covariance.
         """
+        self._make_binary(layer)
+        take_from_first_worker(layer.variables, self._model.distribute_strategy)
+
+    def refresh(self, layer: BinaryLayer) -> None:
+        """Measure s and V of a layer again; its groups and its reference weights stay."""
+        if not has_statistics(layer):
+            return
+        state = layer.disentangled_state
+        metric = layer_metric(layer, LayerInputs(self._model, layer, self._calibration), state.groups.numpy())
+        state.assign(self._in_block(layer, metric), state.reference.numpy())
+        take_from_first_worker(state.variables, self._model.distribute_strategy)
+
+    def _make_binary(self, layer: BinaryLayer) -> None:
         inputs = LayerInputs(self._model, layer, self._calibration)
         if self._schedule.center_thresholds and layer.trainable and isinstance(layer.input_quantizer, RSign):
             layer.input_quantizer.threshold.assign(-channel_means(inputs))
@@ -54,14 +68,6 @@ class Stages:
                 binary = flip_descent(binary, reference, statistics.curvature)
             layer.set_latent_kernel(latent_weights(reference, binary, metric.optimal_scale(binary, reference)))
         layer.set_binary()
-
-    def refresh(self, layer: BinaryLayer) -> None:
-        """Measure s and V of a layer again; its groups and its reference weights stay."""
-        if not has_statistics(layer):
-            return
-        state = layer.disentangled_state
-        metric = layer_metric(layer, LayerInputs(self._model, layer, self._calibration), state.groups.numpy())
-        state.assign(self._in_block(layer, metric), state.reference.numpy())
 
     def _in_block(self, layer: BinaryLayer, metric: Metric) -> Metric:
         block = self._blocks.get(layer.name)
