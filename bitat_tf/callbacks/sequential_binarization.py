@@ -11,6 +11,7 @@ from bitat_tf.calibration.statistics import check_memory, has_statistics
 from bitat_tf.callbacks.divergence import check_loss, check_weights
 from bitat_tf.callbacks.error_log import error_logs, layer_errors, layer_rows
 from bitat_tf.callbacks.freezing import Freezer, layers_below
+from bitat_tf.callbacks.learning_rate import ScheduledLearningRate
 from bitat_tf.callbacks.progress import ProgressLine
 from bitat_tf.callbacks.schedule import QUANTIZATION, Phase, Schedule, Timeline, get_schedule
 from bitat_tf.callbacks.stages import Stages, resolve_blocks
@@ -92,16 +93,7 @@ class SequentialBinarization(keras.callbacks.Callback):
         """Check the model and the data, and forget the run before."""
         self._layers = {layer.name: layer for layer in self._ordered_layers(self.model)}
         self._warn_of_problems()
-        # LossScaleOptimizer, of the mixed policies, wraps the one that has the learning rate.
-        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        if not isinstance(optimizer, keras.optimizers.Optimizer) or isinstance(
-            optimizer.get_config().get("learning_rate"), dict
-        ):
-            raise ValueError(
-                "SequentialBinarization: the schedule sets the learning rate of every step. Received: optimizer "
-                f"{self.model.optimizer!r} with a schedule of its own, or a legacy optimizer. Compile with a constant "
-                "learning rate, as in keras.optimizers.Adam(1e-3)."
-            )
+        self._rate = ScheduledLearningRate(self.model)
         calibration = Calibration(self.calibration, self.model, "SequentialBinarization")
         # Every batch is checked now, not after hours in the stage that meets it.
         samples = sum(len(tf.nest.flatten(batch)[0]) for batch in calibration)
@@ -112,7 +104,6 @@ class SequentialBinarization(keras.callbacks.Callback):
         blocks = resolve_blocks(self.blocks, self.model, layers)
         self._stages = Stages(self.model, calibration, self.schedule, blocks, self.seed)
         self._freezer = Freezer(self.model)
-        self._users_learning_rate = float(keras.backend.get_value(self.model.optimizer.learning_rate))
         self._begun = False
         self._progress: ProgressLine | None = None
         self.layer_history = []
@@ -137,8 +128,9 @@ class SequentialBinarization(keras.callbacks.Callback):
             self._stages.refresh(self._layers[phase.layer])
         self._step = step
         self._freezer.allow_step()
-        self._learning_rate = self._timeline.learning_rate(step)
-        self.model.optimizer.learning_rate = self._learning_rate
+        if batch == 0:
+            self._rate.warn_if_changed()
+        self._rate.set(self._timeline.learning_rate(step))
         if self._progress:
             self._progress.update(step)
 
@@ -154,13 +146,14 @@ class SequentialBinarization(keras.callbacks.Callback):
         errors = layer_errors(list(self._layers.values()))
         self.layer_history.extend(layer_rows(epoch, errors))
         if logs is not None:
-            logs.update({"stage": phase.stage, **error_logs(errors), "learning_rate": self._learning_rate})
+            logs.update({"stage": phase.stage, **error_logs(errors), "learning_rate": self._rate.value})
+        self._rate.note()
 
     def on_train_end(self, logs=None):
         """Unfreeze, switch the disentangled loss off, give the learning rate back; warn if the schedule was not finished."""
         self._freezer.freeze([])
         self._pull_at(None)
-        self.model.optimizer.learning_rate = self._users_learning_rate
+        self._rate.give_back()
         left = [name for name, layer in self._layers.items() if layer.state != "binary"]
         if left:
             warnings.warn(

@@ -127,7 +127,7 @@ def list_images(root: Path, test_share: float, seed: int) -> tuple[ImageFiles, I
     classes = _class_folders(root)
     names = [folder.name for folder in classes]
     files = _files_of(classes)
-    cure = "Add images of these classes, remove the classes, or arrange all images in train/ and test/."
+    cure = f"Add images of these classes in {root}, remove the classes, or arrange all images in train/ and test/."
     test = draw_share("load_folder", files.labels, test_share, seed, names.__getitem__, cure)
     return files.take(np.flatnonzero(~test)), files.take(np.flatnonzero(test)), names
 

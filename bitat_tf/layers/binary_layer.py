@@ -27,6 +27,7 @@ class BinaryLayer:
     bias: Any
     use_bias: bool
     trainable: bool
+    variables: list[Any]
     input_quantizer: Any
     kernel_regularizer: Any
     activation: Any

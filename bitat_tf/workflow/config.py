@@ -2,11 +2,13 @@
 
 import os
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from types import UnionType
+from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
-from bitat_tf._validation import check_number
+from bitat_tf._validation import check_choice, check_number
 from bitat_tf.applications import REACTNET_A_BLOCKS
 from bitat_tf.callbacks import Schedule
+from bitat_tf.data.pipeline import AUGMENTATIONS
 
 DIGITS = "digits"
 _DIGITS_BLOCKS = ((64, 1), (128, 2), (128, 1))
@@ -73,6 +75,7 @@ class RunConfig:
         if self.data == DIGITS and given:
             raise ValueError(f"{self.command}: {', '.join(given)}: only for folders of images. Received: the digits as data.")
         check_number(self.command, "validation_share", self.validation_share, maximum=0.9, exclusive=True)
+        check_choice(self.command, "augment", self.augment, AUGMENTATIONS)
         check_number(self.command, "distillation", self.distillation, maximum=1.0)
         check_number(self.command, "seed", self.seed, maximum=2**31 - 1)
 
@@ -130,12 +133,19 @@ class RunConfig:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
-    def from_dict(cls: type[Config], values: dict[str, Any]) -> Config:
+    def from_dict(cls: type[Config], values: Any) -> Config:
         """Return the settings that `to_dict` gave."""
         known = {field.name for field in fields(cls)}
+        if not isinstance(values, dict):
+            raise ValueError(f"{cls.__name__}: settings must be names and values. Received: {values!r}.")
         unknown = sorted(set(values) - known)
         if unknown:
             raise ValueError(f"{cls.__name__}: unknown settings {', '.join(unknown)}. Was the run made by another version?")
+        hints = get_type_hints(cls)
+        for name, value in values.items():
+            if not _fits(value, hints[name]):
+                expected = getattr(hints[name], "__name__", str(hints[name]))
+                raise ValueError(f"{cls.command}: {_option(name)} must be of type {expected}. Received: {value!r}.")
         return cls(**values)
 
 
@@ -178,6 +188,17 @@ class TrainConfig(RunConfig):
                 f"train: a ReActNet has at most {len(REACTNET_A_BLOCKS)} blocks. Received: --blocks {self.blocks}."
             )
         return REACTNET_A_BLOCKS[: self.blocks]
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value, as JSON gives it, is of the type that a field of the settings has."""
+    if isinstance(hint, UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    if get_origin(hint) is tuple:
+        return isinstance(value, (list, tuple)) and all(isinstance(entry, get_args(hint)[0]) for entry in value)
+    if hint in (int, float):
+        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+    return isinstance(value, hint)
 
 
 def _option(name: str) -> str:

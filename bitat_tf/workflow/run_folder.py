@@ -129,7 +129,13 @@ class RunFolder:
                 f"--resume: the run in {self.path} was made by `bitat-tf {command}`. Received: `bitat-tf {kind.command}`. "
                 f"Continue it with `bitat-tf {command} --out {self.path} --resume`."
             )
-        config = kind.from_dict(content["settings"])
+        try:
+            config = kind.from_dict(content.get("settings"))
+        except ValueError as error:
+            raise ValueError(
+                f"--resume: {self.config} holds settings that cannot be ({error}) Put the file right, or start the run anew "
+                "with --overwrite."
+            ) from error
         stored, given = config.to_dict(), kind.normalized(given)
         changed = [f"{name} is {stored[name]!r}, received {value!r}" for name, value in given.items() if stored[name] != value]
         if changed:
