@@ -19,6 +19,8 @@ from bitat_tf.inspection import check
 from bitat_tf.inspection.findings import describe_errors
 from bitat_tf.layers import BinaryLayer, binary_layers
 
+_FEW_SAMPLES = 8
+
 
 class SequentialBinarization(keras.callbacks.Callback):
     """Makes the layers of a model binary, one after the other from bottom to top, while `model.fit` trains it.
@@ -97,6 +99,12 @@ class SequentialBinarization(keras.callbacks.Callback):
         calibration = Calibration(self.calibration, self.model, "SequentialBinarization")
         # Every batch is checked now, not after hours in the stage that meets it.
         samples = sum(len(tf.nest.flatten(batch)[0]) for batch in calibration)
+        if samples < _FEW_SAMPLES:
+            warnings.warn(
+                f"SequentialBinarization: statistics of few samples say little. Received: {samples} calibration inputs. Pass "
+                "a few hundred training inputs, of all classes, as in `x_train[:512]`.",
+                stacklevel=2,
+            )
         layers = list(self._layers.values())
         if self.schedule.retarget:
             cure = "Use Schedule(retarget=False), which needs no such statistics, or fewer calibration inputs."

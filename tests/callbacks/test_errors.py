@@ -66,6 +66,20 @@ def test_integer_calibration_data_are_used_as_the_model_uses_them(images):
     assert np.isfinite(history["loss"]).all()
 
 
+@pytest.mark.parametrize("pixels", ["one image", "images without content"])
+def test_calibration_data_that_say_little(pixels, make_network, images):
+    """They are used: nothing in them forbids it. Of one image the user is told."""
+    calibration = images[0][:1] if pixels == "one image" else np.zeros_like(images[0])
+    model = make_network()
+    if pixels == "one image":
+        with pytest.warns(UserWarning, match=r"few samples say little. Received: 1 calibration inputs. Pass a few hundred"):
+            fit(model, calibration, images)
+    else:
+        fit(model, calibration, images)
+    assert np.isfinite(model.history.history["loss"]).all()
+    assert all(layer.state == "binary" for layer in bitat_tf.layers.binary_layers(model))
+
+
 def test_unknown_number_of_steps(make_network, images):
     model = make_network()
     dataset = tf.data.Dataset.from_tensor_slices(images).batch(8).filter(lambda x, y: True)
