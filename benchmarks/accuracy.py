@@ -6,6 +6,7 @@ A program that was stopped goes on with the runs that the file does not hold. `-
 """
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from benchmarks.accuracy_options import ALL, load, parse, setting_of
 from benchmarks.accuracy_page import write_report
-from benchmarks.accuracy_results import FLOAT, is_done, read_results
+from benchmarks.accuracy_results import FLOAT, UNTRAINED, is_done, read_results
 from benchmarks.accuracy_runs import Run
 from bitat_tf._keras import keras, tf
 from bitat_tf.deployment.machine import this_machine
@@ -28,8 +29,8 @@ def run_recipe(run: Run, recipe: str) -> dict[str, Any]:
     return {
         "recipe": recipe,
         "seed": run.seed,
-        "epochs": run.setting.float_epochs if is_float else run.epochs,
-        "learning_rate": run.setting.float_learning_rate if is_float else run.learning_rate,
+        "epochs": run.setting.float_epochs if is_float else 0 if recipe in UNTRAINED else run.epochs,
+        "learning_rate": run.setting.float_learning_rate if is_float else 0.0 if recipe in UNTRAINED else run.learning_rate,
         **run.accuracies(model),
         "seconds": trained["seconds"],
         "cpu_seconds": trained["cpu_seconds"],
@@ -69,8 +70,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _append(path: Path, result: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        file.write(json.dumps(result) + "\n")
+    # In one piece: several programs may write to the file.
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, f"{json.dumps(result)}\n".encode())
+    finally:
+        os.close(descriptor)
 
 
 if __name__ == "__main__":

@@ -74,23 +74,31 @@ def setting_of(options: argparse.Namespace, images: ImageData) -> Setting:
     return Setting(**given, **own)
 
 
-def commands(results: list[Result]) -> list[str]:
-    """Return the commands that make all runs of a setting, one a length, learning rate and set of seeds."""
+def commands(results: list[Result], name: str) -> list[str]:
+    """Return the commands that make all runs of a setting, one a length, learning rate and set of seeds.
+
+    Args:
+        results: The runs.
+        name: Name of the file of results, without `.jsonl`.
+    """
     setting = results[0]["setting"]
     seeds: dict[tuple, list[int]] = defaultdict(list)
     for result in results:
         if result["recipe"] != FLOAT:
-            seeds[result["epochs"], result["learning_rate"], result["recipe"]].append(result["seed"])
+            key = result["threads"], result["epochs"], result["learning_rate"], result["recipe"]
+            seeds[key].append(result["seed"])
     recipes: dict[tuple, list[str]] = defaultdict(list)
-    for (epochs, learning_rate, recipe), of_recipe in seeds.items():
-        recipes[epochs, learning_rate, tuple(sorted(set(of_recipe)))].append(recipe)
-    shared = " ".join(_options_of(setting))
-    return [
-        f"python -m benchmarks.accuracy {shared} --threads {results[0]['threads']} --epochs {epochs} "
-        f"--learning-rates {learning_rate:g} --seeds {' '.join(map(str, of_recipes))} "
-        f"--recipes {' '.join(name for name in ALL if name in names)}"
-        for (epochs, learning_rate, of_recipes), names in sorted(recipes.items())
-    ]
+    for (*key, recipe), of_recipe in seeds.items():
+        recipes[(*key, tuple(sorted(set(of_recipe))))].append(recipe)
+    shared = " ".join(_options_of(setting)) + ("" if name == "accuracy" else f" --results {name}.jsonl")
+    lines = []
+    for (threads, epochs, learning_rate, of_recipes), names in sorted(recipes.items()):
+        trained = f" --epochs {epochs} --learning-rates {learning_rate:g}" if epochs else ""
+        lines.append(
+            f"python -m benchmarks.accuracy {shared} --threads {threads}{trained} --seeds {' '.join(map(str, of_recipes))} "
+            f"--recipes {' '.join(name for name in ALL if name in names)}"
+        )
+    return lines
 
 
 def _options_of(setting: dict[str, Any]) -> list[str]:

@@ -11,16 +11,17 @@ from benchmarks.accuracy_plots import plot_budgets, plot_curves
 from benchmarks.accuracy_recipes import ABLATIONS, RECIPES
 from benchmarks.accuracy_results import (
     FLOAT,
+    UNTRAINED,
     Result,
     Runs,
     best_rate,
     budgets,
     chosen_runs,
     differences,
-    learning_rates,
     only_setting,
     ratios_of_times,
     runs_at,
+    runs_by_rate,
 )
 
 BY_HAND = "<!-- written by hand: the command keeps what follows -->"
@@ -33,11 +34,12 @@ authors have in that half. (c) gives half of the epochs to the layers, one after
 library's default schedule does for ten layers. (d) sees 2,048 training images and no label."""
 
 
-def page(results: list[Result]) -> str:
+def page(results: list[Result], name: str = "accuracy") -> str:
     """Return the page as Markdown.
 
     Args:
         results: All runs of the file.
+        name: Name of that file without `.jsonl`; page and plots have it too.
 
     Raises:
         ValueError: If they are not of one setting.
@@ -46,26 +48,37 @@ def page(results: list[Result]) -> str:
     lines = ["# Accuracy", "", *_setting(results, setting), "", _READING, ""]
     for epochs in reversed(budgets(results)):
         lines += _budget(results, epochs)
-    lines += ["![accuracy over the length of training](images/accuracy_budgets.png)", ""]
-    lines += ["![accuracy on the validation images over training](images/accuracy.png)", ""]
+    lines += [f"![accuracy over the length of training](images/{name}_budgets.png)", ""]
+    lines += [f"![accuracy on the validation images over training](images/{name}.png)", ""]
     lines += ["Before the end, the networks of (c) are partly float: only the last points are binary networks.", ""]
-    lines += [*_rates(results), "", *_errors(results), ""]
+    lines += [*_rates(results), "", *_errors(results, name), ""]
     for epochs in budgets(results):
-        for learning_rate in sorted({rate for name in ABLATIONS for rate in learning_rates(results, name, epochs)}):
+        for learning_rate in sorted({rate for name in ABLATIONS for rate in runs_by_rate(results, name, epochs)}):
             lines += [*_ablations(results, epochs, learning_rate), ""]
     lines += [
         "## Commands",
-        "Runs that [accuracy.jsonl](accuracy.jsonl) holds are not done again; `--report` writes this page.",
+        f"Runs that [{name}.jsonl]({name}.jsonl) holds are not done again; `--report` writes this page.",
         "",
     ]
-    lines += [*(f"    {command}" for command in commands(results)), "    python -m benchmarks.accuracy --report", ""]
+    lines += [
+        f"    {command}" for command in [*commands(results, name), f"python -m benchmarks.accuracy{_file(name)} --report"]
+    ]
+    lines += [""]
     return "\n".join(lines)
 
 
+def _file(name: str) -> str:
+    """Return the option for results that are not the default ones."""
+    return "" if name == "accuracy" else f" --results {name}.jsonl"
+
+
 def _setting(results: list[Result], setting: dict[str, Any]) -> list[str]:
-    first = results[0]
-    machine = first["machine"]
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    machines = {
+        f"{machine['cpu']}, {threads} thread(s) a run; "
+        + ", ".join(f"{name} {n}" for name, n in machine["versions"].items())
+        + "."
+        for machine, threads in ((result["machine"], result["threads"]) for result in results)
+    }
     stem = f", stem of stride {setting['stem_stride']}" if setting["stem_stride"] else ""
     size = f" of side {setting['image_size']}" if setting["image_size"] else ""
     blocks, width = blocks_text(setting["blocks"]), setting["width"]
@@ -77,8 +90,8 @@ def _setting(results: list[Result], setting: dict[str, Any]) -> list[str]:
         f"Batches of {setting['batch_size']}; statistics from {setting['calibration']} training images.",
         "Top-1, mean and sample standard deviation over the seeds; choices were made on the validation images.",
         "",
-        f"{machine['cpu']}, {first['threads']} thread(s) a run; {versions}. Times are the process's own",
-        "processor time, as several runs shared the machine.",
+        *sorted(machines),
+        "Times are the process's own processor time, as several runs shared the machine.",
     ]
 
 
@@ -106,7 +119,7 @@ def _budget(results: list[Result], epochs: int) -> list[str]:
         test, validation = (spread(_accuracies(of_seeds, f"{part}_accuracy")) for part in ("test", "val"))
         cells = [
             "float network" if is_float else RECIPES[name].text,
-            "" if is_float or name == "post-training" else f"{some['learning_rate']:g}",
+            "" if is_float or name in UNTRAINED else f"{some['learning_rate']:g}",
             ", ".join(map(str, sorted(of_seeds))),
             test,
             validation,
@@ -143,8 +156,8 @@ def _rates(results: list[Result]) -> list[str]:
     ]
     for epochs in budgets(results):
         for name in RECIPES:
-            rates = learning_rates(results, name, epochs)
-            if len(rates) > 1:
+            rates = runs_by_rate(results, name, epochs)
+            if name not in UNTRAINED and len(rates) > 1:
                 best = best_rate(rates)
                 cells = []
                 for rate, runs in rates.items():
@@ -154,7 +167,7 @@ def _rates(results: list[Result]) -> list[str]:
     return lines
 
 
-def _errors(results: list[Result]) -> list[str]:
+def _errors(results: list[Result], name: str) -> list[str]:
     lines = [
         "## Errors of the weights",
         "At the end, of the signs against the float network's weights, summed over the layers as in Fig. 8 of the paper; one",
@@ -165,12 +178,12 @@ def _errors(results: list[Result]) -> list[str]:
     ]
     for epochs in budgets(results):
         runs = chosen_runs(results, RECIPES, epochs)
-        for name, recipe in RECIPES.items():
-            curves = [run["curves"] for run in runs.get(name, {}).values()]
+        for recipe_name, recipe in RECIPES.items():
+            curves = [run["curves"] for run in runs.get(recipe_name, {}).values()]
             if curves:
                 values = (np.mean([c[f"float_{q}"][-1] for c in curves]) for q in ("q_orig", "q_ours", "q_ratio"))
                 lines.append(f"| {epochs} | {recipe.text} | {' | '.join(f'{value:.4g}' for value in values)} |")
-    return [*lines, "", "![Q_ours / Q_orig over training](images/accuracy_errors.png)"]
+    return [*lines, "", f"![Q_ours / Q_orig over training](images/{name}_errors.png)"]
 
 
 def _ablations(results: list[Result], epochs: int, learning_rate: float) -> list[str]:
@@ -203,7 +216,8 @@ def write_report(results: list[Result], path: Path) -> None:
     Raises:
         ValueError: If the results are not of one setting, or the page lacks the mark before what is written by hand.
     """
-    text, remarks = page(results), "\n"
+    name = path.stem
+    text, remarks = page(results, name), "\n"
     if path.exists():
         _, mark, remarks = path.read_text().partition(BY_HAND)
         if not mark:
@@ -216,10 +230,10 @@ def write_report(results: list[Result], path: Path) -> None:
     images.mkdir(parents=True, exist_ok=True)
     longest = runs[max(runs)]
     plots = {
-        "accuracy": plot_curves(longest, "val_accuracy", "top-1 of the validation images, %", RECIPES, 100),
-        "accuracy_errors": plot_curves(longest, "float_q_ratio", "Q_ours / Q_orig", RECIPES),
-        "accuracy_budgets": plot_budgets(runs, RECIPES),
+        name: plot_curves(longest, "val_accuracy", "top-1 of the validation images, %", 100),
+        f"{name}_errors": plot_curves(longest, "float_q_ratio", "Q_ours / Q_orig"),
+        f"{name}_budgets": plot_budgets(runs),
     }
-    for name, figure in plots.items():
-        figure.savefig(images / f"{name}.png", dpi=110)
+    for plot, figure in plots.items():
+        figure.savefig(images / f"{plot}.png", dpi=110)
     path.write_text(f"{text}\n{BY_HAND}{remarks}")

@@ -92,7 +92,7 @@ def bitat(
             f"Received: {epochs} epochs."
         )
     teacher = run.float_network() if distilled else None
-    schedule = replace(schedule, joint_epochs=max(joint, 0.0))
+    schedule = replace(schedule, joint_epochs=0.0 if joint < 1e-9 else joint)
     return model, run.sequential(model, schedule, teacher, order=order, blocks=blocks)
 
 
@@ -163,8 +163,8 @@ RECIPES = {
 ABLATIONS = {
     "lambda-0": _bitat("without the disentangled loss (lambda 0)", strength=0.0),
     "lambda-10": _bitat("lambda 10", strength=10.0),
-    "q-orig": Recipe("Q_orig in place of Q_rel", lambda run: with_error(run, "original")),
-    "q-ours": Recipe("Q_ours in place of Q_rel", lambda run: with_error(run, "disentangled")),
+    "q-orig": Recipe("Q_orig in place of Q_rel, at a lambda of its scale", lambda run: with_error(run, "original")),
+    "q-ours": Recipe("Q_ours in place of Q_rel, at a lambda of its scale", lambda run: with_error(run, "disentangled")),
     "float-reference": _bitat("w_ref: the float weights", retarget=False),
     "k-16": _bitat("k = 16 groups", regularizer={"num_groups": 16}),
     "k-64": _bitat("k = 64 groups", regularizer={"num_groups": 64}),
@@ -184,7 +184,7 @@ ABLATIONS = {
     "reverse": _bitat("top to bottom", order="top_to_bottom"),
     "paper-literal": _bitat(
         "the paper's: preset paper_imagenet (float reference, lambda 100, no centred thresholds, prefix frozen in the "
-        "quantization phase) with Q_ours, no residual, in the same number of steps, with a joint phase",
+        "quantization phase, decay in each phase) with Q_ours, no residual; lengths and learning rate as above, a joint phase",
         schedule=PRESETS["paper_imagenet"],
         regularizer={"error": "disentangled", "residual": False},
     ),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 FLOAT = "float"
+UNTRAINED = ("post-training",)  # recipes that no length or learning rate changes
 
 Result = dict[str, Any]
 Runs = dict[str, dict[int, Result]]
@@ -32,11 +33,6 @@ def read_results(path: Path) -> list[Result]:
     return results
 
 
-def same_setting(results: list[Result], setting: dict[str, Any]) -> list[Result]:
-    """Return the runs of a setting; runs of different settings are never compared."""
-    return [result for result in results if result["setting"] == setting]
-
-
 def only_setting(results: list[Result]) -> dict[str, Any]:
     """Return the setting that all runs have.
 
@@ -55,25 +51,28 @@ def only_setting(results: list[Result]) -> dict[str, Any]:
 
 
 def is_done(results: list[Result], setting: dict[str, Any], recipe: str, seed: int, epochs: int, learning_rate: float) -> bool:
-    """Whether the runs hold one of a recipe; the float network of a seed is one for all epochs and learning rates."""
+    """Whether the runs hold one of a recipe, of the same setting: runs of different settings are never compared.
+
+    The float network of a seed is one for all epochs and learning rates; so is what is not trained.
+    """
+    any_length = recipe in (FLOAT, *UNTRAINED)
     return any(
-        result["recipe"] == recipe
-        and result["seed"] == seed
-        and (recipe == FLOAT or (result["epochs"], result["learning_rate"]) == (epochs, learning_rate))
-        for result in same_setting(results, setting)
+        (result["setting"], result["recipe"], result["seed"]) == (setting, recipe, seed)
+        and (any_length or (result["epochs"], result["learning_rate"]) == (epochs, learning_rate))
+        for result in results
     )
 
 
 def budgets(results: list[Result]) -> list[int]:
     """Return the lengths, in epochs, of the binarizations."""
-    return sorted({result["epochs"] for result in results if result["recipe"] != FLOAT})
+    return sorted({result["epochs"] for result in results if result["recipe"] not in (FLOAT, *UNTRAINED)})
 
 
-def learning_rates(results: list[Result], recipe: str, epochs: int) -> dict[float, dict[int, Result]]:
-    """Return the runs of a recipe by learning rate and seed."""
+def runs_by_rate(results: list[Result], recipe: str, epochs: int) -> dict[float, dict[int, Result]]:
+    """Return the runs of a recipe by learning rate and seed; of one that is not trained those of all lengths."""
     rates: dict[float, dict[int, Result]] = {}
     for result in results:
-        if result["recipe"] == recipe and result["epochs"] == epochs:
+        if result["recipe"] == recipe and (result["epochs"] == epochs or recipe in UNTRAINED):
             rates.setdefault(result["learning_rate"], {})[result["seed"]] = result
     return dict(sorted(rates.items()))
 
@@ -94,7 +93,7 @@ def chosen_runs(results: list[Result], recipes: Iterable[str], epochs: int) -> R
     """Return the runs of each recipe at the learning rate that is best for it, and those of the float network."""
     runs: Runs = {FLOAT: {result["seed"]: result for result in results if result["recipe"] == FLOAT}}
     for recipe in recipes:
-        rates = learning_rates(results, recipe, epochs)
+        rates = runs_by_rate(results, recipe, epochs)
         if rates:
             runs[recipe] = rates[best_rate(rates)]
     return runs
@@ -102,7 +101,7 @@ def chosen_runs(results: list[Result], recipes: Iterable[str], epochs: int) -> R
 
 def runs_at(results: list[Result], recipes: Iterable[str], epochs: int, learning_rate: float) -> Runs:
     """Return the runs of recipes at one learning rate."""
-    found = {recipe: learning_rates(results, recipe, epochs).get(learning_rate) for recipe in recipes}
+    found = {recipe: runs_by_rate(results, recipe, epochs).get(learning_rate) for recipe in recipes}
     return {recipe: runs for recipe, runs in found.items() if runs}
 
 

@@ -58,12 +58,16 @@ def main():
         model.compile(keras.optimizers.Adam(1e-2), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     images, labels = digits.train_images[:128], digits.train_labels[:128]
     batches = bitat_tf.data.training_dataset(images, labels, 32, seed=0, augment="shift", iterations=model.optimizer.iterations)
-    first = 64 * SETTINGS["calibration"]
-    calibration = digits.train_images[first : first + 64].astype(np.float32)
-    bitat = SequentialBinarization(calibration, Schedule(0.5, 0.5, 1, freeze="quantization", refresh_epochs=0.25), verbose=0)
+    first, count = SETTINGS["calibration"]
+    calibration = digits.train_images[first : first + count].astype(np.float32)
+    refresh = 0.25 if SETTINGS["refresh"] else None
+    bitat = SequentialBinarization(calibration, Schedule(0.5, 0.5, 1, freeze="quantization", refresh_epochs=refresh), verbose=0)
     callbacks = [bitat, Backup(SETTINGS["backup"], delete_checkpoint=False), Die()]
     history = model.fit(batches, epochs=bitat.total_epochs(model), callbacks=callbacks, verbose=0)
     variables = {variable.name: variable.numpy() for variable in model.variables}
+    for number, layer in enumerate(bitat_tf.layers.binary_layers(model)):
+        for variable in layer.disentangled_state.variables:
+            variables[f"disentangled {number} {variable.name.split(':')[0]}"] = variable.numpy()
     np.savez(SETTINGS["out"], epochs=history.epoch, replicas=strategy.num_replicas_in_sync, **variables)
 
 

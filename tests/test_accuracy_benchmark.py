@@ -14,9 +14,9 @@ from benchmarks.accuracy_results import (
     chosen_runs,
     differences,
     is_done,
-    learning_rates,
     only_setting,
     read_results,
+    runs_by_rate,
 )
 from benchmarks.accuracy_runs import Run, digest_of, parse_blocks
 from bitat_tf.callbacks import PRESETS
@@ -104,6 +104,9 @@ def test_what_is_done_is_of_one_setting_length_and_rate():
     assert not is_done(results, shared, "bitat", 0, 3, 0.02)
     assert not is_done(results, shared, "two-step", 0, 3, 0.01)
     assert is_done(results, shared, "float", 0, 4, 0.02), "one float network for all of them"
+    closed = [result("post-training", 0, 0.2, epochs=0, learning_rate=0.0)]
+    assert is_done(closed, shared, "post-training", 0, 4, 0.02), "nothing in it is trained"
+    assert set(chosen_runs(closed, RECIPES, 8)["post-training"]) == {0}
 
 
 def test_a_page_is_of_one_setting():
@@ -116,7 +119,7 @@ def test_a_page_is_of_one_setting():
 def test_the_learning_rate_is_chosen_on_validation_over_shared_seeds():
     results = [result("bitat", 0, test=0.1, val=0.30, learning_rate=0.01), result("bitat", 1, test=0.9, val=0.10)]
     results += [result("bitat", 0, test=0.9, val=0.29, learning_rate=0.02)]
-    assert best_rate(learning_rates(results, "bitat", 3)) == 0.01, "seed 1 counts for neither, the test images never"
+    assert best_rate(runs_by_rate(results, "bitat", 3)) == 0.01, "seed 1 counts for neither, the test images never"
     assert set(chosen_runs(results, RECIPES, 3)["bitat"]) == {0, 1}
     with pytest.raises(ValueError, match="on the same seeds"):
         best_rate({0.01: {0: results[0]}, 0.02: {1: results[1]}})
@@ -156,13 +159,16 @@ def test_the_page_has_mean_spread_margin_and_ratio_of_times(results):
 
 def test_the_commands_of_the_page_make_its_runs(results):
     asked = set()
-    for command in commands(results):
+    results.append(result("post-training", 0, 0.2, epochs=0, learning_rate=0.0))
+    for command in commands(results, "accuracy"):
         options = parse(command.split()[3:])
         assert {name: getattr(options, name) for name in ("width", "float_epochs", "batch_size", "augment")} == {
             name: results[0]["setting"][name] for name in ("width", "float_epochs", "batch_size", "augment")
         }
         (rate,) = options.learning_rates
-        asked |= {(recipe, seed, options.epochs, rate) for recipe in options.recipes for seed in options.seeds}
+        for recipe in options.recipes:
+            length = (0, 0.0) if recipe == "post-training" else (options.epochs, rate)
+            asked |= {(recipe, seed, *length) for seed in options.seeds}
     there = {(r["recipe"], r["seed"], r["epochs"], r["learning_rate"]) for r in results if r["recipe"] != "float"}
     assert asked == there
 

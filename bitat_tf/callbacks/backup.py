@@ -26,7 +26,8 @@ class Backup(keras.callbacks.BackupAndRestore):
 
     Raises:
         OSError: In `fit`, if a backup cannot be written.
-        ValueError: In `fit`, if there are backups and none can be read, or they are of another model.
+        ValueError: If the folder is none of a file system (`gs://...`); in `fit`, if there are backups and none can be read, or
+            they are of another model.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
@@ -36,36 +37,45 @@ class Backup(keras.callbacks.BackupAndRestore):
     """
 
     def __init__(self, directory: str | os.PathLike, delete_checkpoint: bool = True):
+        if "://" in str(directory):
+            raise ValueError(
+                f"Backup: the folder must be one of a file system. Received: directory={str(directory)!r}. Mount it, or use "
+                "keras.callbacks.BackupAndRestore."
+            )
         super().__init__(str(directory), delete_checkpoint=delete_checkpoint)
 
     def on_train_begin(self, logs=None):
         """Restore the last backup that can be read, if there is one."""
         folder = Path(self.backup_dir) / "chief"  # Keras' name, on one worker and on many
-        if self.model.distribute_strategy.extended.should_checkpoint:  # one worker of many
+        # Of several workers the first looks, and puts the list in order. The others have to wait for that before they read it:
+        # they do, as Keras makes a variable first, whose value all take from the first worker.
+        if self.model.distribute_strategy.extended.should_checkpoint:
             _use_last_readable(folder)
         try:
             super().on_train_begin(logs)
-        except (ValueError, tf.errors.OpError) as error:
+            reading = self._training_state.read_checkpoint_manager
+            if reading.latest_checkpoint:  # Keras restores what fits, and is silent of the rest
+                reading.checkpoint.restore(reading.latest_checkpoint).assert_existing_objects_matched()
+        except (ValueError, AssertionError, tf.errors.OpError) as error:
             raise ValueError(
                 f"Backup: the backup in {folder} cannot be restored into this model ({_first_line(error)}). Use the model, the "
                 "optimizer and the settings of the run that was stopped, or remove the folder to begin anew."
             ) from error
         state = self._training_state
-        kept = tf.train.CheckpointManager(
-            state.write_checkpoint_manager.checkpoint, state.write_checkpoint_manager.directory, max_to_keep=_KEEP
-        )
-        if state.read_checkpoint_manager is state.write_checkpoint_manager:
+        writing = state.write_checkpoint_manager
+        kept = tf.train.CheckpointManager(writing.checkpoint, writing.directory, max_to_keep=_KEEP)
+        if state.read_checkpoint_manager is writing:
             state.read_checkpoint_manager = kept
         state.write_checkpoint_manager = kept
 
     def _backup(self, epoch, batch=0):
+        writing = self._training_state.write_checkpoint_manager
+        last = self._training_state.read_checkpoint_manager.latest_checkpoint
         try:
             super()._backup(epoch, batch)
         except tf.errors.OpError as error:
-            manager = self._training_state.read_checkpoint_manager
-            last = manager.latest_checkpoint
             raise OSError(
-                f"Backup: epoch {epoch + 1} could not be saved in {manager.directory} ({_first_line(error)}). "
+                f"Backup: epoch {epoch + 1} could not be saved in {writing.directory} ({_first_line(error)}). "
                 + (f"The backup before it, {last}, is untouched. " if last else "")
                 + "Free some space there and start the run again."
             ) from error

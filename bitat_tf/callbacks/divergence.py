@@ -15,7 +15,7 @@ def check_loss(loss: float | None, phase: Phase, num_layers: int, epoch: int, ba
         num_layers: Number of layers of the schedule.
         epoch: Epoch of the step, from 0.
         batch: Its batch, from 0.
-        model: The model; a `BackupAndRestore` callback leaves its checkpoints in it.
+        model: The model; a `Backup` callback leaves its checkpoints in it.
 
     Raises:
         ValueError: If the loss is not finite; it names layer, phase and the last checkpoint.
@@ -48,7 +48,7 @@ def _diverged(what: str, phase: Phase, num_layers: int, when: str, model: keras.
     last = (
         f"The last checkpoint, from before, is {checkpoint}."
         if checkpoint
-        else "There is no checkpoint yet; a keras.callbacks.BackupAndRestore callback after this one keeps one an epoch."
+        else "There is no checkpoint yet; a bitat_tf.callbacks.Backup after this one keeps one an epoch."
     )
     return ValueError(
         f"SequentialBinarization: {what} in {where}, {when}. {last} Usual causes: a learning rate or a `strength` that is too "

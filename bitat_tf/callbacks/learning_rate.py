@@ -2,6 +2,8 @@
 
 import warnings
 
+import numpy as np
+
 from bitat_tf._keras import keras
 
 
@@ -28,7 +30,7 @@ class ScheduledLearningRate:
             )
         self._optimizer = model.optimizer
         self._users = self._now
-        self._noted: float | None = None
+        self._begun = False
         self._warned = False
         self.value = self._users
 
@@ -40,15 +42,11 @@ class ScheduledLearningRate:
         """Set it for the next step."""
         self.value = value
         self._optimizer.learning_rate = value
-        self._noted = None
-
-    def note(self) -> None:
-        """Remember what it is at the end of an epoch, before other callbacks come."""
-        self._noted = self._now
+        self._begun = True
 
     def warn_if_changed(self) -> None:
         """Say, once, that what another callback has set since has no effect; at the start of an epoch."""
-        if self._warned or self._noted is None or self._now == self._noted:
+        if self._warned or not self._begun or np.float32(self._now) == np.float32(self.value):
             return
         self._warned = True
         warnings.warn(

@@ -15,6 +15,7 @@ from bitat_tf.callbacks.learning_rate import ScheduledLearningRate
 from bitat_tf.callbacks.progress import ProgressLine
 from bitat_tf.callbacks.schedule import QUANTIZATION, Phase, Schedule, Timeline, get_schedule
 from bitat_tf.callbacks.stages import Stages, resolve_blocks
+from bitat_tf.callbacks.workers import check_equal_on_all_workers
 from bitat_tf.inspection import check
 from bitat_tf.inspection.findings import describe_errors
 from bitat_tf.layers import BinaryLayer, binary_layers
@@ -49,7 +50,7 @@ class SequentialBinarization(keras.callbacks.Callback):
     Raises:
         ValueError: In `fit`, if the model has no binary layers, `epochs` does not match the schedule, the number of steps is
             unknown, the calibration data are unusable, a resumed model is not where the schedule is, or the loss becomes NaN or
-            infinite: then layer, phase and the last checkpoint of a `BackupAndRestore` callback are named.
+            infinite: then layer, phase and the last checkpoint of a `Backup` callback are named.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(8, 3), keras.layers.BatchNormalization(),
@@ -99,6 +100,7 @@ class SequentialBinarization(keras.callbacks.Callback):
         calibration = Calibration(self.calibration, self.model, "SequentialBinarization")
         # Every batch is checked now, not after hours in the stage that meets it.
         samples = sum(len(tf.nest.flatten(batch)[0]) for batch in calibration)
+        check_equal_on_all_workers("calibration inputs", samples, self.model.distribute_strategy)
         if samples < _FEW_SAMPLES:
             warnings.warn(
                 f"SequentialBinarization: statistics of few samples say little. Received: {samples} calibration inputs. Pass "
@@ -155,7 +157,6 @@ class SequentialBinarization(keras.callbacks.Callback):
         self.layer_history.extend(layer_rows(epoch, errors))
         if logs is not None:
             logs.update({"stage": phase.stage, **error_logs(errors), "learning_rate": self._rate.value})
-        self._rate.note()
 
     def on_train_end(self, logs=None):
         """Unfreeze, switch the disentangled loss off, give the learning rate back; warn if the schedule was not finished."""

@@ -41,7 +41,7 @@ class Stages:
         convolution, which has no single covariance.
         """
         self._make_binary(layer)
-        take_from_first_worker(layer.variables, self._model.distribute_strategy)
+        take_from_first_worker([*layer.variables, *layer.disentangled_state.variables], self._model.distribute_strategy)
 
     def refresh(self, layer: BinaryLayer) -> None:
         """Measure s and V of a layer again; its groups and its reference weights stay."""

@@ -52,7 +52,8 @@ class RunFolder:
         """Raise FileExistsError unless a new run may be written here; changes nothing."""
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(f"--out must be a folder. Received: the file {self.path}. Choose another name.")
-        if not self.path.is_dir() or not any(self.path.iterdir()):
+        # Of a run that was killed while it wrote its first file, that file's temporary form is left.
+        if not self.path.is_dir() or all(path.name.startswith(".config-") for path in self.path.iterdir()):
             return
         if not self.config.exists():
             raise FileExistsError(
@@ -83,16 +84,16 @@ class RunFolder:
                 f"--overwrite would remove the model itself: {source} is a file of the run in {self.path}. Nothing was "
                 "changed. Copy the model to another place, or choose another folder as --out."
             )
-        if self.config.exists():
-            for own in self._own:
-                if own.is_dir():
-                    shutil.rmtree(own)
-                else:
-                    own.unlink(missing_ok=True)
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.logs.mkdir(exist_ok=True)
+        # config.json says that the folder is a run's. It is there before, and as long as, anything else of the run is: else a
+        # run that is killed here would leave files that --overwrite takes for those of somebody else.
+        for own in self._own:
+            if own.is_dir():
+                shutil.rmtree(own)
+            elif own != self.config:
+                own.unlink(missing_ok=True)
         content = {"format": _FORMAT, "command": config.command, "settings": config.to_dict()}
         write_text(self.config, json.dumps(content, indent=2) + "\n")
+        self.logs.mkdir(exist_ok=True)
         if source is not None:  # after config.json: a folder without that would not be taken for a run, and not be overwritten
             write_bytes(self.source_model, source.read_bytes())
 
@@ -116,7 +117,7 @@ class RunFolder:
             raise FileNotFoundError(f"--resume: {self.path} holds no run (no config.json). Leave --resume out to start one.")
         try:
             content = json.loads(self.config.read_text())
-        except json.JSONDecodeError as error:
+        except ValueError as error:  # no JSON, or no text
             raise ValueError(f"--resume: {self.config} is damaged ({error}). Start the run anew with --overwrite.") from error
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             raise ValueError(

@@ -84,8 +84,16 @@ def test_the_last_readable_backup_is_taken_and_the_end_is_the_same(kind, stopped
 
 
 def test_no_readable_backup_and_another_model_are_refused(stopped):
-    with pytest.raises(ValueError, match="cannot be restored into this model .*first"):
-        fit(small_model(units=5), Backup(stopped))
+    others = {name: small_model() for name in ("optimizer", "layers")}
+    others["optimizer"].compile(keras.optimizers.SGD(momentum=0.9), "mse")
+    others["layers"] = keras.Sequential([*small_model().layers, keras.layers.Dense(1, name="one_more")])
+    others["layers"].build((None, 4))
+    others["layers"].compile("adam", "mse")
+    for other in (small_model(units=5), *others.values()):
+        with pytest.raises(ValueError, match="cannot be restored into this model .* or remove the folder"):
+            fit(other, Backup(stopped))
+    with pytest.raises(ValueError, match="must be one of a file system. Received: directory='gs://bucket/run'"):
+        Backup("gs://bucket/run")
     for number in (2, 3):
         change_a_byte(stopped / "chief" / f"ckpt-{number}.index")
     with pytest.raises(ValueError, match=r"no backup in .* can be read: .*ckpt-3.*ckpt-2.*Remove the folder"):
@@ -101,7 +109,7 @@ def test_backups_are_deleted_at_the_end_unless_they_are_wanted(stopped):
 
 
 class FullDisk(keras.callbacks.Callback):
-    """No file may grow beyond a kilobyte from an epoch on: what the system says then is what a full disk says."""
+    """No file may grow beyond a megabyte from an epoch on: what the system says then is what a full disk says."""
 
     def __init__(self, epoch):
         super().__init__()
@@ -109,26 +117,26 @@ class FullDisk(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == self.epoch:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (64, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
 def test_a_full_disk_keeps_the_backup_before(tmp_path):
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         with pytest.raises(OSError, match=r"epoch 3 could not be saved .* The backup before it, .*ckpt-2, is untouched"):
-            fit(small_model(), Backup(tmp_path), FullDisk(2))
+            fit(small_model(100_000), Backup(tmp_path), FullDisk(2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
-    whole, model = small_model(), small_model()
+    whole, model = small_model(100_000), small_model(100_000)
     fit(whole)
     assert fit(model, Backup(tmp_path)).epoch == [2, 3, 4]
     np.testing.assert_array_equal(model.get_weights()[0], whole.get_weights()[0])
 
 
-@pytest.mark.parametrize(("callback", "epoch"), [(Backup, 1), (Backup, 2), (Backup, 4), (keras.callbacks.BackupAndRestore, 2)])
+@pytest.mark.parametrize(("callback", "epoch"), [(Backup, 2), (Backup, 5), (keras.callbacks.BackupAndRestore, 1)])
 def test_a_schedule_goes_on_bit_by_bit(callback, epoch, make_network, images, tmp_path):
-    """Stopped in a quantization phase, in a fine-tuning phase and in the joint one, with frozen layers and order of data."""
+    """Stopped in a quantization phase with frozen layers, in the joint phase, and in a fine-tuning phase."""
     schedule = Schedule(0.7, 0.7, 1.0, freeze="quantization", refresh_epochs=0.3)
     pixels = np.clip(40 * images[0] + 128, 0, 255).astype(np.uint8)
 

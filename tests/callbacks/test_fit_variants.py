@@ -11,10 +11,10 @@ from bitat_tf.layers import binary_layers
 SCHEDULE = Schedule(0.5, 0.5, 1.0, *[1e-2] * 3)
 
 
-def fit(model, calibration, *arguments, callbacks=(), **options):
+def fit(model, calibration, *arguments, callbacks=(), before=(), **options):
     bitat = SequentialBinarization(calibration, SCHEDULE, verbose=0)
     epochs = bitat.total_epochs(model)
-    return model.fit(*arguments, epochs=epochs, verbose=0, callbacks=[bitat, *callbacks], **options), bitat
+    return model.fit(*arguments, epochs=epochs, verbose=0, callbacks=[*before, bitat, *callbacks], **options), bitat
 
 
 def all_binary(model):
@@ -76,6 +76,7 @@ def test_early_stopping_is_named_when_it_leaves_layers_float(make_network, image
         fit(make_network(), images[0], *images, callbacks=[stop])
 
 
+@pytest.mark.parametrize("place", ["before", "callbacks"])
 @pytest.mark.parametrize(
     "callback",
     [
@@ -84,12 +85,12 @@ def test_early_stopping_is_named_when_it_leaves_layers_float(make_network, image
     ],
     ids=["ReduceLROnPlateau", "LearningRateScheduler"],
 )
-def test_another_learning_rate_has_no_effect_and_is_named_once(callback, make_network, images):
+def test_another_learning_rate_has_no_effect_and_is_named_once(callback, place, make_network, images):
     start = make_network()
     expected, _ = fit(start, images[0], *images, shuffle=False)
     model = make_network()
     with pytest.warns(UserWarning, match=r"another callback set the learning rate to .* no effect") as found:
-        history, _ = fit(model, images[0], *images, callbacks=[callback], shuffle=False)
+        history, _ = fit(model, images[0], *images, shuffle=False, **{place: [callback]})
     assert sum("another callback" in str(warning.message) for warning in found) == 1
     assert history.history["learning_rate"] == expected.history["learning_rate"]
     assert all_binary(model)

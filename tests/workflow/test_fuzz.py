@@ -247,7 +247,10 @@ def test_broken_settings(first, call, tmp_path):
         folder = RunFolder(tmp_path / str(seed))
         folder.begin(TrainConfig.for_data(width=0.25, blocks=1))
         content = json.loads(folder.config.read_text())
-        if seed % 5 == 4:
+        if seed % 10 == 9:
+            kind = "noise"
+            folder.config.write_bytes(generator.bytes(100))
+        elif seed % 5 == 4:
             kind = "no JSON"
             folder.config.write_text(edited(generator, json.dumps(content)))
         else:
