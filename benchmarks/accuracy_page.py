@@ -60,11 +60,8 @@ def page(results: list[Result], name: str = "accuracy") -> str:
         f"Runs that [{name}.jsonl]({name}.jsonl) holds are not done again; `--report` writes this page.",
         "",
     ]
-    lines += [
-        f"    {command}" for command in [*commands(results, name), f"python -m benchmarks.accuracy{_file(name)} --report"]
-    ]
-    lines += [""]
-    return "\n".join(lines)
+    report = f"python -m benchmarks.accuracy{_file(name)} --report"
+    return "\n".join([*lines, *(f"    {command}" for command in [*commands(results, name), report]), ""])
 
 
 def _file(name: str) -> str:
@@ -74,10 +71,9 @@ def _file(name: str) -> str:
 
 def _setting(results: list[Result], setting: dict[str, Any]) -> list[str]:
     machines = {
-        f"{machine['cpu']}, {threads} thread(s) a run; "
-        + ", ".join(f"{name} {n}" for name, n in machine["versions"].items())
-        + "."
-        for machine, threads in ((result["machine"], result["threads"]) for result in results)
+        f"{result['machine']['cpu']}, {result['threads']} thread(s) a run; "
+        f"{', '.join(f'{name} {number}' for name, number in result['machine']['versions'].items())}."
+        for result in results
     }
     stem = f", stem of stride {setting['stem_stride']}" if setting["stem_stride"] else ""
     size = f" of side {setting['image_size']}" if setting["image_size"] else ""

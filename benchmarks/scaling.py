@@ -127,6 +127,7 @@ def run(tiny: bool, count: int) -> dict[str, Any]:
     few = tf.constant(images[:batch]), tf.constant(labels[:batch])
     return {
         "digits": digits,
+        "network": "a toy ReActNet" if tiny else "ReActNet-A",
         "side": side,
         "images": count,
         "batch": batch,
@@ -151,7 +152,7 @@ def page(results: dict[str, Any]) -> str:
         "",
         f"{machine['cpu']}, {machine['cores']} cores; {versions}.",
         "",
-        f"ReActNet-A, {len(rows)} binary layers, pictures of {results['side']}x{results['side']}; statistics from",
+        f"{results['network']}, {len(rows)} binary layers, pictures of {results['side']}x{results['side']}; statistics from",
         f"{results['images']} pictures.",
         "",
         "| | |",
@@ -189,6 +190,7 @@ def main() -> None:
     if options.tiny and not options.out:
         parser.error("--tiny needs --out: its figures do not belong into docs")
     out = options.out or DOCS
+    out.mkdir(parents=True, exist_ok=True)
     results = run(options.tiny, options.images)
     (out / "scaling_figures.json").write_text(json.dumps(results, indent=1) + "\n")
     (out / "scaling_figures.md").write_text(page(results))

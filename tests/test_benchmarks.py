@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import growth
+from benchmarks import growth, scaling
 from benchmarks.cases import CASES
 from benchmarks.page import page
 from benchmarks.plot import plot
@@ -57,3 +57,14 @@ def test_the_page_of_the_documentation_is_that_of_the_stored_results():
     docs = Path(command.__file__).parents[1] / "docs"
     stored = json.loads((docs / "benchmarks.json").read_text())
     assert (docs / "benchmarks.md").read_text() == page(stored) + "\n"
+
+
+def test_scaling(monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.argv", ["scaling", "--tiny", "--images", "8", "--out", str(tmp_path / "new")])
+    scaling.main()
+    found = json.loads((tmp_path / "new" / "scaling_figures.json").read_text())
+    assert [row["dim"] for row in found["stages"]] == [72, 8, 144, 16], "3x3 and 1x1, of 8 and 16 channels"
+    assert all(row["seconds"] > 0 for row in found["stages"])
+    assert found["backup"]["mib"] > 0.1
+    assert 0 < found["digits"]["backup_seconds"] < found["digits"]["seconds"]
+    assert (tmp_path / "new" / "scaling_figures.md").read_text() == scaling.page(found)

@@ -30,8 +30,8 @@ def take_from_first_worker(variables: Iterable[tf.Variable], strategy: tf.distri
 def check_equal_on_all_workers(what: str, value: int, strategy: tf.distribute.Strategy) -> None:
     """Raise ValueError on every worker unless all have the same number; all workers must call it.
 
-    What a network computes on one of several workers needs all of them, for the moving averages of batch normalizations: a worker
-    that has more to compute waits forever.
+    What a network computes on one of several workers needs all of them, for the moving averages of batch normalizations: a
+    worker that has more to compute waits forever.
 
     Args:
         what: What is counted, for the message.
