@@ -173,7 +173,12 @@ def _add_training_options(run: argparse.ArgumentParser, epochs: str) -> None:
         "--joint-epochs", type=float, metavar="X", help="epochs at the end, with all layers binary (default 15, digits 20)"
     )
     training.add_argument("--batch-size", type=int, metavar="N", help="images of a step (default 64, digits 32)")
-    training.add_argument("--learning-rate", type=float, metavar="RATE", help="at the start, decays linearly (default 1e-3)")
+    training.add_argument(
+        "--learning-rate", type=float, metavar="RATE", help="of the float training, decays linearly (default 1e-3)"
+    )
+    training.add_argument(
+        "--binarization-learning-rate", type=float, metavar="RATE", help="of the binarization, decays linearly (default 1e-2)"
+    )
     training.add_argument("--strength", type=float, metavar="LAMBDA", help="weight of the disentangled loss (default 1.0)")
     training.add_argument(
         "--freeze",

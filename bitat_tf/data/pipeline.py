@@ -34,9 +34,9 @@ def training_dataset(
             beyond the edge filled in by reflection; "shift-flip": it is mirrored left to right with
             probability 1/2 as well (not for digits and letters).
         num_classes: If given, labels are checked to lie below it.
-        iterations: Steps that were trained: `model.optimizer.iterations` of the compiled model that the dataset is for. An epoch
-            must be the whole dataset: no `repeat`, no `steps_per_epoch`; and `compile` makes another optimizer, for which a new
-            dataset is needed. None (default): the dataset counts how often it was iterated over.
+        iterations: Steps that were trained: `model.optimizer.iterations` of the compiled model that the dataset is for. An
+            epoch must be the whole dataset: no `repeat`, no `steps_per_epoch`; and `compile` makes another optimizer, for which
+            a new dataset is needed. None (default): the dataset counts how often it was iterated over.
 
     Returns:
         A dataset of (float32 pixels 0..255, int64 labels).

@@ -19,7 +19,14 @@ _FOLDER_DEFAULTS: dict[str, Any] = {
     "augment": "shift-flip",
 }
 POST_TRAINING_CALIBRATION = 2048  # without training, more of them help
-_OF_TRAINED_BINARIZATION = ("epochs_per_layer", "joint_epochs", "strength", "freeze", "distillation")
+_OF_TRAINED_BINARIZATION = (
+    "epochs_per_layer",
+    "joint_epochs",
+    "strength",
+    "freeze",
+    "distillation",
+    "binarization_learning_rate",
+)
 
 Config = TypeVar("Config", bound="RunConfig")
 
@@ -38,7 +45,8 @@ class RunConfig:
         subset: Number of training images to use; None for all.
         validation_share: Share of the training images that the curves are validated on.
         calibration: Number of training images for the statistics of the layers.
-        learning_rate: At the start of the float training and of the binarization; both decay linearly to 0.
+        learning_rate: At the start of the float training; decays linearly to 0.
+        binarization_learning_rate: The same of the binarization.
         strength: lambda of the disentangled loss.
         freeze: When the layers below are frozen: "never", "quantization" or "always".
         distillation: Share of the loss that compares the network's outputs with the float network's, from 0 to 1; the labels
@@ -62,6 +70,7 @@ class RunConfig:
     validation_share: float = 0.1
     calibration: int = 512
     learning_rate: float = 1e-3
+    binarization_learning_rate: float = 1e-2
     strength: float = 1.0
     freeze: str = "never"
     distillation: float = 0.0
@@ -120,9 +129,9 @@ class RunConfig:
             quantization_epochs=self.epochs_per_layer / 2,
             fine_tuning_epochs=self.epochs_per_layer / 2,
             joint_epochs=self.joint_epochs,
-            quantization_learning_rate=self.learning_rate,
-            fine_tuning_learning_rate=self.learning_rate,
-            joint_learning_rate=self.learning_rate,
+            quantization_learning_rate=self.binarization_learning_rate,
+            fine_tuning_learning_rate=self.binarization_learning_rate,
+            joint_learning_rate=self.binarization_learning_rate,
             freeze=self.freeze,
             strength=self.strength,
         )
@@ -141,6 +150,8 @@ class RunConfig:
         unknown = sorted(set(values) - known)
         if unknown:
             raise ValueError(f"{cls.__name__}: unknown settings {', '.join(unknown)}. Was the run made by another version?")
+        if "learning_rate" in values:  # runs from before there were two had one for both
+            values = {"binarization_learning_rate": values["learning_rate"], **values}
         hints = get_type_hints(cls)
         for name, value in values.items():
             if not _fits(value, hints[name]):

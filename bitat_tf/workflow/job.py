@@ -134,7 +134,7 @@ class Job:
                 self._fit(folder, "float", config.epochs, [], self.model)
             save_model(self.model, folder.float_model)
         self.model = keras.models.load_model(folder.float_model, compile=False)
-        self._compile(self.model, config.learning_rate)
+        self._compile(self.model, config.binarization_learning_rate)
         accuracy = self._test_accuracy(self.model)
         get_console().print(f"float network: test accuracy {accuracy:.2%}", highlight=False)
         return accuracy
@@ -163,7 +163,7 @@ class Job:
         teacher = keras.models.load_model(folder.float_model, compile=False)
         outputs = "logits" if self.source.from_logits else "probabilities"
         distiller = Distiller(self.model, teacher, self.config.distillation, outputs=outputs)
-        self._compile(distiller, self.config.learning_rate)
+        self._compile(distiller, self.config.binarization_learning_rate)
         return distiller
 
     def _compile(self, model: keras.Model, learning_rate) -> None:
