@@ -77,9 +77,10 @@ def _setting(results: list[Result], setting: dict[str, Any]) -> list[str]:
     }
     stem = f", stem of stride {setting['stem_stride']}" if setting["stem_stride"] else ""
     size = f" of side {setting['image_size']}" if setting["image_size"] else ""
+    images = f"{setting['subset']:,}" if setting["subset"] else "all"
     blocks, width = blocks_text(setting["blocks"]), setting["width"]
     return [
-        f"Data: {setting['data']} (digest {setting['digest']}), {setting['subset'] or 'all'} training images{size}, of which",
+        f"Data: {setting['data']} (digest {setting['digest']}), {images} training images{size}, of which",
         f"{setting['validation_share']:.3g} are kept for validation, augmentation {setting['augment']}. Network: ReActNet of",
         f"blocks {blocks} ({2 * len(setting['blocks'])} binary layers), width {width}{stem};",
         f"in float {setting['float_epochs']} epochs, learning rate {setting['float_learning_rate']:g}.",

@@ -154,11 +154,11 @@ def _bitat(text: str, **arguments: Any) -> Recipe:
 RECIPES = {
     "one-shot": Recipe("(a) all layers at once, straight-through estimator", one_shot),
     "two-step": Recipe("(b) ReActNet: activations, then weights", two_step),
-    "two-step-distilled": Recipe("(b+) the same, distilled", lambda run: two_step(run, distilled=True)),
+    "two-step-distilled": Recipe("(b+) ReActNet, distilled", lambda run: two_step(run, distilled=True)),
     "bitat": _bitat("(c) BiTAT, the library's default"),
-    "bitat-distilled": _bitat("(c+) the same, distilled", distilled=True),
+    "bitat-distilled": _bitat("(c+) BiTAT, distilled", distilled=True),
     "post-training": Recipe("(d) post-training, closed forms", post_training),
-    "bitat-half": _bitat("(c) in half of the epochs", share=0.5),
+    "bitat-half": _bitat("(c) BiTAT in half of the epochs", share=0.5),
 }
 ABLATIONS = {
     "lambda-0": _bitat("without the disentangled loss (lambda 0)", strength=0.0),

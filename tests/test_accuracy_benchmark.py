@@ -191,6 +191,13 @@ def test_a_damaged_line_is_named(tmp_path):
         read_results(tmp_path / "accuracy.jsonl")
 
 
+def test_the_page_of_the_documentation_is_that_of_the_stored_results():
+    docs = Path(accuracy.__file__).parents[1] / "docs"
+    generated, mark, _ = (docs / "accuracy.md").read_text().partition(BY_HAND)
+    assert mark
+    assert generated == page(read_results(docs / "accuracy.jsonl")) + "\n"
+
+
 def test_a_rebuilt_network_computes_the_same(digits, tmp_path):
     shared = run(digits, tmp_path, "--float-epochs", "1")
     model, _ = shared.train_float()
