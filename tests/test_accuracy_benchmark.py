@@ -1,6 +1,7 @@
 """The comparison of recipes: what it shares between runs, what its page says, and, slowly, the digits themselves."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest

@@ -68,3 +68,8 @@ def test_scaling(monkeypatch, tmp_path):
     assert found["backup"]["mib"] > 0.1
     assert 0 < found["digits"]["backup_seconds"] < found["digits"]["seconds"]
     assert (tmp_path / "new" / "scaling_figures.md").read_text() == scaling.page(found)
+    monkeypatch.setattr("sys.argv", ["scaling", "--tiny", "--digits-only", "--out", str(tmp_path / "new")])
+    scaling.main()
+    again = json.loads((tmp_path / "new" / "scaling_figures.json").read_text())
+    assert again["digits"] != found["digits"]
+    assert {**again, "digits": found["digits"]} == found

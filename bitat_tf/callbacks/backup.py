@@ -1,18 +1,20 @@
 """Backups that survive a damaged file and a full disk."""
 
 import os
+import time
 import warnings
 from pathlib import Path
 
 from bitat_tf._files import write_text
 from bitat_tf._keras import keras, tf
+from bitat_tf._validation import check_number
 
 _KEEP = 2
 _PREFIX = "ckpt-"  # what tf.train.CheckpointManager calls its files
 
 
 class Backup(keras.callbacks.BackupAndRestore):
-    """`keras.callbacks.BackupAndRestore`, once an epoch, with the epoch before kept as well.
+    """`keras.callbacks.BackupAndRestore` at the ends of epochs, with the backup before kept as well.
 
     Started again, `fit` continues after the last epoch whose backup can be read: when the newest is damaged, the one before is
     taken, with a warning. When a backup cannot be written, those before stay. A run that continues ends with the weights of one
@@ -23,6 +25,8 @@ class Backup(keras.callbacks.BackupAndRestore):
     Args:
         directory: Folder of the backups of one `fit`.
         delete_checkpoint: Whether they are deleted at the end of `fit`. Default True.
+        largest_share: Share of the time that backups may take, above 0 and up to 1. Where epochs are short, some are left out
+            for it, but on several workers, which would have to agree. Default 0.02; 1 for every epoch.
 
     Raises:
         OSError: In `fit`, if a backup cannot be written.
@@ -36,13 +40,15 @@ class Backup(keras.callbacks.BackupAndRestore):
         >>> history = model.fit(np.ones((8, 4)), np.ones(8), epochs=2, shuffle=False, verbose=0, callbacks=[backup])
     """
 
-    def __init__(self, directory: str | os.PathLike, delete_checkpoint: bool = True):
+    def __init__(self, directory: str | os.PathLike, delete_checkpoint: bool = True, largest_share: float = 0.02):
+        check_number("Backup", "largest_share", largest_share, maximum=1.0, exclusive=True)
         if "://" in str(directory):
             raise ValueError(
                 f"Backup: the folder must be one of a file system. Received: directory={str(directory)!r}. Mount it, or use "
                 "keras.callbacks.BackupAndRestore."
             )
         super().__init__(str(directory), delete_checkpoint=delete_checkpoint)
+        self._largest_share = largest_share
 
     def on_train_begin(self, logs=None):
         """Restore the last backup that can be read, if there is one."""
@@ -67,8 +73,13 @@ class Backup(keras.callbacks.BackupAndRestore):
         if state.read_checkpoint_manager is writing:
             state.read_checkpoint_manager = kept
         state.write_checkpoint_manager = kept
+        self._next = 0.0
 
     def _backup(self, epoch, batch=0):
+        started = time.monotonic()
+        several = isinstance(self.model.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        if started < self._next and not several:
+            return
         writing = self._training_state.write_checkpoint_manager
         last = self._training_state.read_checkpoint_manager.latest_checkpoint
         try:
@@ -79,6 +90,8 @@ class Backup(keras.callbacks.BackupAndRestore):
                 + (f"The backup before it, {last}, is untouched. " if last else "")
                 + "Free some space there and start the run again."
             ) from error
+        now = time.monotonic()
+        self._next = now + (now - started) * (1 / self._largest_share - 1)
 
 
 def _use_last_readable(folder: Path) -> None:

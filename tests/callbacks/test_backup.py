@@ -44,7 +44,7 @@ def fit(model, *callbacks):
 def stopped(tmp_path):
     """Return the folder of a run that was stopped after three epochs."""
     with pytest.raises(KeyboardInterrupt):
-        fit(small_model(), Backup(tmp_path / "backup"), Interrupt(3))
+        fit(small_model(), Backup(tmp_path / "backup", largest_share=1), Interrupt(3))
     return tmp_path / "backup"
 
 
@@ -74,9 +74,9 @@ def test_the_last_readable_backup_is_taken_and_the_end_is_the_same(kind, stopped
     model = small_model()
     if epoch < 3:
         with pytest.warns(UserWarning, match=r"Backup: damaged: .*ckpt-3 .* continues from .*ckpt-2"):
-            history = fit(model, Backup(stopped, delete_checkpoint=False))
+            history = fit(model, Backup(stopped, delete_checkpoint=False, largest_share=1))
     else:
-        history = fit(model, Backup(stopped, delete_checkpoint=False))
+        history = fit(model, Backup(stopped, delete_checkpoint=False, largest_share=1))
     assert history.epoch == list(range(epoch, EPOCHS))
     for weight, expected in zip(model.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, expected)
@@ -98,6 +98,30 @@ def test_no_readable_backup_and_another_model_are_refused(stopped):
         change_a_byte(stopped / "chief" / f"ckpt-{number}.index")
     with pytest.raises(ValueError, match=r"no backup in .* can be read: .*ckpt-3.*ckpt-2.*Remove the folder"):
         fit(small_model(), Backup(stopped))
+
+
+def test_short_epochs_are_not_all_backed_up(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("bitat_tf.callbacks.backup.time.monotonic", lambda: clock[0])
+    saved = []
+
+    def save(self, *arguments, **options):
+        clock[0] += 1.0  # a backup takes a second, an epoch ten
+        saved.append(clock[0])
+
+    class Epoch(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            clock[0] += 10.0
+
+    monkeypatch.setattr("tensorflow.train.CheckpointManager.save", save)
+    model = small_model()
+    model.fit(np.ones((8, 4)), np.ones(8), epochs=40, verbose=0, callbacks=[Epoch(), Backup(tmp_path, largest_share=0.05)])
+    assert saved[0] == 11.0, "the first epoch is"
+    waits = np.diff(saved) - 1
+    assert (waits == 20).all(), "the first end of an epoch at least 19 seconds after"
+    for wrong in (0, 1.5, "all"):
+        with pytest.raises(ValueError, match="`largest_share` must be a finite number > 0 and <= 1. Received"):
+            Backup(tmp_path, largest_share=wrong)
 
 
 def test_backups_are_deleted_at_the_end_unless_they_are_wanted(stopped):
@@ -124,7 +148,7 @@ def test_a_full_disk_keeps_the_backup_before(tmp_path):
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         with pytest.raises(OSError, match=r"epoch 3 could not be saved .* The backup before it, .*ckpt-2, is untouched"):
-            fit(small_model(100_000), Backup(tmp_path), FullDisk(2))
+            fit(small_model(100_000), Backup(tmp_path, largest_share=1), FullDisk(2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
@@ -138,6 +162,7 @@ def test_a_full_disk_keeps_the_backup_before(tmp_path):
 def test_a_schedule_goes_on_bit_by_bit(callback, epoch, make_network, images, tmp_path):
     """Stopped in a quantization phase with frozen layers, in the joint phase, and in a fine-tuning phase."""
     schedule = Schedule(0.7, 0.7, 1.0, freeze="quantization", refresh_epochs=0.3)
+    every = {"largest_share": 1} if callback is Backup else {}
     pixels = np.clip(40 * images[0] + 128, 0, 255).astype(np.uint8)
 
     def run(*callbacks):
@@ -150,7 +175,7 @@ def test_a_schedule_goes_on_bit_by_bit(callback, epoch, make_network, images, tm
 
     whole, uninterrupted = run()
     with pytest.raises(KeyboardInterrupt):
-        run(callback(str(tmp_path)), Interrupt(epoch))
+        run(callback(str(tmp_path), **every), Interrupt(epoch))
     model, resumed = run(callback(str(tmp_path)))
     assert resumed.epoch == list(range(epoch, 6))
     for name, values in resumed.history.items():
