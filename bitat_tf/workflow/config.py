@@ -85,6 +85,7 @@ class RunConfig:
             raise ValueError(f"{self.command}: {', '.join(given)}: only for folders of images. Received: the digits as data.")
         check_number(self.command, "validation_share", self.validation_share, maximum=0.9, exclusive=True)
         check_choice(self.command, "augment", self.augment, AUGMENTATIONS)
+        check_number(self.command, "learning_rate", self.learning_rate, exclusive=True)
         check_number(self.command, "distillation", self.distillation, maximum=1.0)
         check_number(self.command, "seed", self.seed, maximum=2**31 - 1)
 

@@ -42,12 +42,14 @@ class States(keras.callbacks.Callback):
 
 def test_layers_become_binary_from_bottom_to_top_at_their_steps(make_network, images):
     model, states = make_network(), States()
-    schedule = Schedule(0.5, 0.5, 1, decay="none", quantization_learning_rate=0.03, fine_tuning_learning_rate=0.02)
+    schedule = Schedule(
+        0.5, 0.5, 1, decay="none", quantization_learning_rate=0.03, fine_tuning_learning_rate=0.02, joint_learning_rate=0.01
+    )
     bitat, history = run(model, images, schedule, [states])
     b, f = "binary", "float"
     expected = [(b, f, f)] * 6 + [(b, b, f)] * 6 + [(b, b, b)] * 12
     assert [row[:3] for row in states.rows] == expected
-    rates = ([0.03] * 3 + [0.02] * 3) * 3 + [1e-3] * 6
+    rates = ([0.03] * 3 + [0.02] * 3) * 3 + [0.01] * 6
     assert [row[3] for row in states.rows] == pytest.approx(rates)
     assert history["stage"] == [1, 2, 3, 3]
     assert [row["kind"] for row in bitat.phase_history] == ["quantization", "fine-tuning"] * 3 + ["joint"]

@@ -226,6 +226,7 @@ SETTINGS = {
     "joint_epochs": setting("joint_epochs", -1, "many", None),
     "batch_size": setting("batch_size", 0, -5, 2.5, "many", None),
     "learning_rate": setting("learning_rate", 0, -1.0, "fast", None),
+    "binarization_learning_rate": setting("binarization_learning_rate", 0, -1.0, "fast", None),
     "validation_share": setting("validation_share", 0, 1.0, -1, "half", None),
     "augment": setting("augment", "spin", 5, None),
     "freeze": setting("freeze", "winter", True, None),

@@ -76,6 +76,7 @@ def test_killed_at_ten_random_moments(uninterrupted, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_killed_at_ten_more_random_moments(uninterrupted, tmp_path):
     folder, seconds = uninterrupted
     for number in range(5):  # few kills a run: moments that more of them do not reach
