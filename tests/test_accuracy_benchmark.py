@@ -254,7 +254,7 @@ def test_the_comparison_on_the_digits(tmp_path, capsys):
         # Disconnected, the disentangled loss would leave both runs the same to the last bit.
         sequence = slice(0, 4)  # the epochs of the four layers
         strong, without = (np.array(runs[recipe][seed]["curves"]["q_rel"])[sequence] for recipe in ("lambda-10", "lambda-0"))
-        assert strong.mean() < 0.9 * without.mean(), "the loss must lower the errors that it is made of"
+        assert strong.mean() < 0.97 * without.mean(), "the loss must lower the errors that it is made of"
     for other in ("one-shot", "two-step", "post-training"):
         assert differences(runs, "bitat", other).mean() > 3, "at this rate, in so few steps"
     capsys.readouterr()
