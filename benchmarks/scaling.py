@@ -5,7 +5,6 @@ The stages of ReActNet-A on pictures of ImageNet's size, one by one; its backups
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 import time
@@ -52,21 +51,16 @@ def stages(model: keras.Model, images: np.ndarray) -> list[dict[str, Any]]:
 def seconds_of(function: Callable[[], Any], repeats: int) -> float:
     """Return the median time of a function, after one call that does not count."""
     function()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
+    return measure(function, repeats)["seconds"]
 
 
 def backups(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Return size and times of a backup of a model with its optimizer."""
     with tempfile.TemporaryDirectory() as folder:
-        backup = Timed(Path(folder) / "backup", delete_checkpoint=False)
+        backup = Timed(Path(folder) / "backup", delete_checkpoint=False, largest_share=1)
         model.fit(images, labels, epochs=2, batch_size=len(images), verbose=0, callbacks=[backup])
         files = [path.stat().st_size for path in Path(folder).rglob("ckpt-2*")]
-        again = Timed(Path(folder) / "backup", delete_checkpoint=False)
+        again = Timed(Path(folder) / "backup", delete_checkpoint=False, largest_share=1)
         model.fit(images, labels, epochs=2, batch_size=len(images), verbose=0, callbacks=[again])
     return {"mib": sum(files) / 2**20, "write_seconds": backup.seconds["write"] / 2, "read_seconds": again.seconds["read"]}
 
@@ -96,12 +90,11 @@ def digits_run(tiny: bool) -> dict[str, float]:
     changes = {"epochs": 1, "epochs_per_layer": 0.5, "joint_epochs": 0.5, "blocks": 1, "width": 0.25} if tiny else {}
     timed: list[Timed] = []
 
-    class Recorded(Timed):
-        def __init__(self, *arguments: Any, **options: Any):
-            super().__init__(*arguments, **options)
-            timed.append(self)
+    def recorded(*arguments: Any, **options: Any) -> Timed:
+        timed.append(Timed(*arguments, **options))
+        return timed[-1]
 
-    original, job_module.Backup = job_module.Backup, Recorded
+    original, job_module.Backup = job_module.Backup, recorded
     try:
         with tempfile.TemporaryDirectory() as out:
             config, folder = TrainConfig.for_data(**changes), RunFolder(out)
