@@ -24,13 +24,13 @@ def run_recipe(run: Run, recipe: str) -> dict[str, Any]:
     """Train one recipe, or the float network ("float"), and return what the file keeps of it."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(run.seed)
-    is_float = recipe == FLOAT
-    model, trained = run.train_float() if is_float else ALL[recipe].train(run)
+    model, trained = run.train_float() if recipe == FLOAT else ALL[recipe].train(run)
+    epochs, learning_rate = _length_of(run, recipe)
     return {
         "recipe": recipe,
         "seed": run.seed,
-        "epochs": run.setting.float_epochs if is_float else 0 if recipe in UNTRAINED else run.epochs,
-        "learning_rate": run.setting.float_learning_rate if is_float else 0.0 if recipe in UNTRAINED else run.learning_rate,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
         **run.accuracies(model),
         "seconds": trained["seconds"],
         "cpu_seconds": trained["cpu_seconds"],
@@ -40,6 +40,13 @@ def run_recipe(run: Run, recipe: str) -> dict[str, Any]:
         "machine": asdict(this_machine()),
         "curves": trained["curves"],
     }
+
+
+def _length_of(run: Run, recipe: str) -> tuple[int, float]:
+    """Return epochs and learning rate of a recipe; none of what is not trained."""
+    if recipe == FLOAT:
+        return run.setting.float_epochs, run.setting.float_learning_rate
+    return (0, 0.0) if recipe in UNTRAINED else (run.epochs, run.learning_rate)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,9 +10,9 @@ from benchmarks.accuracy_recipes import ABLATIONS, RECIPES
 from benchmarks.accuracy_results import FLOAT, Result
 from benchmarks.accuracy_runs import Setting, digest_of, parse_blocks
 from bitat_tf.data import ImageData, load_digits, load_folder
+from bitat_tf.workflow.config import DIGITS
 
 DOCS = Path(__file__).parents[1] / "docs"
-DIGITS = "digits"
 ALL = {**RECIPES, **ABLATIONS}
 
 
@@ -90,7 +90,7 @@ def commands(results: list[Result], name: str) -> list[str]:
     recipes: dict[tuple, list[str]] = defaultdict(list)
     for (*key, recipe), of_recipe in seeds.items():
         recipes[(*key, tuple(sorted(set(of_recipe))))].append(recipe)
-    shared = " ".join(_options_of(setting)) + ("" if name == "accuracy" else f" --results {name}.jsonl")
+    shared = " ".join(_options_of(setting)) + results_option(name)
     lines = []
     for (threads, epochs, learning_rate, of_recipes), names in sorted(recipes.items()):
         trained = f" --epochs {epochs} --learning-rates {learning_rate:g}" if epochs else ""
@@ -99,6 +99,11 @@ def commands(results: list[Result], name: str) -> list[str]:
             f"--recipes {' '.join(name for name in ALL if name in names)}"
         )
     return lines
+
+
+def results_option(name: str) -> str:
+    """Return the option that names a file of results; nothing for the default one."""
+    return "" if name == "accuracy" else f" --results {name}.jsonl"
 
 
 def _options_of(setting: dict[str, Any]) -> list[str]:

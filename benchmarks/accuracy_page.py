@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy_options import blocks_text, commands
+from benchmarks.accuracy_options import blocks_text, commands, results_option
 from benchmarks.accuracy_plots import plot_budgets, plot_curves
 from benchmarks.accuracy_recipes import ABLATIONS, RECIPES
 from benchmarks.accuracy_results import (
@@ -60,13 +60,8 @@ def page(results: list[Result], name: str = "accuracy") -> str:
         f"Runs that [{name}.jsonl]({name}.jsonl) holds are not done again; `--report` writes this page.",
         "",
     ]
-    report = f"python -m benchmarks.accuracy{_file(name)} --report"
+    report = f"python -m benchmarks.accuracy{results_option(name)} --report"
     return "\n".join([*lines, *(f"    {command}" for command in [*commands(results, name), report]), ""])
-
-
-def _file(name: str) -> str:
-    """Return the option for results that are not the default ones."""
-    return "" if name == "accuracy" else f" --results {name}.jsonl"
 
 
 def _setting(results: list[Result], setting: dict[str, Any]) -> list[str]:

@@ -66,8 +66,13 @@ class Setting:
 
 def digest_of(images: ImageData) -> str:
     """Return what tells pictures and labels from others."""
+    return _digest([images.train_images, images.train_labels, images.test_images, images.test_labels])
+
+
+def _digest(arrays: list[np.ndarray]) -> str:
+    """Return the first 12 digits of the SHA-256 of arrays."""
     digest = hashlib.sha256()
-    for array in (images.train_images, images.train_labels, images.test_images, images.test_labels):
+    for array in arrays:
         digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()[:12]
 
@@ -152,13 +157,10 @@ class Run:
         """Return a new copy of the float network."""
         return keras.models.load_model(self._float_path, compile=False)
 
-    @property
+    @cached_property
     def float_digest(self) -> str:
-        """What tells the float network from others: SHA-256 of its weights, the first 12 digits."""
-        digest = hashlib.sha256()
-        for weight in self.float_network().get_weights():
-            digest.update(np.ascontiguousarray(weight))
-        return digest.hexdigest()[:12]
+        """What tells the float network, which is trained by now, from others: SHA-256 of its weights, the first 12 digits."""
+        return _digest(self.float_network().get_weights())
 
     def training_data(self):
         """Return the batches; every call begins the same order and augmentation anew."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from bitat_tf._files import write_text
 from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_number
+from bitat_tf.callbacks.workers import has_several_workers
 
 _KEEP = 2
 _PREFIX = "ckpt-"  # what tf.train.CheckpointManager calls its files
@@ -77,8 +78,7 @@ class Backup(keras.callbacks.BackupAndRestore):
 
     def _backup(self, epoch, batch=0):
         started = time.monotonic()
-        several = isinstance(self.model.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
-        if started < self._next and not several:
+        if started < self._next and not has_several_workers(self.model.distribute_strategy):
             return
         writing = self._training_state.write_checkpoint_manager
         last = self._training_state.read_checkpoint_manager.latest_checkpoint

@@ -7,6 +7,11 @@ import numpy as np
 from bitat_tf._keras import tf
 
 
+def has_several_workers(strategy: tf.distribute.Strategy) -> bool:
+    """Whether a strategy trains in several processes."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
 def take_from_first_worker(variables: Iterable[tf.Variable], strategy: tf.distribute.Strategy) -> None:
     """Give the variables of every worker the values that those of the first one have; all workers must call it.
 
@@ -17,13 +22,12 @@ def take_from_first_worker(variables: Iterable[tf.Variable], strategy: tf.distri
         variables: Variables of a model that was built under `strategy`.
         strategy: The model's strategy; nothing happens unless it is a `MultiWorkerMirroredStrategy`.
     """
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if not has_several_workers(strategy):
         return
     for variable in variables:
         own = variable.numpy()
         if own.dtype == bool:  # cannot be summed
             own = own.astype(np.int32)
-
         variable.assign(tf.cast(_sum(strategy, own, np.zeros_like(own)), variable.dtype))
 
 
@@ -38,7 +42,7 @@ def check_equal_on_all_workers(what: str, value: int, strategy: tf.distribute.St
         value: This worker's number, up to some millions.
         strategy: As above.
     """
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if not has_several_workers(strategy):
         return
     own = np.array([1, value, value**2], np.int64)
     workers, total, squares = _sum(strategy, own, own).numpy()

@@ -22,16 +22,14 @@ def small_model(units=3):
     return model
 
 
-class Interrupt(keras.callbacks.Callback):
-    """Stops the run as Ctrl-C does, before an epoch."""
+def before_epoch(number, action):
+    """Return a callback that does something before an epoch."""
+    return keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: action() if epoch == number else None)
 
-    def __init__(self, epoch):
-        super().__init__()
-        self.epoch = epoch
 
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch == self.epoch:
-            raise KeyboardInterrupt
+def interrupt():
+    """Stop the run as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def fit(model, *callbacks):
@@ -44,7 +42,7 @@ def fit(model, *callbacks):
 def stopped(tmp_path):
     """Return the folder of a run that was stopped after three epochs."""
     with pytest.raises(KeyboardInterrupt):
-        fit(small_model(), Backup(tmp_path / "backup", largest_share=1), Interrupt(3))
+        fit(small_model(), Backup(tmp_path / "backup", largest_share=1), before_epoch(3, interrupt))
     return tmp_path / "backup"
 
 
@@ -132,23 +130,16 @@ def test_backups_are_deleted_at_the_end_unless_they_are_wanted(stopped):
     assert list(copy.rglob("ckpt*"))
 
 
-class FullDisk(keras.callbacks.Callback):
-    """No file may grow beyond a megabyte from an epoch on: what the system says then is what a full disk says."""
-
-    def __init__(self, epoch):
-        super().__init__()
-        self.epoch = epoch
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch == self.epoch:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+def fill_the_disk():
+    """Let no file grow beyond a megabyte: what the system says then is what a full disk says."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
 def test_a_full_disk_keeps_the_backup_before(tmp_path):
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         with pytest.raises(OSError, match=r"epoch 3 could not be saved .* The backup before it, .*ckpt-2, is untouched"):
-            fit(small_model(100_000), Backup(tmp_path, largest_share=1), FullDisk(2))
+            fit(small_model(100_000), Backup(tmp_path, largest_share=1), before_epoch(2, fill_the_disk))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
@@ -175,7 +166,7 @@ def test_a_schedule_goes_on_bit_by_bit(callback, epoch, make_network, images, tm
 
     whole, uninterrupted = run()
     with pytest.raises(KeyboardInterrupt):
-        run(callback(str(tmp_path), **every), Interrupt(epoch))
+        run(callback(str(tmp_path), **every), before_epoch(epoch, interrupt))
     model, resumed = run(callback(str(tmp_path)))
     assert resumed.epoch == list(range(epoch, 6))
     for name, values in resumed.history.items():

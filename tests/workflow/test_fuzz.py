@@ -77,7 +77,7 @@ def empty_the_class(folder):
     folder.mkdir()
 
 
-# Each breaks a folder for certain; {image}: one image, {class}: one class folder.
+# Each breaks a folder for certain: the first ones by one image, the others by one class folder.
 IMAGES = {
     "zero bytes": lambda path, generator: path.write_bytes(b""),
     "cut off": cut,
