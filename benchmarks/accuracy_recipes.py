@@ -7,6 +7,7 @@ from typing import Any
 import bitat_tf
 from benchmarks.accuracy_runs import Run, Stopwatch
 from bitat_tf._keras import keras
+from bitat_tf.analysis.gap import gap_logs
 from bitat_tf.callbacks import PRESETS, Schedule
 from bitat_tf.layers import BinaryConv2D, BinaryLayer, binary_layers
 from bitat_tf.post_training import binarize_post_training
@@ -108,12 +109,12 @@ def with_error(run: Run, error: str) -> Trained:
 
 def post_training(run: Run) -> Trained:
     """Closed forms, no training."""
-    model, errors = run.float_network(), run.error_curve
+    model, reference = run.float_network(), run.reference
     calibration = run.training_pictures(POST_TRAINING_CALIBRATION)
     watch = Stopwatch()
     model = binarize_post_training(model, calibration, seed=run.seed, verbose=0)
     times = watch.times()
-    return model, {**times, "curves": {name: [value] for name, value in errors.errors(model).items()}}
+    return model, {**times, "curves": {name: [value] for name, value in gap_logs(reference.errors(model)).items()}}
 
 
 def rates(learning_rate: float) -> dict[str, float]:

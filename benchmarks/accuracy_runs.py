@@ -15,11 +15,10 @@ import numpy as np
 
 from bitat_tf._files import save_model, write_text
 from bitat_tf._keras import keras
+from bitat_tf.analysis import FloatReference, GapMonitor
 from bitat_tf.callbacks import Schedule, SequentialBinarization
 from bitat_tf.data import ImageData, evaluation_dataset, split_validation, training_dataset
-from bitat_tf.dependency import network_errors, quantization_errors
 from bitat_tf.distillation import Distiller
-from bitat_tf.layers import binary_layers
 from bitat_tf.workflow.images import calibration_images
 
 _EVALUATION_BATCH = 500
@@ -210,9 +209,14 @@ class Run:
         return self.fit(model, bitat.total_epochs(model), [bitat, self.error_curve], teacher, schedules_itself=True)
 
     @cached_property
-    def error_curve(self) -> "ErrorCurve":
-        """A callback that logs the errors of the binary weights against the float network's."""
-        return ErrorCurve(self.float_network(), self.calibration)
+    def reference(self) -> FloatReference:
+        """The float network, measured: what the errors of all recipes are against."""
+        return FloatReference(self.float_network(), self.calibration)
+
+    @property
+    def error_curve(self) -> GapMonitor:
+        """A callback that logs these errors, as in Fig. 8."""
+        return GapMonitor(self.reference)
 
     def accuracies(self, model: keras.Model) -> dict[str, float]:
         """Return top-1 on the validation and on the test images."""
@@ -235,34 +239,3 @@ class Stopwatch:
         """Return `seconds` and `cpu_seconds`."""
         wall, processor = self._started
         return {"seconds": time.monotonic() - wall, "cpu_seconds": time.process_time() - processor}
-
-
-class ErrorCurve(keras.callbacks.Callback):
-    """Logs Q_orig and Q_ours of the signs against the float network's weights, as in Fig. 8: one metric for all recipes.
-
-    The metric is that of the float network's inputs as a binary layer sees them, over all d dimensions or k groups.
-
-    Args:
-        float_model: The float network.
-        calibration: Training inputs.
-    """
-
-    def __init__(self, float_model: keras.Model, calibration: np.ndarray):
-        super().__init__()
-        measured = bitat_tf.calibration.measure_dependency(float_model, calibration)
-        self._measured = {layer.layer: layer for layer in measured.layers}
-
-    def errors(self, model: keras.Model) -> dict[str, float]:
-        """Return the errors of all layers of a model, binary by now or not."""
-        found = []
-        for layer in binary_layers(model):
-            measured = self._measured[layer.name]
-            binary = np.where(layer.latent_kernel_matrix >= 0, 1.0, -1.0)
-            found.append(quantization_errors(measured.reference, binary, measured.metric))
-        network = network_errors(found)
-        return {"float_q_orig": network.q_orig, "float_q_ours": network.q_ours, "float_q_ratio": network.q_ratio}
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Write the errors into `logs`."""
-        if logs is not None:
-            logs.update(self.errors(self.model))

@@ -8,6 +8,7 @@
 | `bitat_tf.calibration` | statistics of every layer's input; `measure_dependency` |
 | `bitat_tf.callbacks` | `SequentialBinarization`: the schedule, layer by layer |
 | `bitat_tf.Distiller` | training with a float teacher, under plain `fit` |
+| `bitat_tf.analysis` | looking into networks, and the paper's experiments, with plots |
 | `bitat_tf.binarize` | a trained Keras network becomes one with binary layers, in float state |
 | `bitat_tf.binarize_post_training` | binarization without training |
 | `bitat_tf.check`, `bitat_tf.summary` | what will be binary on the device, and what it costs |
@@ -24,7 +25,7 @@ from bitat_tf import _keras  # noqa: F401, I001
 
 from importlib.metadata import version
 
-from bitat_tf import applications, calibration, callbacks, data, dependency, deployment, export, layers, quantizers
+from bitat_tf import analysis, applications, calibration, callbacks, data, dependency, deployment, export, layers, quantizers
 from bitat_tf import regularizers, tflite_file
 from bitat_tf.conversion import binarize, plan_binarization
 from bitat_tf.distillation import Distiller
@@ -36,6 +37,7 @@ __version__ = version("bitat_tf")
 __all__ = [
     "Distiller",
     "__version__",
+    "analysis",
     "applications",
     "binarize",
     "binarize_post_training",

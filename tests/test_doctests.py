@@ -8,6 +8,7 @@ import pkgutil
 import larq as lq
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import bitat_tf
 from bitat_tf._keras import keras, tf
@@ -16,6 +17,7 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages(bitat_tf.__path
 PUBLIC = [
     getattr(package, name)
     for package in (
+        bitat_tf.analysis,
         bitat_tf.applications,
         bitat_tf.callbacks,
         bitat_tf.conversion,
@@ -36,7 +38,7 @@ PUBLIC = [
 def test_examples(name, tmp_path):
     module = importlib.import_module(name)
     names = {"bitat_tf": bitat_tf, "keras": keras, "tf": tf, "np": np, "lq": lq, "os": os, "folder": str(tmp_path)}
-    globs = {**names, "Metric": bitat_tf.dependency.Metric, **vars(module)}
+    globs = {**names, "Metric": bitat_tf.dependency.Metric, "Figure": Figure, **vars(module)}
     results = doctest.testmod(module, globs=globs, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert results.failed == 0
 

@@ -3,6 +3,7 @@
 import argparse
 from importlib.metadata import version
 
+from bitat_tf.cli.experiment_options import add_experiment
 from bitat_tf.cli.file_options import add_file_commands
 from bitat_tf.workflow.pixels import NEGATIVE, PIXELS
 
@@ -48,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("model", metavar="MODEL.keras", help="a Keras 2 model, saved with model.save('model.keras')")
         command.add_argument("--json", action="store_true", help="print one JSON object")
     add_file_commands(commands)
+    add_experiment(commands)
     return parser
 
 

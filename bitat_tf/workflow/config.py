@@ -1,16 +1,14 @@
 """The settings of a run."""
 
-import os
-from dataclasses import asdict, dataclass, fields
-from types import UnionType
-from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
 
 from bitat_tf._validation import check_choice, check_number
 from bitat_tf.applications import REACTNET_A_BLOCKS
 from bitat_tf.callbacks import Schedule
 from bitat_tf.data.pipeline import AUGMENTATIONS
+from bitat_tf.workflow.settings import DIGITS, Settings, option_name
 
-DIGITS = "digits"
 _DIGITS_BLOCKS = ((64, 1), (128, 2), (128, 1))
 _FOLDER_DEFAULTS: dict[str, Any] = {
     "epochs_per_layer": 1.0,
@@ -32,7 +30,7 @@ Config = TypeVar("Config", bound="RunConfig")
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Settings):
     """Settings that every run has, wherever its float network comes from; the defaults are those for the digits.
 
     Attributes:
@@ -56,7 +54,6 @@ class RunConfig:
         seed: Seed of everything random.
     """
 
-    command: ClassVar[str]
     least_epochs: ClassVar[int] = 1
     for_folders: ClassVar[tuple[str, ...]] = ("subset", "skip_corrupt")  # of no use for the digits
 
@@ -80,7 +77,7 @@ class RunConfig:
 
     def __post_init__(self):
         self.check_integers(epochs=self.least_epochs, batch_size=1, subset=2, calibration=1)
-        given = [_option(name) for name in self.for_folders if getattr(self, name)]
+        given = [option_name(name) for name in self.for_folders if getattr(self, name)]
         if self.data == DIGITS and given:
             raise ValueError(f"{self.command}: {', '.join(given)}: only for folders of images. Received: the digits as data.")
         check_number(self.command, "validation_share", self.validation_share, maximum=0.9, exclusive=True)
@@ -89,19 +86,12 @@ class RunConfig:
         check_number(self.command, "distillation", self.distillation, maximum=1.0)
         check_number(self.command, "seed", self.seed, maximum=2**31 - 1)
 
-    def check_integers(self, **minimum: int) -> None:
-        """Raise ValueError if one of the settings named is given and below its minimum."""
-        for name, least in minimum.items():
-            value = getattr(self, name)
-            if value is not None:
-                check_number(self.command, name, value, minimum=least)
-
     @classmethod
     def for_data(cls: type[Config], data: str = DIGITS, **given: Any) -> Config:
         """Return the settings for a kind of data: the class has the defaults for the digits, folders of images have others."""
         given = cls.normalized({"data": data, **given})
         if given.get("post_training"):
-            unused = [_option(name) for name in _OF_TRAINED_BINARIZATION if name in given]
+            unused = [option_name(name) for name in _OF_TRAINED_BINARIZATION if name in given]
             if unused:
                 raise ValueError(
                     f"{cls.command}: {', '.join(unused)}: only for a binarization with training. Received: --post-training. "
@@ -118,10 +108,11 @@ class RunConfig:
         return defaults
 
     @classmethod
-    def normalized(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Return settings as they are stored: a run may be resumed from another folder, so paths are absolute."""
-        data = given.get("data", DIGITS)
-        return given if data == DIGITS else {**given, "data": os.path.abspath(data)}
+    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return stored settings with what versions before this one did not store."""
+        if "learning_rate" in values:  # runs from before there were two had one for both
+            values = {"binarization_learning_rate": values["learning_rate"], **values}
+        return values
 
     def schedule(self) -> Schedule:
         """Return the schedule of the binarization."""
@@ -136,29 +127,6 @@ class RunConfig:
             freeze=self.freeze,
             strength=self.strength,
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        values = asdict(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-    @classmethod
-    def from_dict(cls: type[Config], values: Any) -> Config:
-        """Return the settings that `to_dict` gave."""
-        known = {field.name for field in fields(cls)}
-        if not isinstance(values, dict):
-            raise ValueError(f"{cls.__name__}: settings must be names and values. Received: {values!r}.")
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(f"{cls.__name__}: unknown settings {', '.join(unknown)}. Was the run made by another version?")
-        if "learning_rate" in values:  # runs from before there were two had one for both
-            values = {"binarization_learning_rate": values["learning_rate"], **values}
-        hints = get_type_hints(cls)
-        for name, value in values.items():
-            if not _fits(value, hints[name]):
-                expected = getattr(hints[name], "__name__", str(hints[name]))
-                raise ValueError(f"{cls.command}: {_option(name)} must be of type {expected}. Received: {value!r}.")
-        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -191,27 +159,14 @@ class TrainConfig(RunConfig):
         return {**super().defaults(given), **({} if given["data"] == DIGITS else {"epochs": 30})}
 
     def network_blocks(self, image_shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-        """Return the blocks of the network: ReActNet-A's, or three for pictures below 32 pixels; the first `blocks` of them."""
-        default = REACTNET_A_BLOCKS if min(image_shape[:2]) >= 32 else _DIGITS_BLOCKS
-        if self.blocks is None:
-            return default
-        if self.blocks > len(REACTNET_A_BLOCKS):
-            raise ValueError(
-                f"train: a ReActNet has at most {len(REACTNET_A_BLOCKS)} blocks. Received: --blocks {self.blocks}."
-            )
-        return REACTNET_A_BLOCKS[: self.blocks]
+        """Return the blocks of the network."""
+        return network_blocks(self.command, image_shape, self.blocks)
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value, as JSON gives it, is of the type that a field of the settings has."""
-    if isinstance(hint, UnionType):
-        return any(_fits(value, one) for one in get_args(hint))
-    if get_origin(hint) is tuple:
-        return isinstance(value, (list, tuple)) and all(isinstance(entry, get_args(hint)[0]) for entry in value)
-    if hint in (int, float):
-        return isinstance(value, (int, hint)) and not isinstance(value, bool)
-    return isinstance(value, hint)
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def network_blocks(command: str, image_shape: tuple[int, ...], blocks: int | None) -> tuple[tuple[int, int], ...]:
+    """Return the blocks of a ReActNet: ReActNet-A's, or three for pictures below 32 pixels; or the first `blocks`."""
+    if blocks is None:
+        return REACTNET_A_BLOCKS if min(image_shape[:2]) >= 32 else _DIGITS_BLOCKS
+    if blocks > len(REACTNET_A_BLOCKS):
+        raise ValueError(f"{command}: a ReActNet has at most {len(REACTNET_A_BLOCKS)} blocks. Received: --blocks {blocks}.")
+    return REACTNET_A_BLOCKS[:blocks]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bitat_tf._files import write_bytes, write_text
-from bitat_tf.workflow.config import Config, RunConfig
+from bitat_tf.workflow.settings import AnySettings, Settings
 
 _FORMAT = 1
 _FIRST_COMMAND = "train"  # of the runs whose config.json does not say which command made it
@@ -65,7 +65,7 @@ class RunFolder:
                 "replace its files, or another folder as --out."
             )
 
-    def begin(self, config: RunConfig, overwrite: bool = False, source: Path | None = None) -> None:
+    def begin(self, config: Settings, overwrite: bool = False, source: Path | None = None) -> None:
         """Start a new run; `overwrite` removes the files of the run that the folder holds, and no others.
 
         Args:
@@ -102,7 +102,7 @@ class RunFolder:
         write_text(self.report_json, report)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
-    def resume(self, given: dict[str, Any], kind: type[Config]) -> Config:
+    def resume(self, given: dict[str, Any], kind: type[AnySettings]) -> AnySettings:
         """Return the settings of the run that the folder holds.
 
         Args:

@@ -1,0 +1,46 @@
+"""What `bitat-tf experiment` does."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from bitat_tf.workflow.experiments import (
+    CrossLayerExperiment,
+    CrossLayerSettings,
+    Experiment,
+    ExperimentFolder,
+    ExperimentSettings,
+    GapExperiment,
+    GapSettings,
+)
+from bitat_tf.workflow.keras_file import check_kind
+
+_KINDS: dict[str, tuple[type[ExperimentSettings], type[Experiment]]] = {
+    "cross-layer": (CrossLayerSettings, CrossLayerExperiment),
+    "gap": (GapSettings, GapExperiment),
+}
+
+
+def experiment(options: dict[str, Any]) -> int:
+    """Run `bitat-tf experiment`; returns the exit code."""
+    settings, kind = _KINDS[options.pop("experiment")]
+    folder = ExperimentFolder(options.pop("out"))
+    resume, overwrite = options.pop("resume", False), options.pop("overwrite", False)
+    if resume and overwrite:
+        raise ValueError("--resume continues an experiment and --overwrite replaces it. Received: both. Pass one of them.")
+    if resume:
+        config = folder.resume(options, settings)
+        if folder.finished:
+            sys.stdout.write(f"The experiment in {folder.path} is finished:\n\n{folder.report_markdown.read_text()}")
+            return 0
+        kind(config, folder.source_model if config.model else None).run(folder)
+    else:
+        config = settings.from_dict(settings.normalized(options))
+        if config.model:
+            check_kind(Path(config.model))
+        folder.check_free(overwrite)
+        prepared = kind(config)  # reads the data and checks all that can be checked, before anything is written
+        folder.begin(config, overwrite, Path(config.model) if config.model else None)
+        prepared.run(folder)
+    sys.stdout.write(f"All results are in {folder.path}; start with report.md.\n")
+    return 0

@@ -1,0 +1,26 @@
+"""The experiments of the paper's appendix on data of one's own, as `bitat-tf experiment` runs them.
+
+| module | what it holds |
+|---|---|
+| `settings` | the settings of both |
+| `folder` | their files |
+| `experiment` | what they share: the data, the float network |
+| `cross_layer` | noise along principal directions (7.3, Fig. 3) |
+| `gap` | Q_orig and Q_ours of ReActNet's training and BiTAT's (7.4, Fig. 8) |
+"""
+
+from bitat_tf.workflow.experiments.cross_layer import CrossLayerExperiment
+from bitat_tf.workflow.experiments.experiment import Experiment
+from bitat_tf.workflow.experiments.folder import ExperimentFolder
+from bitat_tf.workflow.experiments.gap import GapExperiment
+from bitat_tf.workflow.experiments.settings import CrossLayerSettings, ExperimentSettings, GapSettings
+
+__all__ = [
+    "CrossLayerExperiment",
+    "CrossLayerSettings",
+    "Experiment",
+    "ExperimentFolder",
+    "ExperimentSettings",
+    "GapExperiment",
+    "GapSettings",
+]

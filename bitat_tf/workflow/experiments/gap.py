@@ -1,0 +1,194 @@
+"""Q_orig and Q_ours of ReActNet's way to a binary network and of BiTAT's (appendix 7.4, Fig. 8)."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from bitat_tf._files import save_model, write_text
+from bitat_tf._keras import keras
+from bitat_tf.analysis import FloatReference, GapMonitor, ResultTable, q_ratio_curve, quantization_gap
+from bitat_tf.analysis.gap import TOTAL
+from bitat_tf.applications import ReActNet
+from bitat_tf.callbacks import Schedule, SequentialBinarization
+from bitat_tf.layers import binary_layers
+from bitat_tf.workflow.config import network_blocks
+from bitat_tf.workflow.experiments.experiment import Experiment
+from bitat_tf.workflow.experiments.folder import ExperimentFolder
+from bitat_tf.workflow.experiments.settings import GapSettings
+from bitat_tf.workflow.history import read_log
+from bitat_tf.workflow.plots import save_figure
+
+REACTNET, BITAT = "ReActNet", "BiTAT"
+_SECOND_HALF = 1000
+_COLORS = {REACTNET: "#c02020", BITAT: "#2040c0"}
+
+
+class GapExperiment(Experiment[GapSettings]):
+    """Trains a float ReActNet, makes it binary in ReActNet's two steps and with BiTAT, and compares accuracy, Q_orig, Q_ours.
+
+    Both start from the same float network and train for the same number of steps. Arguments and errors are those of
+    `Experiment`.
+    """
+
+    _measured: FloatReference | None = None
+
+    def build(self) -> keras.Model:
+        """Return a ReActNet in float state."""
+        blocks = network_blocks(self.config.command, self.images.image_shape, self.config.blocks)
+        return ReActNet(self.images.image_shape, self.images.num_classes, width=self.config.width, blocks=blocks)
+
+    def compile(self, model: keras.Model) -> None:
+        """Compile for Adam with a linear decay."""
+        self._compile(model, self.config.learning_rate, self.config.epochs)
+
+    def check_float_network(self, model: keras.Model) -> None:
+        """Raise ValueError unless a network has binary layers, all in float state, and the epochs suffice."""
+        layers = binary_layers(model)
+        if not layers or any(layer.state != "float" for layer in layers):
+            raise ValueError(
+                f"{self.config.command}: the float network must have binary layers of bitat_tf, in float state. Received: "
+                f"{len(layers)} binary layers, {sum(layer.state != 'float' for layer in layers)} of them not float. Build it "
+                "with bitat_tf.layers or bitat_tf.applications, or pass yours through bitat_tf.binarize, and save it."
+            )
+        SequentialBinarization(self.calibration, self._schedule(model)).total_epochs(model)
+        self._schedule(model).timeline([layer.name for layer in layers], self.steps)
+
+    def run(self, folder: ExperimentFolder) -> dict[str, Any]:
+        """Do the experiment; each binary network is kept as soon as it is there."""
+        accuracy = self.test_accuracy(self.float_network(folder))
+        self.say(f"float network: test accuracy {accuracy:.2%}")
+        rows: list[dict[str, Any]] = []
+        for seed in self.config.seeds:
+            for name, train in ((REACTNET, self._two_step), (BITAT, self._bitat)):
+                part = folder.part(f"{name}_{seed}")
+                if not part.exists():
+                    write_text(part, json.dumps(self._result(folder, name, seed, train)))
+                rows.append(json.loads(part.read_text()))
+        self._write(folder, accuracy, rows)
+        return json.loads(folder.report_json.read_text())
+
+    def _result(self, folder: ExperimentFolder, name: str, seed: int, train: Callable) -> dict[str, Any]:
+        keras.utils.set_random_seed(seed)
+        log = f"{name}_{seed}"
+        model = train(folder, log, seed)
+        save_model(model, folder.parts / f"{log}.keras")
+        gap = quantization_gap(self._reference(folder), {name: model})
+        accuracy = self.test_accuracy(model)
+        self.say(f"{name}, seed {seed}: test accuracy {accuracy:.2%}")
+        curve = q_ratio_curve(read_log(folder.log(log)))
+        return {"network": name, "seed": seed, "accuracy": accuracy, "gap": list(gap.rows), "curve": list(curve.rows)}
+
+    def _two_step(self, folder: ExperimentFolder, log: str, seed: int) -> keras.Model:
+        """ReActNet's training: binary inputs first, then binary weights as well, half of the epochs each."""
+        model, epochs = self.float_network(folder), self.config.binarization_epochs
+        monitor = GapMonitor(self._reference(folder))
+        half = epochs // 2
+        self._compile(model, self.config.binarization_learning_rate, half)
+        for layer in binary_layers(model):
+            layer.set_binary(input=True, kernel=False)
+        self.fit(model, folder, log, half, seed, [monitor])
+        for layer in binary_layers(model):
+            layer.set_binary()
+        self._compile(model, self.config.binarization_learning_rate, epochs - half)
+        # Another seed: the new optimizer counts from 0, and the order and augmentation of the first half would come again.
+        self.fit(model, folder, log, epochs, seed + _SECOND_HALF, [monitor], initial_epoch=half, backup=f"{log}_weights")
+        return model
+
+    def _bitat(self, folder: ExperimentFolder, log: str, seed: int) -> keras.Model:
+        model = self.float_network(folder)
+        bitat = SequentialBinarization(self.calibration, self._schedule(model), seed=seed)
+        model.compile(keras.optimizers.Adam(self.config.binarization_learning_rate), self.loss(model), metrics=["accuracy"])
+        self.fit(model, folder, log, bitat.total_epochs(model), seed, [bitat, GapMonitor(self._reference(folder))])
+        return model
+
+    def _reference(self, folder: ExperimentFolder) -> FloatReference:
+        if self._measured is None:
+            self._measured = FloatReference(self.float_network(folder), self.calibration, self.config.seed)
+        return self._measured
+
+    def _schedule(self, model: keras.Model) -> Schedule:
+        """Half of the epochs for the layers, one after the other, half for the joint phase."""
+        epochs, rate = self.config.binarization_epochs, self.config.binarization_learning_rate
+        phase = epochs / 4 / len(binary_layers(model))
+        return Schedule(
+            quantization_epochs=phase,
+            fine_tuning_epochs=phase,
+            joint_epochs=epochs / 2,
+            quantization_learning_rate=rate,
+            fine_tuning_learning_rate=rate,
+            joint_learning_rate=rate,
+        )
+
+    def _compile(self, model: keras.Model, learning_rate: float, epochs: int) -> None:
+        decay = keras.optimizers.schedules.PolynomialDecay(learning_rate, self.steps * epochs, 0.0)
+        model.compile(keras.optimizers.Adam(decay), self.loss(model), metrics=["accuracy"])
+
+    def _write(self, folder: ExperimentFolder, float_accuracy: float, rows: list[dict[str, Any]]) -> None:
+        table = ResultTable(
+            tuple({"seed": row["seed"], "accuracy": row["accuracy"], **one} for row in rows for one in row["gap"])
+        )
+        table.to_csv(folder.table)
+        save_figure(folder.figure, lambda axes: _draw_gap(axes, table), (9, 4.5))
+        save_figure(folder.curve, lambda axes: _draw_curves(axes, rows), (7, 4.5))
+        report = {**self.facts(), "float_accuracy": float_accuracy, "results": rows}
+        write_text(folder.report_markdown, _markdown(report, table))
+        folder.finish(json.dumps(report, indent=2) + "\n")
+
+
+def _draw_gap(axes: Axes, table: ResultTable) -> None:
+    """Draw Q_ours of every layer: bars are means over seeds, dots the seeds."""
+    layers = [name for name in table.distinct("layer") if name != TOTAL]
+    for shift, network in ((-0.2, REACTNET), (0.2, BITAT)):
+        values = [table.where(network=network, layer=layer).column("q_ours") for layer in layers]
+        positions = np.arange(len(layers)) + shift
+        axes.bar(positions, [value.mean() for value in values], 0.4, color=_COLORS[network], alpha=0.6, label=network)
+        for position, value in zip(positions, values, strict=True):
+            axes.plot([position] * len(value), value, ".", color="black", markersize=3)
+    axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7)
+    axes.set_ylabel("Q_ours")
+    axes.legend(fontsize=8)
+
+
+def _draw_curves(axes: Axes, rows: list[dict[str, Any]]) -> None:
+    """Draw r over training: ReActNet red, BiTAT blue, one line a seed; dashed the end of each BiTAT run, as in Fig. 8."""
+    labelled = set()
+    for row in rows:
+        network, curve = row["network"], ResultTable(tuple(row["curve"]))
+        label = None if network in labelled else network
+        labelled.add(network)
+        axes.plot(curve.column("epoch"), curve.column("q_ratio"), color=_COLORS[network], label=label, linewidth=1)
+        if network == BITAT:
+            axes.axhline(curve.column("q_ratio")[-1], color=_COLORS[network], linestyle="--", linewidth=0.7)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("r = Q_ours / Q_orig")
+    axes.legend(fontsize=8)
+
+
+def _markdown(report: dict[str, Any], table: ResultTable) -> str:
+    totals = table.where(layer=TOTAL)
+    lines = [
+        f"# Q_orig and Q_ours of two ways to a binary network, on {report['data']}",
+        "",
+        f"From one float network ({report['float_accuracy']:.2%} on {report['test_images']} test images), "
+        f"{report['settings']['binarization_epochs']} epochs of {report['train_images']} images each way; means and standard "
+        f"deviations over {report['settings']['repeats']} seeds. Both errors are sums over layers, between the float network's "
+        "weights and the binary ones at their best scale, with s and V of the float network.",
+        "",
+        "| network | test accuracy, % | Q_orig | Q_ours | r = Q_ours / Q_orig |",
+        "|---|---|---|---|---|",
+    ]
+    for network in totals.distinct("network"):
+        own = totals.where(network=network)
+        cells = [_mean(100 * own.column("accuracy")), *(_mean(own.column(name)) for name in ("q_orig", "q_ours", "q_ratio"))]
+        lines.append(f"| {network} | " + " | ".join(cells) + " |")
+    lines += ["", "![Q_ours of every layer](figure.png)", "", "![r over training](curve.png)", "", "## Settings"]
+    lines += [f"- {name}: {value}" for name, value in report["settings"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _mean(values: np.ndarray) -> str:
+    deviation = f" ± {values.std(ddof=1):.3g}" if len(values) > 1 else ""
+    return f"{values.mean():.4g}{deviation}"

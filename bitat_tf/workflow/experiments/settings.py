@@ -1,0 +1,116 @@
+"""The settings of the experiments."""
+
+import os
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from bitat_tf._validation import check_number
+from bitat_tf.workflow.settings import DIGITS, Settings
+
+
+@dataclass(frozen=True)
+class ExperimentSettings(Settings):
+    """What both experiments have.
+
+    Attributes:
+        data: "digits" or a folder of class folders of images.
+        model: Absolute path of a trained float network to start from; empty to train one.
+        epochs: Epochs of the float training.
+        batch_size: Images of a training step.
+        learning_rate: At the start of the float training.
+        width: Multiplier of the network's filters.
+        image_size: Side in pixels that images are scaled to; None for their own up to 64.
+        subset: Number of training images; None for all.
+        calibration: Number of training images for the covariances.
+        repeats: Number of seeds, `seed` and those after it.
+        seed: Seed of everything random.
+    """
+
+    data: str = DIGITS
+    model: str = ""
+    epochs: int = 1
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    width: float = 1.0
+    image_size: int | None = None
+    subset: int | None = None
+    calibration: int = 512
+    repeats: int = 3
+    seed: int = 0
+
+    def __post_init__(self):
+        self.check_integers(epochs=1, batch_size=1, image_size=4, subset=2, calibration=1, repeats=1)
+        check_number(self.command, "learning_rate", self.learning_rate, exclusive=True)
+        check_number(self.command, "width", self.width, exclusive=True)
+        check_number(self.command, "seed", self.seed, maximum=2**31 - 1)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the repetitions."""
+        return [self.seed + number for number in range(self.repeats)]
+
+    @classmethod
+    def normalized(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Return settings as they are stored: paths are absolute, lists are tuples."""
+        given = super().normalized(given)
+        return {**given, "model": os.path.abspath(given["model"])} if given.get("model") else given
+
+
+@dataclass(frozen=True)
+class CrossLayerSettings(ExperimentSettings):
+    """Settings of `bitat-tf experiment cross-layer`; see its `--help`.
+
+    Attributes:
+        epochs, learning_rate: Of SGD with momentum 0.9 and a cosine decay.
+        weight_decay: Of the float training, decoupled from the loss.
+        scales: Scales of the noise, in root mean squares of a layer's weights.
+        test_images: Number of test images that accuracy under noise is measured on; None for all.
+
+    The others are those of `ExperimentSettings`.
+    """
+
+    command: ClassVar[str] = "experiment cross-layer"
+
+    epochs: int = 30
+    learning_rate: float = 0.05
+    weight_decay: float = 5e-4
+    scales: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+    test_images: int | None = 2000
+
+    def __post_init__(self):
+        object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))  # JSON has lists
+        super().__post_init__()
+        self.check_integers(test_images=1)
+        check_number(self.command, "weight_decay", self.weight_decay)
+        for scale in self.scales:
+            check_number(self.command, "scales", scale)
+        if not self.scales:
+            raise ValueError(f"{self.command}: --scales must hold at least one number. Received: none.")
+
+
+@dataclass(frozen=True)
+class GapSettings(ExperimentSettings):
+    """Settings of `bitat-tf experiment gap`; see its `--help`.
+
+    Attributes:
+        epochs, learning_rate: Of Adam in the float training, with a linear decay.
+        blocks: Blocks of the ReActNet, two binary layers each; None for the default of the picture's size.
+        binarization_epochs: Epochs of either binarization.
+        binarization_learning_rate: Of Adam in both, at the start; decays linearly.
+
+    The others are those of `ExperimentSettings`.
+    """
+
+    command: ClassVar[str] = "experiment gap"
+
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    blocks: int | None = None
+    binarization_epochs: int = 20
+    binarization_learning_rate: float = 1e-2
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.check_integers(blocks=1, binarization_epochs=2)
+        check_number(self.command, "binarization_learning_rate", self.binarization_learning_rate, exclusive=True)

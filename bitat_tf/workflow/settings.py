@@ -1,0 +1,79 @@
+"""What the settings of every command that writes a folder share: names and values that can be stored and read again."""
+
+import os
+from dataclasses import asdict, dataclass, fields
+from types import UnionType
+from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
+
+from bitat_tf._validation import check_number
+
+DIGITS = "digits"
+
+AnySettings = TypeVar("AnySettings", bound="Settings")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of the settings of a command; subclasses are dataclasses of plain values.
+
+    Attributes:
+        command: The command that they belong to.
+    """
+
+    command: ClassVar[str]
+
+    def check_integers(self, **minimum: int) -> None:
+        """Raise ValueError if one of the settings named is given and below its minimum."""
+        for name, least in minimum.items():
+            value = getattr(self, name)
+            if value is not None:
+                check_number(self.command, name, value, minimum=least)
+
+    @classmethod
+    def normalized(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Return settings as they are stored: a run may be resumed from another folder, so paths are absolute."""
+        data = given.get("data", DIGITS)
+        return given if data == DIGITS else {**given, "data": os.path.abspath(data)}
+
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return stored settings with what versions before this one did not store; a subclass that needs it says what."""
+        return values
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        values = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls: type[AnySettings], values: Any) -> AnySettings:
+        """Return the settings that `to_dict` gave."""
+        known = {field.name for field in fields(cls)}
+        if not isinstance(values, dict):
+            raise ValueError(f"{cls.__name__}: settings must be names and values. Received: {values!r}.")
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"{cls.__name__}: unknown settings {', '.join(unknown)}. Was the run made by another version?")
+        values = cls.completed(values)
+        hints = get_type_hints(cls)
+        for name, value in values.items():
+            if not _fits(value, hints[name]):
+                expected = getattr(hints[name], "__name__", str(hints[name]))
+                raise ValueError(f"{cls.command}: {option_name(name)} must be of type {expected}. Received: {value!r}.")
+        return cls(**values)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value, as JSON gives it, is of the type that a field of the settings has."""
+    if isinstance(hint, UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    if get_origin(hint) is tuple:
+        return isinstance(value, (list, tuple)) and all(isinstance(entry, get_args(hint)[0]) for entry in value)
+    if hint in (int, float):
+        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def option_name(name: str) -> str:
+    """Return the option of the command line that sets a setting."""
+    return f"--{name.replace('_', '-')}"
