@@ -33,7 +33,7 @@ class SequentialBinarization(keras.callbacks.Callback):
 
     Every epoch it adds to `logs`: `stage` (number of layers whose turn has come), `q_orig`, `q_ours`, `q_rel`, `q_ratio` (over
     the layers that are binary so far) and `learning_rate`. Callbacks that write logs, such as `CSVLogger`, must come after it
-    in the list. `layer_history` holds the same for each layer.
+    in the list. `layer_history` holds the same for each layer; `timeline` the phases, once `fit` has begun.
 
     Args:
         calibration: Training inputs, prepared as for `fit`: an array of shape (n, ...), or a finite, batched tf.data.Dataset.
@@ -129,29 +129,29 @@ class SequentialBinarization(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         """Enter the phase that begins with this step, and set the learning rate."""
         step = self._epoch * self._steps_per_epoch + batch
-        while self._next < len(self._timeline.phases) and self._timeline.phases[self._next].start <= step:
-            self._enter(self._timeline.phases[self._next], step)
+        while self._next < len(self.timeline.phases) and self.timeline.phases[self._next].start <= step:
+            self._enter(self.timeline.phases[self._next], step)
             self._next += 1
-        phase = self._timeline.phases[self._next - 1]
+        phase = self.timeline.phases[self._next - 1]
         first = max(phase.start, self._step + 1)  # several steps may have passed, with steps_per_execution
-        if phase.kind == QUANTIZATION and any(map(self._timeline.refreshes, range(first, step + 1))):
+        if phase.kind == QUANTIZATION and any(map(self.timeline.refreshes, range(first, step + 1))):
             self._stages.refresh(self._layers[phase.layer])
         self._step = step
         self._freezer.allow_step()
         if batch == 0:
             self._rate.warn_if_changed()
-        self._rate.set(self._timeline.learning_rate(step))
+        self._rate.set(self.timeline.learning_rate(step))
         if self._progress:
             self._progress.update(step)
 
     def on_train_batch_end(self, batch, logs=None):
         """Stop at once when the loss is no number any more."""
-        phase = self._timeline.phases[self._next - 1]
+        phase = self.timeline.phases[self._next - 1]
         check_loss((logs or {}).get("loss"), phase, len(self._layers), self._epoch, batch, self.model)
 
     def on_epoch_end(self, epoch, logs=None):
         """Write the stage and the errors into `logs`."""
-        phase = self._timeline.phases[self._next - 1]
+        phase = self.timeline.phases[self._next - 1]
         check_weights(phase, len(self._layers), epoch, self.model)
         errors = layer_errors(list(self._layers.values()))
         self.layer_history.extend(layer_rows(epoch, errors))
@@ -237,12 +237,12 @@ class SequentialBinarization(keras.callbacks.Callback):
                 f"Received: fit(epochs={epochs}). Pass `epochs=callback.total_epochs(model)`, or change the Schedule."
             )
         self._steps_per_epoch = steps
-        self._timeline: Timeline = self.schedule.timeline(list(self._layers), steps)
+        self.timeline: Timeline = self.schedule.timeline(list(self._layers), steps)
         if self.verbose:
-            self._progress = ProgressLine(self._timeline.total_steps, live=not self.params.get("verbose"))
+            self._progress = ProgressLine(self.timeline.total_steps, live=not self.params.get("verbose"))
         step = epoch * steps
         self._step = step - 1
-        self._next = self._timeline.index_at(step) if step else 0
+        self._next = self.timeline.index_at(step) if step else 0
         if step:
             self._resume(step)
         else:
@@ -261,7 +261,7 @@ class SequentialBinarization(keras.callbacks.Callback):
             layer.disentangled_state.forget()
 
     def _resume(self, step: int) -> None:
-        phase = self._timeline.phases[self._next]
+        phase = self.timeline.phases[self._next]
         entered = phase.start < step
         done = phase.stage if entered or phase.kind != QUANTIZATION else phase.stage - 1
         for position, (name, layer) in enumerate(self._layers.items(), 1):

@@ -204,4 +204,7 @@ def _add_training_options(run: argparse.ArgumentParser, epochs: str) -> None:
         metavar="N",
         help="training images for the statistics (default 512, with --post-training 2048)",
     )
+    training.add_argument(
+        "--tensorboard", action="store_true", help="write curves, stages and layers for TensorBoard, into RUN/tensorboard"
+    )
     training.add_argument("--seed", type=int, metavar="N", help="seed of everything random (default 0)")

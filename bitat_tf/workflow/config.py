@@ -51,6 +51,7 @@ class RunConfig(Settings):
             have the rest.
         post_training: Whether the network is made binary without training, from closed forms.
         skip_corrupt: Whether images that cannot be read are left out.
+        tensorboard: Whether curves, stages and layers are written for TensorBoard as well.
         seed: Seed of everything random.
     """
 
@@ -73,13 +74,12 @@ class RunConfig(Settings):
     distillation: float = 0.0
     post_training: bool = False
     skip_corrupt: bool = False
+    tensorboard: bool = False
     seed: int = 0
 
     def __post_init__(self):
         self.check_integers(epochs=self.least_epochs, batch_size=1, subset=2, calibration=1)
-        given = [option_name(name) for name in self.for_folders if getattr(self, name)]
-        if self.data == DIGITS and given:
-            raise ValueError(f"{self.command}: {', '.join(given)}: only for folders of images. Received: the digits as data.")
+        self.check_for_folders(*self.for_folders)
         check_number(self.command, "validation_share", self.validation_share, maximum=0.9, exclusive=True)
         check_choice(self.command, "augment", self.augment, AUGMENTATIONS)
         check_number(self.command, "learning_rate", self.learning_rate, exclusive=True)

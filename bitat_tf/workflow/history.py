@@ -60,6 +60,12 @@ def read_log(path: Path) -> list[dict[str, str]]:
     return [rows[epoch] for epoch in sorted(rows, key=int)]
 
 
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of `history.csv`."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def merge_logs(logs: dict[str, Path]) -> str:
     """Return one CSV table of the logs of several runs, named by their keys."""
     buffer = io.StringIO()

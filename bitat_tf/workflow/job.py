@@ -13,7 +13,7 @@ from rich import get_console
 
 from bitat_tf._files import save_model, write_text
 from bitat_tf._keras import keras
-from bitat_tf.callbacks import Backup, SequentialBinarization, Timeline
+from bitat_tf.callbacks import Backup, SequentialBinarization, StageSummaries, Timeline
 from bitat_tf.data import ImageData, evaluation_dataset, split_validation, training_dataset
 from bitat_tf.deployment.engine_times import engine_times
 from bitat_tf.distillation import Distiller
@@ -23,10 +23,11 @@ from bitat_tf.inspection.findings import describe_errors
 from bitat_tf.layers import binary_layers
 from bitat_tf.post_training import binarize_post_training
 from bitat_tf.workflow.config import DIGITS, RunConfig
-from bitat_tf.workflow.history import EpochLines, merge_logs, read_log
+from bitat_tf.workflow.history import EpochLines, merge_logs, read_rows
+from bitat_tf.workflow.html_report import Evidence, html_report
 from bitat_tf.workflow.images import calibration_images
 from bitat_tf.workflow.pixels import RAW
-from bitat_tf.workflow.plots import plot_accuracy, plot_layer_errors, save_figure
+from bitat_tf.workflow.plots import error_plot_width, plot_accuracy, plot_layer_errors, save_figure
 from bitat_tf.workflow.report import layer_errors_of, markdown, results_table
 from bitat_tf.workflow.run_folder import RunFolder
 
@@ -91,6 +92,7 @@ class Job:
                 f"{config.command}: the network would not be binary on the device, or could not be exported. "
                 f"{describe_errors(self.check_report)} Nothing was trained or written."
             )
+        self._outputs: dict[str, np.ndarray] = {}
         self.timeline: Timeline | None = None
         if not config.post_training:
             # Now, so that what the schedule refuses (layers of one name, a phase shorter than a step) is found before the float
@@ -135,7 +137,7 @@ class Job:
             save_model(self.model, folder.float_model)
         self.model = keras.models.load_model(folder.float_model, compile=False)
         self._compile(self.model, config.binarization_learning_rate)
-        accuracy = self._test_accuracy(self.model)
+        accuracy = self._test_accuracy(self.model, "float")
         get_console().print(f"float network: test accuracy {accuracy:.2%}", highlight=False)
         return accuracy
 
@@ -149,7 +151,7 @@ class Job:
                 self._fit(folder, "binary", bitat.total_epochs(self.model), [bitat], self._with_teacher(folder))
             save_model(self.model, folder.binary_model)
         self.model = keras.models.load_model(folder.binary_model)
-        return self._test_accuracy(self.model)
+        return self._test_accuracy(self.model, "binary")
 
     def _binarize_post_training(self, folder: RunFolder, calibration: np.ndarray) -> None:
         started = time.monotonic()
@@ -191,13 +193,24 @@ class Job:
                 *callbacks,  # first: what they put into `logs` is what the others write
                 EpochLines(name),
                 keras.callbacks.CSVLogger(str(log), append=True),
+                *self._tensorboard(folder, name, callbacks),
                 Backup(folder.checkpoints / name, delete_checkpoint=False),
             ],
         )
 
-    def _test_accuracy(self, model: keras.Model) -> float:
+    def _tensorboard(self, folder: RunFolder, name: str, sources: list) -> list:
+        """Return the callbacks that write for TensorBoard, if the settings say so."""
+        if not self.config.tensorboard:
+            return []
+        curves = keras.callbacks.TensorBoard(str(folder.tensorboard / name), write_graph=False)
+        return [curves, StageSummaries(folder.tensorboard / name, sources)] if sources else [curves]
+
+    def _test_accuracy(self, model: keras.Model, kept_as: str | None = None) -> float:
+        """Return top-1 on the test images; the outputs are kept for the report under a name."""
         test = evaluation_dataset(self.images.test_images, self.images.test_labels, _EVALUATION_BATCH)
         outputs = model.predict(test, verbose=0)
+        if kept_as:
+            self._outputs[kept_as] = outputs
         return float(np.mean(outputs.argmax(axis=-1) == self.images.test_labels))
 
     def _report(self, float_accuracy: float, binary_accuracy: float, exported: ExportReport) -> dict[str, Any]:
@@ -222,17 +235,20 @@ class Job:
     def _write_results(self, folder: RunFolder, report: dict[str, Any]) -> None:
         logs = {name: folder.log(name) for name in ("float", "binary")}
         write_text(folder.history, merge_logs(logs))
-        rows = [{"run": name, **row} for name, path in logs.items() for row in read_log(path)]
+        rows = read_rows(folder.history)
         report["seconds"] = {
             name: sum(float(row["seconds"]) for row in rows if row["run"] == name) for name in ("float", "binary")
         }
         report["curves"] = any(row.get("accuracy") for row in rows)  # none where nothing was trained
         if report["curves"]:
             save_figure(folder.accuracy_plot, lambda axes: plot_accuracy(axes, rows, self.timeline, self.steps), (9, 4.5))
-        width = max(6.0, 2 + 0.35 * len(report["layers"]))
-        save_figure(folder.error_plot, lambda axes: plot_layer_errors(axes, report["layers"]), (width, 4.5))
+        layers = report["layers"]
+        save_figure(folder.error_plot, lambda axes: plot_layer_errors(axes, layers), (error_plot_width(layers), 4.5))
         self._write_report(folder, report)
 
     def _write_report(self, folder: RunFolder, report: dict[str, Any]) -> None:
         write_text(folder.report_markdown, markdown(report))
+        rows = read_rows(folder.history)
+        evidence = Evidence(self.images, self._outputs, rows, self.timeline, self.steps)
+        write_text(folder.report_html, html_report(report, evidence))
         folder.finish(json.dumps(report, indent=2) + "\n")

@@ -10,7 +10,7 @@ from bitat_tf._files import write_atomically
 from bitat_tf.callbacks import Timeline
 
 _STAGE_LABELS = 12  # at most, or the numbers would overlap
-_PHASE_COLORS = {"quantization": "#f4c7a1", "fine-tuning": "#fbe8d5", "joint": "#dfeadb"}
+PHASE_COLORS = {"quantization": "#f4c7a1", "fine-tuning": "#fbe8d5", "joint": "#dfeadb"}
 
 
 def plot_accuracy(axes: Axes, rows: list[dict[str, Any]], timeline: Timeline | None, steps_per_epoch: int) -> None:
@@ -44,7 +44,7 @@ def _draw_phases(axes: Axes, timeline: Timeline, offset: int, steps_per_epoch: i
         start, stop = offset + phase.start / steps_per_epoch, offset + phase.stop / steps_per_epoch
         label = None if phase.kind in labelled else f"{phase.kind} phase"
         labelled.add(phase.kind)
-        axes.axvspan(start, stop, color=_PHASE_COLORS[phase.kind], label=label, linewidth=0)
+        axes.axvspan(start, stop, color=PHASE_COLORS[phase.kind], label=label, linewidth=0)
         if phase.kind == "quantization":
             axes.axvline(start, color="#c07030", linewidth=0.6)
             if (phase.stage - 1) % every == 0:
@@ -69,6 +69,11 @@ def plot_layer_errors(axes: Axes, errors: list[dict[str, Any]]) -> None:
     axes.margins(y=0.15)
     axes.set_title("error of every layer in the metric of its input; the number is Q_ours", fontsize=9)
     axes.legend(fontsize=8)
+
+
+def error_plot_width(errors: list[dict[str, Any]]) -> float:
+    """Return the width in inches that `plot_layer_errors` needs."""
+    return max(6.0, 2 + 0.35 * len(errors))
 
 
 def save_figure(path: Path, draw, size: tuple[float, float]) -> None:

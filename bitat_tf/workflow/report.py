@@ -105,12 +105,13 @@ def markdown(report: dict[str, Any]) -> str:
         *(f"| {name} | {count} |" for name, count in sorted(export["operators"].items())),
         "",
         "## Settings and versions",
-        *(f"- {name}: {value}" for name, value in {**_shown(report["settings"]), **export["versions"]}.items()),
+        *(f"- {name}: {value}" for name, value in {**shown_settings(report["settings"]), **export["versions"]}.items()),
         *([f"- skipped images: {', '.join(report['skipped_images'])}"] if report["skipped_images"] else []),
         f"- seconds: {', '.join(f'{name} {seconds:.0f}' for name, seconds in report['seconds'].items())}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _shown(settings: dict[str, Any]) -> dict[str, Any]:
+def shown_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as people read them."""
     return {name: ", ".join(value) or "none" if isinstance(value, list) else value for name, value in settings.items()}

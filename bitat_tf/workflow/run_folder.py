@@ -30,9 +30,11 @@ class RunFolder:
         self.history = self.path / "history.csv"
         self.report_json = self.path / "report.json"
         self.report_markdown = self.path / "report.md"
+        self.report_html = self.path / "report.html"
         self.accuracy_plot = self.path / "accuracy.png"
         self.error_plot = self.path / "q_ours.png"
         self.logs = self.path / "logs"
+        self.tensorboard = self.path / "tensorboard"
         self.checkpoints = self.path / "checkpoints"
 
     @property

@@ -18,9 +18,18 @@ class Settings:
 
     Attributes:
         command: The command that they belong to.
+        data: "digits" (scikit-learn's, embedded) or a folder of class folders of images.
     """
 
     command: ClassVar[str]
+
+    data: str = DIGITS
+
+    def check_for_folders(self, *names: str) -> None:
+        """Raise ValueError if one of the settings named, which are of no use for the digits, is given with them."""
+        given = [option_name(name) for name in names if getattr(self, name)]
+        if self.data == DIGITS and given:
+            raise ValueError(f"{self.command}: {', '.join(given)}: only for folders of images. Received: the digits as data.")
 
     def check_integers(self, **minimum: int) -> None:
         """Raise ValueError if one of the settings named is given and below its minimum."""

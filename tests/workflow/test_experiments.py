@@ -34,10 +34,11 @@ def cross_layer(pictures, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def gap(tmp_path_factory):
+def gap(pictures, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "gap"
-    options = ["--epochs", "2", "--binarization-epochs", "4", "--width", "0.25", "--blocks", "2", "--repeats", "2"]
-    assert main(["experiment", "gap", "--out", str(out), *options, "--calibration", "64"]) == 0
+    options = ["--data", str(pictures), "--epochs", "1", "--width", "0.1", "--blocks", "1", "--repeats", "2"]
+    options += ["--batch-size", "8", "--binarization-epochs", "4", "--calibration", "16"]
+    assert main(["experiment", "gap", "--out", str(out), *options]) == 0
     return out
 
 
@@ -116,6 +117,7 @@ def test_starts_from_a_network_of_ones_own(pictures, tmp_path, capsys):
         (["cross-layer", "--data", "digits"], "at least 32x32 pixels"),
         (["gap", "--binarization-epochs", "1"], "`binarization_epochs` must be a finite number >= 2"),
         (["gap", "--blocks", "20"], "at most 13 blocks"),
+        (["gap", "--subset", "100"], "--subset: only for folders of images"),
         (["gap", "--resume"], "holds no run"),
         (["gap", "--resume", "--overwrite"], "Pass one of them"),
         (["gap", "--model", "nothing.keras"], "nothing.keras"),

@@ -77,6 +77,9 @@ def test_everything_is_there_and_true(finished, pictures):
     text = (finished / "report.md").read_text()
     assert f"{report['float_accuracy']:.2%}" in text
     assert "| LceBconv2d | 2 |" in text
+    page = (finished / "report.html").read_text()
+    assert f"{report['float_accuracy']:.2%}" in page
+    assert report["times"]["text"] in page
     for name in ("accuracy.png", "q_ours.png"):
         assert np.asarray(Image.open(finished / name).convert("L")).std() > 5  # something is drawn
 

@@ -15,6 +15,7 @@ from bitat_tf.workflow.experiments.folder import ExperimentFolder
 from bitat_tf.workflow.experiments.settings import CrossLayerSettings
 from bitat_tf.workflow.plots import save_figure
 
+_MOMENTUM = 0.9  # Keras' 0.999 for this network averages over more steps than a short training has
 _K = 5  # rows of w~, as in the paper
 
 
@@ -26,7 +27,11 @@ class CrossLayerExperiment(Experiment[CrossLayerSettings]):
 
     def build(self) -> keras.Model:
         """Return a MobileNetV2."""
-        return MobileNetV2(self.images.image_shape, self.images.num_classes, width=self.config.width)
+        model = MobileNetV2(self.images.image_shape, self.images.num_classes, width=self.config.width)
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = _MOMENTUM
+        return model
 
     def compile(self, model: keras.Model) -> None:
         """Compile for standard SGD with momentum and weight decay, the latter on kernels alone."""

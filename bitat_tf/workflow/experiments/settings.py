@@ -40,6 +40,7 @@ class ExperimentSettings(Settings):
 
     def __post_init__(self):
         self.check_integers(epochs=1, batch_size=1, image_size=4, subset=2, calibration=1, repeats=1)
+        self.check_for_folders("subset", "image_size")
         check_number(self.command, "learning_rate", self.learning_rate, exclusive=True)
         check_number(self.command, "width", self.width, exclusive=True)
         check_number(self.command, "seed", self.seed, maximum=2**31 - 1)

@@ -1,0 +1,136 @@
+"""Stages and layers in TensorBoard."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bitat_tf._keras import keras, tf
+from bitat_tf._validation import check_model, check_number
+from bitat_tf.callbacks.schedule import Timeline
+from bitat_tf.callbacks.sequential_binarization import SequentialBinarization
+from bitat_tf.layers import binary_layers
+
+_FOLDER = "binarization"
+
+
+class StageSummaries(keras.callbacks.Callback):
+    """Writes stages and layers of a binarization for TensorBoard, beside `keras.callbacks.TensorBoard` in the same `log_dir`.
+
+    Every epoch, into `log_dir/binarization`:
+
+    | tag | what it is |
+    |---|---|
+    | `layers/NAME/q_orig`, `q_ours`, `q_rel`, `q_ratio` | errors of a layer, from its turn on |
+    | `layers/NAME/...` | the other numbers of a callback's `layer_history` (sign flips, errors against the float network) |
+    | `layers/NAME/stage` | 0 float, 1 binary |
+    | `schedule/stage`, `schedule/learning_rate` | the number of layers whose turn has come; the learning rate |
+    | `schedule/timeline` (text) | which layer is in which phase from which epoch to which; once |
+    | `layers/NAME/latent_weights` (histogram) | every `histogram_freq` epochs |
+
+    Args:
+        log_dir: Folder, as that of `keras.callbacks.TensorBoard`, which has the curves of loss and metrics.
+        sources: Callbacks that have a `layer_history`: a `SequentialBinarization`, a `QuantizationMonitor`, and those of
+            `bitat_tf.analysis`; one or several. They must come before this one in `fit`'s list.
+        histogram_freq: Epochs from one histogram of the latent weights to the next; 0 (default) for none.
+
+    Raises:
+        ValueError: If `histogram_freq` is negative or no source is given; in `fit`, if the model has no binary layers.
+        TypeError: If a source has no `layer_history`.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), bitat_tf.layers.BinaryDense(8), keras.layers.Dense(2)])
+        >>> model.compile("adam", "mse")
+        >>> x = np.random.randn(32, 4).astype("float32")
+        >>> bitat = bitat_tf.callbacks.SequentialBinarization(x, bitat_tf.callbacks.Schedule(joint_epochs=1), verbose=0)
+        >>> summaries = StageSummaries(folder, bitat)
+        >>> history = model.fit(x, x[:, :2], epochs=2, batch_size=8, callbacks=[bitat, summaries], verbose=0)
+        >>> len(os.listdir(os.path.join(folder, "binarization")))
+        1
+    """
+
+    def __init__(self, log_dir: str | os.PathLike, sources: Any, histogram_freq: int = 0):
+        super().__init__()
+        check_number("StageSummaries", "histogram_freq", histogram_freq)
+        self.log_dir = Path(log_dir)
+        self.sources = list(sources) if isinstance(sources, Sequence) else [sources]
+        self.histogram_freq = int(histogram_freq)
+        if not self.sources:
+            raise ValueError("StageSummaries: `sources` must hold at least one callback. Received: none.")
+        for source in self.sources:
+            if not hasattr(source, "layer_history"):
+                raise TypeError(
+                    "StageSummaries: `sources` must be callbacks with a `layer_history`, as SequentialBinarization. Received: "
+                    f"{type(source).__name__}."
+                )
+
+    def on_train_begin(self, logs=None):
+        """Open the file."""
+        check_model(self.model, "StageSummaries")
+        self._layers = binary_layers(self.model)
+        if not self._layers:
+            raise ValueError(f"StageSummaries: model {self.model.name!r} has no binary layers, of which it writes.")
+        self._writer = tf.summary.create_file_writer(str(self.log_dir / _FOLDER))
+        self._read = [0] * len(self.sources)
+        self._begun = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Write the schedule as text, once it is laid out."""
+        if self._begun:
+            return
+        self._begun = True
+        for source in self.sources:
+            if isinstance(source, SequentialBinarization):
+                text = timeline_table(source.timeline, self.params["steps"])
+                with self._writer.as_default():
+                    tf.summary.text("schedule/timeline", text, step=epoch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Write what the sources have found in this epoch."""
+        with self._writer.as_default():
+            for number, source in enumerate(self.sources):
+                for row in source.layer_history[self._read[number] :]:
+                    self._write_row(row)
+                self._read[number] = len(source.layer_history)
+            for name in ("stage", "learning_rate"):
+                if name in (logs or {}):
+                    tf.summary.scalar(f"schedule/{name}", logs[name], step=epoch)
+            for layer in self._layers:
+                tf.summary.scalar(f"layers/{layer.name}/stage", float(layer.state == "binary"), step=epoch)
+                if self.histogram_freq and epoch % self.histogram_freq == 0:
+                    tf.summary.histogram(f"layers/{layer.name}/latent_weights", layer.latent_kernel_matrix, step=epoch)
+        self._writer.flush()
+
+    def _write_row(self, row: dict[str, Any]) -> None:
+        for name, value in row.items():
+            if name not in ("epoch", "layer") and np.isfinite(value):
+                tf.summary.scalar(f"layers/{row['layer']}/{name}", value, step=row["epoch"])
+
+    def on_train_end(self, logs=None):
+        """Close the file."""
+        self._writer.close()
+
+
+def timeline_table(timeline: Timeline, steps_per_epoch: int) -> str:
+    """Return the phases of a schedule as a table in Markdown.
+
+    Args:
+        timeline: The phases.
+        steps_per_epoch: Training steps of an epoch.
+
+    Example:
+        >>> print(timeline_table(bitat_tf.callbacks.Schedule(joint_epochs=1).timeline(["conv"], 10), 10))
+        | layer | phase | from epoch | to epoch | learning rate |
+        |---|---|---|---|---|
+        | 1: conv | quantization | 0.00 | 0.50 | 0.01 |
+        | 1: conv | fine-tuning | 0.50 | 1.00 | 0.0075 |
+        | all | joint | 1.00 | 2.00 | 0.005 |
+    """
+    lines = ["| layer | phase | from epoch | to epoch | learning rate |", "|---|---|---|---|---|"]
+    for phase in timeline.phases:
+        layer = f"{phase.stage}: {phase.layer}" if phase.layer else "all"
+        start, stop = phase.start / steps_per_epoch, phase.stop / steps_per_epoch
+        lines.append(f"| {layer} | {phase.kind} | {start:.2f} | {stop:.2f} | {timeline.learning_rate(phase.start):.3g} |")
+    return "\n".join(lines)

@@ -1,0 +1,98 @@
+"""The page."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from bitat_tf.callbacks import Timeline
+from bitat_tf.data import ImageData
+from bitat_tf.workflow.html_report.figures import draw, draw_confusion, draw_timeline
+from bitat_tf.workflow.html_report.predictions import confusion_matrix, confusions, examples
+from bitat_tf.workflow.plots import error_plot_width, plot_layer_errors
+from bitat_tf.workflow.report import result_rows, shown_settings
+from bitat_tf.workflow.source_report import describe_input, describe_network
+
+_MATRIX = 40  # classes from which on a matrix says nothing to the eye
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the page shows beside the values of `report.json`.
+
+    Attributes:
+        images: The pictures; the test pictures are shown.
+        outputs: Outputs of the networks for the test pictures, shape (n, classes), by name: "float" and "binary".
+        rows: Rows of `history.csv`.
+        timeline: The phases of the binarization; None for one without training.
+        steps_per_epoch: Training steps of an epoch.
+    """
+
+    images: ImageData
+    outputs: dict[str, np.ndarray]
+    rows: list[dict[str, Any]]
+    timeline: Timeline | None
+    steps_per_epoch: int
+
+
+def html_report(report: dict[str, Any], evidence: Evidence) -> str:
+    """Return `report.html`: text, tables, figures and pictures in one file that loads nothing.
+
+    Args:
+        report: What `report.json` holds.
+        evidence: Everything else.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("bitat_tf.workflow.html_report", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names, labels = [*map(str, evidence.images.class_names)], evidence.images.test_labels
+    matrices = {
+        name: confusion_matrix(labels, outputs.argmax(axis=-1), len(names)) for name, outputs in evidence.outputs.items()
+    }
+    layers = report["layers"]
+    return environment.get_template("report.html.jinja").render(
+        report=report,
+        export=report["export"],
+        # Written for Markdown.
+        network=describe_network(report).replace("`", ""),
+        file_input=describe_input(report).replace("`", ""),
+        results=result_rows(report),
+        warnings=report["source"].get("warnings", []),
+        timeline=draw_timeline(evidence.rows, evidence.timeline, evidence.steps_per_epoch) if report["curves"] else None,
+        phases=_phases(evidence),
+        errors=draw(lambda axes: plot_layer_errors(axes, layers), (error_plot_width(layers), 4.5)) if layers else None,
+        confusion=draw_confusion(matrices["binary"], names) if len(names) <= _MATRIX else None,
+        confusions=confusions(matrices["binary"], matrices["float"], names),
+        examples=examples(
+            evidence.images.test_images,
+            labels,
+            evidence.outputs,
+            names,
+            report["outputs"] == "logits",
+            report["settings"]["seed"],
+        ),
+        settings={**shown_settings(report["settings"]), **report["export"]["versions"]},
+    )
+
+
+def _phases(evidence: Evidence) -> list[dict[str, Any]]:
+    """Return what the table of phases shows: which layer, which phase, from which epoch of the binarization to which."""
+    if evidence.timeline is None:
+        return []
+    steps = evidence.steps_per_epoch
+    return [
+        {
+            "stage": phase.stage,
+            "layer": phase.layer or "all",
+            "kind": phase.kind,
+            "start": phase.start / steps,
+            "stop": phase.stop / steps,
+            "learning_rate": evidence.timeline.learning_rate(phase.start),
+        }
+        for phase in evidence.timeline.phases
+    ]
