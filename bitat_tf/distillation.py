@@ -28,7 +28,7 @@ def distillation_loss(teacher, student, temperature: float = 1.0, outputs: str =
     Returns:
         A float32 tensor of shape (n,), in nats.
 
-    Example:
+    Examples:
         >>> distillation_loss(tf.constant([[1.0, 2.0]]), tf.constant([[2.0, 3.0]])).numpy().round(6) + 0.0
         array([0.], dtype=float32)
 
@@ -69,7 +69,7 @@ class Distiller(keras.Model):
         ValueError: If a model is neither functional nor sequential, shapes differ, both share weights, there is one output
             only, or a value is out of range; in `fit`, if the weight is below 1 and `compile` got no loss.
 
-    Example:
+    Examples:
         >>> student = keras.Sequential([keras.Input((4,)), bitat_tf.layers.BinaryDense(8), keras.layers.Dense(3)])
         >>> teacher = keras.models.clone_model(student)
         >>> distiller = Distiller(student, teacher)

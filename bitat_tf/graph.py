@@ -81,7 +81,7 @@ class CallGraph:
     Raises:
         ValueError: If the model is neither functional nor sequential.
 
-    Example:
+    Examples:
         >>> inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="dense")], name="inner")
         >>> model = keras.Sequential([keras.Input((4,)), inner, keras.layers.ReLU(name="relu")])
         >>> [call.path for call in CallGraph(model).calls]

@@ -34,7 +34,7 @@ class RSign(lq.quantizers.Quantizer):
     Raises:
         ValueError: If the number of channels is unknown.
 
-    Example:
+    Examples:
         >>> RSign(threshold_initializer=keras.initializers.Constant(0.5))(tf.constant([[-1.0, -0.5, 0.0]])).numpy()
         array([[-1.,  1.,  1.]], dtype=float32)
 
@@ -78,7 +78,7 @@ def revive_dead_channels(kernel: np.ndarray) -> np.ndarray:
     Args:
         kernel: Shape (..., m).
 
-    Example:
+    Examples:
         >>> revive_dead_channels(np.array([[0.0, 0.5], [-1e-9, 2.0]]))
         array([[ 1.5e-07,  5.0e-01],
                [-1.5e-07,  2.0e+00]])

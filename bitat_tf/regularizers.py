@@ -143,7 +143,7 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
     Raises:
         ValueError: If a value is out of range, or the kernel has fewer than 2 axes.
 
-    Example:
+    Examples:
         >>> layer = lq.layers.QuantDense(3, kernel_quantizer="ste_sign", kernel_constraint="weight_clip",
         ...                              kernel_regularizer=DisentangledRegularizer(strength=1.0, l1=0.0))
         >>> layer.build((None, 4))

@@ -7,7 +7,7 @@ Every function returns a `ResultTable`, and has a `plot_...` that draws it on ma
 | `noise` | accuracy under noise along principal directions (7.3, Fig. 3) |
 | `gap` | Q_orig and Q_ours between a float network and binary ones (7.4, Fig. 8 left) |
 | `ratio` | r = Q_ours / Q_orig over training (7.4, Fig. 8 right) |
-| `spectra` | spectra of the inputs' covariances and of s |
+| `spectrum` | spectra of the inputs' covariances and of s |
 | `flip_rates` | how many signs of binary weights change |
 | `histograms` | latent weights; what reaches the signs |
 | `agreement` | how much of the float layers' outputs the binary ones keep |
@@ -23,7 +23,7 @@ from bitat_tf.analysis.histograms import activation_histograms, plot_histograms,
 from bitat_tf.analysis.noise import confidence_bands, noise_sensitivity, plot_noise_sensitivity
 from bitat_tf.analysis.ratio import plot_q_ratio, q_ratio_curve
 from bitat_tf.analysis.result_table import ResultTable
-from bitat_tf.analysis.spectra import effective_ranks, plot_spectra, spectra
+from bitat_tf.analysis.spectrum import effective_ranks, plot_spectra, spectra
 
 __all__ = [
     "FloatReference",

@@ -35,7 +35,7 @@ def layer_agreement(float_model: keras.Model, binary_model: keras.Model, data: A
         ValueError: If the networks do not have the same binary layers, or the data are unusable.
         TypeError: If an argument is of another type.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 4, width=0.25, blocks=((64, 1),))
         >>> x = np.random.rand(32, 8, 8, 1).astype("float32")
         >>> layer_agreement(model, model, x).column("correlation").round(3)
@@ -77,7 +77,7 @@ def plot_layer_agreement(axes: Axes, table: ResultTable) -> None:
         axes: Where to draw.
         table: From `layer_agreement`.
 
-    Example:
+    Examples:
         >>> axes = Figure().subplots()
         >>> plot_layer_agreement(axes, ResultTable(({"layer": "conv", "correlation": 0.9, "lowest": 0.7},)))
         >>> len(axes.lines)

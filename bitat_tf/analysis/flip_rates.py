@@ -26,7 +26,7 @@ def sign_flips(before: keras.Model, after: keras.Model) -> ResultTable:
         ValueError: If the layers are not the same.
         TypeError: If an argument is no Keras model.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 4, width=0.25, blocks=((64, 1),))
         >>> sign_flips(model, model).column("rate")
         array([0., 0.])
@@ -50,7 +50,7 @@ class SignFlipMonitor(keras.callbacks.Callback):
     of the epoch before (in the first epoch: than at its start). `layer_history` has it for each layer. Callbacks that write
     logs must come after it.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((4,)), bitat_tf.layers.BinaryDense(8), keras.layers.Dense(2)])
         >>> model.compile("adam", "mse")
         >>> x = np.random.randn(32, 4).astype("float32")
@@ -88,7 +88,7 @@ def plot_sign_flips(axes: Axes, layer_history: list[dict[str, Any]]) -> None:
         axes: Where to draw.
         layer_history: Of a `SignFlipMonitor`.
 
-    Example:
+    Examples:
         >>> axes = Figure().subplots()
         >>> plot_sign_flips(axes, [{"epoch": 0, "layer": "conv", "rate": 0.1}, {"epoch": 1, "layer": "conv", "rate": 0.05}])
         >>> len(axes.lines)

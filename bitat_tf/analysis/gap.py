@@ -31,7 +31,7 @@ class FloatReference:
         ValueError: If the model has no binary layers, or the data are unusable.
         TypeError: If an argument is of another type.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 4, width=0.25, blocks=((64, 1),))
         >>> reference = FloatReference(model, np.random.rand(32, 8, 8, 1).astype("float32"))
         >>> sorted(reference.errors(model))
@@ -76,7 +76,7 @@ class GapMonitor(keras.callbacks.Callback):
     Args:
         reference: The float network, measured.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 4, width=0.25, blocks=((64, 1),))
         >>> x, y = np.random.rand(32, 8, 8, 1).astype("float32"), np.zeros(32, int)
         >>> monitor = GapMonitor(FloatReference(model, x))
@@ -129,7 +129,7 @@ def quantization_gap(
         ValueError: If the networks do not have the same binary layers, no network is given, or the data are unusable.
         TypeError: If an argument is of another type.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 4, width=0.25, blocks=((64, 1),))
         >>> gap = quantization_gap(model, {"signs": model}, np.random.rand(32, 8, 8, 1).astype("float32"))
         >>> gap.distinct("layer")
@@ -154,7 +154,7 @@ def plot_quantization_gap(axes: Axes, gap: ResultTable, error: str = "q_ours") -
         gap: From `quantization_gap`.
         error: Column to draw. Default "q_ours".
 
-    Example:
+    Examples:
         >>> rows = [{"network": "BiTAT", "layer": name, "q_ours": 1.0} for name in ("conv", "network")]
         >>> axes = Figure().subplots()
         >>> plot_quantization_gap(axes, ResultTable(tuple(rows)))

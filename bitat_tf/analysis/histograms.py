@@ -33,7 +33,7 @@ def weight_histograms(model: keras.Model, bins: int = 50) -> ResultTable:
         ValueError: If the model has no binary layers or `bins` is below 1.
         TypeError: If `model` is no Keras model.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 4, width=0.25, blocks=((64, 1),))
         >>> len(weight_histograms(model, bins=10))
         20
@@ -71,7 +71,7 @@ def activation_histograms(
         ValueError: If the model has no binary layers, `bins` is below 1, the limits are none, or the data are unusable.
         TypeError: If an argument is of another type.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 4, width=0.25, blocks=((64, 1),))
         >>> table = activation_histograms(model, np.random.rand(32, 8, 8, 1).astype("float32"), bins=10)
         >>> len(table)
@@ -104,7 +104,7 @@ def plot_histograms(figure: Figure, table: ResultTable) -> list[Axes]:
         figure: An empty figure.
         table: From `weight_histograms` or `activation_histograms`.
 
-    Example:
+    Examples:
         >>> rows = [{"layer": "conv", "left": 0.0, "right": 1.0, "density": 1.0}]
         >>> len(plot_histograms(Figure(), ResultTable(tuple(rows))))
         1

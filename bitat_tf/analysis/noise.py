@@ -62,7 +62,7 @@ def noise_sensitivity(
             takes noise.
         TypeError: If `model` is no Keras model.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(3)])
         >>> x, y = np.random.randn(64, 4).astype("float32"), np.random.randint(0, 3, 64)
         >>> curves = noise_sensitivity(model, (x, y), scales=[0.0, 1.0], rows="top", k=2, dependent=True, seeds=[0])
@@ -114,7 +114,7 @@ def confidence_bands(curves: ResultTable, confidence: float = 0.95) -> ResultTab
         One row for each curve and scale: rows, dependent, scale, seeds (their number), accuracy, low, high. With one seed
         there is no interval: low and high are the accuracy.
 
-    Example:
+    Examples:
         >>> rows = [{"rows": "top", "dependent": True, "scale": 1.0, "seed": s, "accuracy": a} for s, a in ((0, 0.4), (1, 0.6))]
         >>> confidence_bands(ResultTable(tuple(rows))).column("accuracy")
         array([0.5])
@@ -152,7 +152,7 @@ def plot_noise_sensitivity(axes: Axes, curves: ResultTable) -> None:
         axes: Where to draw.
         curves: From `noise_sensitivity`.
 
-    Example:
+    Examples:
         >>> rows = [{"rows": "top", "dependent": True, "scale": s, "seed": 0, "accuracy": 1 - s} for s in (0.0, 0.5)]
         >>> axes = Figure().subplots()
         >>> plot_noise_sensitivity(axes, ResultTable(tuple(rows)))

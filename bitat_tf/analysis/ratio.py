@@ -23,7 +23,7 @@ def q_ratio_curve(logs: Mapping[str, Sequence[float]] | Sequence[Mapping[str, An
     Raises:
         ValueError: If the logs hold no ratio.
 
-    Example:
+    Examples:
         >>> q_ratio_curve({"loss": [2.0, 1.0], "q_ratio": [3.0, 2.5]}).column("q_ratio")
         array([3. , 2.5])
     """
@@ -50,7 +50,7 @@ def plot_q_ratio(axes: Axes, curves: Mapping[str, ResultTable]) -> None:
         axes: Where to draw.
         curves: From `q_ratio_curve`, by the names of the legend.
 
-    Example:
+    Examples:
         >>> axes = Figure().subplots()
         >>> plot_q_ratio(axes, {"BiTAT": q_ratio_curve({"q_ratio": [3.0, 2.5]})})
         >>> len(axes.lines)

@@ -26,7 +26,7 @@ class ResultTable:
     Attributes:
         rows: The rows, all with the same columns.
 
-    Example:
+    Examples:
         >>> table = ResultTable(({"layer": "conv", "q_rel": 0.25}, {"layer": "dense", "q_rel": 0.5}))
         >>> table.column("q_rel")
         array([0.25, 0.5 ])

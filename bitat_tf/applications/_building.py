@@ -24,7 +24,7 @@ def preprocess_input(x: np.ndarray | tf.Tensor) -> np.ndarray | tf.Tensor:
     Returns:
         float32 values x / 127.5 - 1 in the shape of `x`; an array for an array, a tensor for a tensor.
 
-    Example:
+    Examples:
         >>> preprocess_input(np.array([0, 255]))
         array([-1.,  1.], dtype=float32)
     """

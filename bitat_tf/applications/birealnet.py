@@ -56,7 +56,7 @@ def BiRealNet18(  # noqa: N802 (the name of a model, as in tf.keras.applications
     Raises:
         ValueError: If a value is out of range, or the pictures are too small.
 
-    Example:
+    Examples:
         >>> model = BiRealNet18((16, 16, 3), classes=10, width=0.125)
         >>> len(bitat_tf.layers.binary_layers(model)), model.output_shape
         (16, (None, 10))
@@ -107,7 +107,7 @@ def BiRealNet34(  # noqa: N802
     Raises:
         ValueError: If a value is out of range, or the pictures are too small.
 
-    Example:
+    Examples:
         >>> model = BiRealNet34((16, 16, 3), width=0.125, include_top=False)
         >>> len(bitat_tf.layers.binary_layers(model)), model.output_shape
         (32, (None, 2, 2, 64))

@@ -43,7 +43,7 @@ class ChannelSlice(keras.layers.Layer):
     Output shape:
         As the input, with the chosen channels.
 
-    Example:
+    Examples:
         >>> ChannelSlice(-1, None)(tf.constant([[1.0, 2.0, 3.0]])).numpy()
         array([[3.]], dtype=float32)
     """
@@ -107,7 +107,7 @@ def MeliusNet22(  # noqa: N802 (the name of a model, as in tf.keras.applications
     Raises:
         ValueError: If a value is out of range, or the pictures are too small.
 
-    Example:
+    Examples:
         >>> model = MeliusNet22((16, 16, 3), classes=10, width=0.125)
         >>> len(bitat_tf.layers.binary_layers(model)), model.output_shape
         (34, (None, 10))

@@ -50,7 +50,7 @@ def MobileNetV1(  # noqa: N802 (the name of a model, as in tf.keras.applications
     Raises:
         ValueError: If a value is out of range, or the pictures are too small.
 
-    Example:
+    Examples:
         >>> MobileNetV1((32, 32, 3), width=0.25, include_top=False).output_shape
         (None, 2, 2, 256)
 
@@ -94,7 +94,7 @@ def MobileNetV2(  # noqa: N802
     Raises:
         ValueError: If a value is out of range, or the pictures are too small.
 
-    Example:
+    Examples:
         >>> MobileNetV2((32, 32, 3), width=0.25, include_top=False).output_shape
         (None, 2, 2, 1280)
 

@@ -30,7 +30,7 @@ _CLIP = 1.25  # where the gradient of the sign ends, as in Larq Zoo
 class BlurInitializer(keras.initializers.Initializer):
     """Kernel of a depthwise 3x3 convolution that blurs: binomial weights of sum 1 in every channel.
 
-    Example:
+    Examples:
         >>> 16 * BlurInitializer()((3, 3, 1, 1)).numpy()[..., 0, 0]
         array([[1., 2., 1.],
                [2., 4., 2.],
@@ -105,7 +105,7 @@ def QuickNet(  # noqa: N802 (the name of a model, as in tf.keras.applications)
     Raises:
         ValueError: If a value is out of range, or the pictures are too small.
 
-    Example:
+    Examples:
         >>> model = QuickNet((16, 16, 3), classes=10, width=0.125)
         >>> len(bitat_tf.layers.binary_layers(model)), model.output_shape
         (16, (None, 10))

@@ -23,8 +23,8 @@ from bitat_tf.regularizers import DisentangledRegularizer
 
 __all__ = ["REACTNET_A_BLOCKS", "ReActNet", "ReActNet18", "ReActNetA", "preprocess_input"]
 
-# (filters, stride) of the 13 blocks of ReActNet-A: 26 binary layers, over a stem of 32 filters.
 REACTNET_A_BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
+"""(filters, stride) of the 13 blocks of ReActNet-A: 26 binary layers, over a stem of 32 filters."""
 STEM_FILTERS = 32
 
 
@@ -71,7 +71,7 @@ def ReActNet(  # noqa: N802 (the name of a model, as in tf.keras.applications)
     Raises:
         ValueError: If a value is out of range, the filters neither stay nor double, or the pictures are too small.
 
-    Example:
+    Examples:
         >>> model = ReActNet((8, 8, 1), classes=10, width=0.5, blocks=((64, 1), (128, 2)))
         >>> len(bitat_tf.layers.binary_layers(model)), model.output_shape
         (4, (None, 10))
@@ -131,7 +131,7 @@ def ReActNetA(  # noqa: N802
     Raises:
         ValueError: If a value is out of range, or the pictures are too small.
 
-    Example:
+    Examples:
         >>> model = ReActNetA((16, 16, 3), width=0.25, include_top=False)
         >>> len(bitat_tf.layers.binary_layers(model)), model.output_shape
         (26, (None, 1, 1, 256))
@@ -191,7 +191,7 @@ def ReActNet18(  # noqa: N802
     Raises:
         ValueError: If a value is out of range, or the pictures are too small.
 
-    Example:
+    Examples:
         >>> model = ReActNet18((16, 16, 3), classes=10, width=0.125)
         >>> len(bitat_tf.layers.binary_layers(model)), model.output_shape
         (16, (None, 10))

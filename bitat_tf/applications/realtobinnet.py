@@ -57,7 +57,7 @@ def RealToBinNet18(  # noqa: N802 (the name of a model, as in tf.keras.applicati
     Raises:
         ValueError: If a value is out of range, or the pictures are too small.
 
-    Example:
+    Examples:
         >>> model = RealToBinNet18((16, 16, 3), classes=10, width=0.125)
         >>> len(bitat_tf.layers.binary_layers(model)), model.output_shape
         (16, (None, 10))

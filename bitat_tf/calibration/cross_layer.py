@@ -26,7 +26,7 @@ def find_blocks(model: keras.Model) -> dict[str, str]:
     Raises:
         ValueError: If the model is neither functional nor sequential.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 4, width=0.25, blocks=((64, 1),))
         >>> find_blocks(model)
         {'block_1_conv3x3': 'block_1_add3x3', 'block_1_conv1x1': 'block_1_add1x1'}

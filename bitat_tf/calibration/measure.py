@@ -118,7 +118,7 @@ def measure_dependency(
         ValueError: If the model has no binary layers, the data are unusable, or `float_model` has no layer of a name.
         TypeError: If an argument is of another type.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 4, width=0.25, blocks=((64, 1),))
         >>> dependency = measure_dependency(model, np.random.rand(32, 8, 8, 1).astype("float32"))
         >>> [layer.layer for layer in dependency.layers]

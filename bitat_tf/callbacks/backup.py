@@ -34,7 +34,7 @@ class Backup(keras.callbacks.BackupAndRestore):
         ValueError: If the folder is none of a file system (`gs://...`); in `fit`, if there are backups and none can be read, or
             they are of another model.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
         >>> model.compile("adam", "mse")
         >>> backup = Backup(os.path.join(folder, "backup"))

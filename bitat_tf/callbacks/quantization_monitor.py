@@ -24,7 +24,7 @@ class QuantizationMonitor(keras.callbacks.Callback):
     Raises:
         ValueError: In `fit`, if the model has no binary layers or the calibration data are unusable.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((4,)), bitat_tf.layers.BinaryDense(8), keras.layers.Dense(2)])
         >>> for layer in bitat_tf.layers.binary_layers(model):
         ...     layer.set_binary()

@@ -58,7 +58,7 @@ class Schedule:
     Raises:
         ValueError: If a value is out of range.
 
-    Example:
+    Examples:
         >>> Schedule(quantization_epochs=1, fine_tuning_epochs=0.5, joint_epochs=2).total_epochs(num_layers=3)
         7
     """
@@ -215,6 +215,7 @@ PRESETS = {
         fine_tuning_learning_rate=3e-4,
     ),
 }
+"""The schedules that have a name: "short", "paper_imagenet", "paper_cifar100"."""
 
 
 def get_schedule(identifier: "str | Schedule") -> Schedule:

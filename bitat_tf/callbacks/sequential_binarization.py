@@ -52,7 +52,7 @@ class SequentialBinarization(keras.callbacks.Callback):
             unknown, the calibration data are unusable, a resumed model is not where the schedule is, or the loss becomes NaN or
             infinite: then layer, phase and the last checkpoint of a `Backup` callback are named.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(8, 3), keras.layers.BatchNormalization(),
         ...     bitat_tf.layers.BinaryConv2D(8, 3), keras.layers.BatchNormalization(), keras.layers.Flatten(),
         ...     keras.layers.Dense(10)])

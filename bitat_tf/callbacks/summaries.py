@@ -40,7 +40,7 @@ class StageSummaries(keras.callbacks.Callback):
         ValueError: If `histogram_freq` is negative or no source is given; in `fit`, if the model has no binary layers.
         TypeError: If a source has no `layer_history`.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((4,)), bitat_tf.layers.BinaryDense(8), keras.layers.Dense(2)])
         >>> model.compile("adam", "mse")
         >>> x = np.random.randn(32, 4).astype("float32")
@@ -120,7 +120,7 @@ def timeline_table(timeline: Timeline, steps_per_epoch: int) -> str:
         timeline: The phases.
         steps_per_epoch: Training steps of an epoch.
 
-    Example:
+    Examples:
         >>> print(timeline_table(bitat_tf.callbacks.Schedule(joint_epochs=1).timeline(["conv"], 10), 10))
         | layer | phase | from epoch | to epoch | learning rate |
         |---|---|---|---|---|

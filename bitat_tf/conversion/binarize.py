@@ -61,7 +61,7 @@ def binarize(
         ValueError: If the model is subclassed, has no layer that can be made binary (the message lists why), holds a layer
             that cannot be copied, or a pattern of `skip` matches nothing.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(8, 3, name="first"),
         ...     keras.layers.Conv2D(8, 3, activation="relu", name="second"), keras.layers.Flatten(), keras.layers.Dense(2)])
         >>> binary = binarize(model, verbose=0)
@@ -122,7 +122,7 @@ def plan_binarization(
     Raises:
         TypeError, ValueError: As `binarize`, but for a model without a layer that can be made binary.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(8, 3), keras.layers.DepthwiseConv2D(3),
         ...     keras.layers.Conv2D(8, 1), keras.layers.Flatten(), keras.layers.Dense(2)])
         >>> [(layer.kind, layer.action) for layer in plan_binarization(model).layers]

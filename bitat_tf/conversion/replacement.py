@@ -111,7 +111,7 @@ def full_kernel(depthwise: np.ndarray) -> np.ndarray:
     Returns:
         Shape (kh, kw, channels, channels * multiplier), zero but for input channel c of filters c * multiplier + q.
 
-    Example:
+    Examples:
         >>> full_kernel(np.array([[[[2.0], [3.0]]]]))[0, 0]
         array([[2., 0.],
                [0., 3.]])

@@ -57,7 +57,7 @@ def load_folder(
         TypeError: If an argument has the wrong type.
         ValueError: If the folders do not form a data set, files are corrupt, or an argument is out of range.
 
-    Example:
+    Examples:
         >>> load_folder("pictures", image_size=32).image_shape  # doctest: +SKIP
         (32, 32, 3)
     """

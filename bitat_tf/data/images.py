@@ -54,7 +54,7 @@ def load_digits(test_share: float = 0.2, seed: int = 0) -> ImageData:
     Raises:
         ValueError: If `test_share` or `seed` is out of range.
 
-    Example:
+    Examples:
         >>> load_digits().image_shape
         (8, 8, 1)
     """

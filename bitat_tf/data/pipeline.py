@@ -45,7 +45,7 @@ def training_dataset(
         TypeError: If `batch_size` or `seed` is no integer.
         ValueError: If images and labels do not fit each other, or are not of the form above.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
         >>> model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         >>> digits = bitat_tf.data.load_digits()

@@ -21,7 +21,7 @@ class Curvature:
     Raises:
         ValueError: Unless exactly one of the two is given.
 
-    Example:
+    Examples:
         >>> rows = np.array([[1.0, 2.0], [-1.0, -2.0]])
         >>> by_factor, by_matrix = Curvature(factor=rows), Curvature(rows.T @ rows)
         >>> bool(np.all(by_factor.times(np.eye(2)) == by_matrix.times(np.eye(2))))
@@ -96,7 +96,7 @@ def flip_descent(binary: np.ndarray, reference: np.ndarray, curvature: Curvature
     Raises:
         ValueError: If a shape does not fit, or `binary` holds other values than -1 and +1.
 
-    Example:
+    Examples:
         >>> covariance = np.array([[1.0, 0.9], [0.9, 1.0]])
         >>> flip_descent(np.array([[1.0], [-1.0]]), np.array([[1.0], [-0.1]]), Curvature(covariance))
         array([[1.],

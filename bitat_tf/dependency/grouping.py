@@ -40,7 +40,7 @@ def group_inputs(signals: np.ndarray, num_groups: int, seed: int = 0) -> np.ndar
 def reduction_matrix(groups: np.ndarray) -> np.ndarray:
     """Return P, shape (k, d): row g holds 1/sqrt(n_g) on the n_g members of group g, so that P P^T = I.
 
-    Example:
+    Examples:
         >>> reduction_matrix(np.array([0, 0, 1])).round(3)
         array([[0.707, 0.707, 0.   ],
                [0.   , 0.   , 1.   ]])

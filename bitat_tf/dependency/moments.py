@@ -66,7 +66,7 @@ class InputMoments:
     Raises:
         ValueError: If the covariance would take more.
 
-    Example:
+    Examples:
         >>> moments = InputMoments(2)
         >>> moments.update(np.array([[1.0, 1.0], [-1.0, -1.0]]))
         >>> moments.covariance

@@ -28,7 +28,7 @@ class PatchMoments(InputMoments):
         channels: Number c of channels of the pictures; d = kh * kw * c.
         targets, memory_limit: As in `InputMoments`.
 
-    Example:
+    Examples:
         >>> images = np.random.default_rng(0).normal(size=(4, 6, 6, 2)).astype(np.float32)
         >>> geometry = PatchGeometry((3, 3), padding="same")
         >>> moments = PatchMoments(geometry, channels=2)
@@ -108,7 +108,7 @@ class GroupedMoments:
     Raises:
         ValueError: If d is no multiple of the taps.
 
-    Example:
+    Examples:
         >>> moments = GroupedMoments(PatchGeometry(), np.array([0, 0, 1]))
         >>> moments.update(np.array([[1.0, 1, -1], [-1, -1, -1]]).reshape(2, 1, 1, 3))
         >>> moments.covariance.round(6)

@@ -32,7 +32,7 @@ class PatchGeometry:
     Raises:
         ValueError: If `padding` is neither.
 
-    Example:
+    Examples:
         >>> geometry = PatchGeometry((3, 3), strides=(2, 2), padding="same", pad_value=1.0)
         >>> geometry.output_size(7, 9)
         (4, 5)
@@ -134,7 +134,7 @@ def extract_patches(
     Returns:
         Patches of shape (n * out_height * out_width, kh * kw * c), the features in the order of Keras' HWIO kernels.
 
-    Example:
+    Examples:
         >>> extract_patches(tf.ones((2, 5, 5, 3)), (3, 3)).shape
         TensorShape([18, 27])
     """

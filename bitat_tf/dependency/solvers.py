@@ -19,7 +19,7 @@ def optimal_scale(binary: np.ndarray, reference: np.ndarray, covariance: np.ndar
     Returns:
         The scales, shape (m,). 0 where b is invisible to the metric or points away from w.
 
-    Example:
+    Examples:
         >>> optimal_scale(np.array([[1.0], [-1.0]]), np.array([[0.5], [-1.5]]))
         array([1.])
     """
@@ -131,7 +131,7 @@ def latent_weights(reference: np.ndarray, binary: np.ndarray, scale: np.ndarray)
     Returns:
         Latent weights of shape (d, m).
 
-    Example:
+    Examples:
         >>> latent_weights(np.array([[1.0], [-3.0]]), np.array([[1.0], [1.0]]), np.array([4.0]))
         array([[2.],
                [6.]])

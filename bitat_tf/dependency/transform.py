@@ -23,7 +23,7 @@ def disentangle(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         s of shape (k,), descending and >= 0, and V of shape (k, k), whose columns are the principal directions. The
         disentangled weights are w~ = V^T w.
 
-    Example:
+    Examples:
         >>> s, V = disentangle(np.diag([1.0, 4.0]))
         >>> s
         array([2., 1.])

@@ -67,7 +67,7 @@ def benchmark(
         TypeError: If `model` is no Keras 2 model, or `against` no list.
         OSError: If a file cannot be read.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 10, width=0.5, blocks=((64, 1),))
         >>> for layer in bitat_tf.layers.binary_layers(model):
         ...     layer.set_binary()

@@ -84,7 +84,7 @@ def write_kit(
             output, the pixels not the input, the picture is none, or there are no C++ sources.
         OSError: If the file cannot be read or the folder cannot be written.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 2, width=0.5, blocks=((64, 1),))
         >>> for layer in bitat_tf.layers.binary_layers(model):
         ...     layer.set_binary()

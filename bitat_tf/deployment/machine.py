@@ -40,7 +40,7 @@ class Machine:
 def this_machine() -> Machine:
     """Return the machine as it is now.
 
-    Example:
+    Examples:
         >>> this_machine().cores >= 1
         True
     """

@@ -103,7 +103,7 @@ def parse_profile(text: str) -> ProfileReport:
     Raises:
         ValueError: If the profile is not there, cut off, or not of the form that TensorFlow Lite prints.
 
-    Example:
+    Examples:
         >>> lines = ["Operator-wise Profiling Info for Regular Benchmark Runs:"]
         >>> lines += ["============================== Run Order =============================="]
         >>> lines += ["\t[node type]\t[first]\t[avg ms]\t[%]\t[cdf%]\t[mem KB]\t[times called]\t[Name]"]

@@ -32,7 +32,7 @@ def float_twin(model: keras.Model) -> bytes:
         ValueError: If the model has no binary layers or no fixed size, or cannot be converted.
         TypeError: If it is no Keras 2 model.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 32)), bitat_tf.layers.BinaryConv2D(32, 3)])
         >>> [operator.name for operator in bitat_tf.export.read_operators(float_twin(model))]
         ['CONV_2D']
@@ -58,7 +58,7 @@ def int8_twin(model: keras.Model, data: np.ndarray | None = None) -> bytes:
         ValueError: As for `float_twin`, or if the data do not fit the input.
         TypeError: If it is no Keras 2 model.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 32)), bitat_tf.layers.BinaryConv2D(32, 3)])
         >>> len(int8_twin(model)) < len(float_twin(model))
         True

@@ -69,7 +69,7 @@ def to_tflite(
         TypeError: If it is no Keras 2 model.
         OSError: If the file cannot be written; nothing is left under its name.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 10, width=0.5, blocks=((64, 1),))
         >>> for layer in bitat_tf.layers.binary_layers(model):
         ...     layer.set_binary()

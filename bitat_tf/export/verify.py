@@ -150,7 +150,7 @@ def verify(
         ImportError: If `engine` is "runtime", and bitat-runtime is not installed.
         OSError: If the file cannot be read.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 10, width=0.5, blocks=((64, 1),))
         >>> for layer in bitat_tf.layers.binary_layers(model):
         ...     layer.set_binary()

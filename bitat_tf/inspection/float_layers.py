@@ -23,7 +23,7 @@ _OPERATORS: tuple[tuple[type, str], ...] = (
 def float_operator(layer: keras.layers.Layer) -> str | None:
     """Return the operator of a convolution or dense layer in float, None for a layer of another kind.
 
-    Example:
+    Examples:
         >>> float_operator(keras.layers.DepthwiseConv2D(3)), float_operator(keras.layers.ReLU())
         ('DEPTHWISE_CONV_2D', None)
     """
@@ -43,7 +43,7 @@ def obstacle(layer: keras.layers.Layer) -> tuple[str, str] | None:
         (reason, cure); None for a `Conv2D` or `Dense` that can be made binary, and for layers without kernels, which are
         none of `binarize`'s business.
 
-    Example:
+    Examples:
         >>> layer = keras.layers.DepthwiseConv2D(3)
         >>> layer.build((None, 8, 8, 4))
         >>> obstacle(layer)[0]

@@ -42,7 +42,7 @@ def predict_kernels(graph: CallGraph) -> dict[int, Kernel]:
     Args:
         graph: The calls of the model.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 32)), bitat_tf.layers.BinaryConv2D(32, 3), keras.layers.Conv2D(8, 1)])
         >>> [kernel.operator for kernel in predict_kernels(CallGraph(model)).values()]
         ['LceBconv2d', 'CONV_2D']

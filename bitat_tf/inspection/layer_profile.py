@@ -59,7 +59,7 @@ def layer_parameters(layer: keras.layers.Layer, binary_kernel: bool) -> Paramete
         binary_kernel: Whether the device computes with its bits: weights that are binary for training, but run in a float
             kernel, take 32 bits each.
 
-    Example:
+    Examples:
         >>> layer = bitat_tf.layers.BinaryConv2D(8, 3)
         >>> layer.build((None, 4, 4, 2))
         >>> layer_parameters(layer, binary_kernel=True)
@@ -75,7 +75,7 @@ def layer_parameters(layer: keras.layers.Layer, binary_kernel: bool) -> Paramete
 def input_precision(layer: keras.layers.Layer) -> int | None:
     """Return the bits of the inputs that a layer's kernel multiplies with, once it is binary; None for layers without a kernel.
 
-    Example:
+    Examples:
         >>> input_precision(keras.layers.Dense(3)), input_precision(bitat_tf.layers.BinaryDense(3))
         (32, 1)
     """
@@ -96,7 +96,7 @@ def call_macs(layer: keras.layers.Layer, input_shape: Shape, output_shape: Shape
         input_shape: Shape of its first input, the batch included.
         output_shape: That of its first output.
 
-    Example:
+    Examples:
         >>> layer = keras.layers.Conv2D(8, 3, groups=2)
         >>> layer.build((None, 6, 6, 4))
         >>> call_macs(layer, (None, 6, 6, 4), (None, 4, 4, 8)), 4 * 4 * 8 * 3 * 3 * 2

@@ -30,7 +30,7 @@ def check(model: keras.Model) -> CheckReport:
         TypeError: If it is no Keras 2 model.
         ValueError: If it has no weights yet.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(32, 3), keras.layers.BatchNormalization(),
         ...     lq.layers.QuantConv2D(32, 3, kernel_quantizer="ste_sign", kernel_constraint="weight_clip", name="half"),
         ...     bitat_tf.layers.BinaryConv2D(32, 3), keras.layers.Flatten(), keras.layers.Dense(2)])

@@ -120,7 +120,7 @@ def summary(model: keras.Model) -> ModelSummary:
         ValueError: If the model has no weights yet.
         TypeError: If it is no Keras 2 model.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 32)), bitat_tf.layers.BinaryConv2D(32, 3, name="conv")])
         >>> result = summary(model)
         >>> row = result.rows[0]

@@ -40,7 +40,7 @@ def sign_problem(quantizer: Callable[[Any], Any], channels: int) -> SignProblem 
         quantizer: A layer or function; a layer is built for `channels`.
         channels: Size of the last axis of its input.
 
-    Example:
+    Examples:
         >>> sign_problem(lq.quantizers.SteSign(), 4) is None
         True
         >>> sign_problem(lq.quantizers.SteHeaviside(), 4).what
@@ -67,7 +67,7 @@ def sign_problem(quantizer: Callable[[Any], Any], channels: int) -> SignProblem 
 def filter_problem(kernel: np.ndarray) -> str | None:
     """Return why a quantized kernel, output channels last, is not binary for the converter (rule 4), or None.
 
-    Example:
+    Examples:
         >>> filter_problem(np.array([[1.0, -2.0], [-1.0, 2.0]])) is None
         True
         >>> filter_problem(np.array([[1.0, 0.0], [-1.0, 0.0]]))

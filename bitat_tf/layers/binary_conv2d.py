@@ -39,7 +39,7 @@ class BinaryConv2D(BinaryLayer, lq.layers.QuantConv2D):
             `float_activation` is no known name.
         TypeError: If `float_activation` is a layer.
 
-    Example:
+    Examples:
         >>> layer = BinaryConv2D(16, 3, padding="same", use_bias=False)
         >>> layer(tf.ones((1, 8, 8, 4))).shape
         TensorShape([1, 8, 8, 16])

@@ -36,7 +36,7 @@ class BinaryDense(BinaryLayer, lq.layers.QuantDense):
             name.
         TypeError: If `float_activation` is a layer.
 
-    Example:
+    Examples:
         >>> layer = BinaryDense(16)
         >>> layer(tf.ones((2, 8))).shape
         TensorShape([2, 16])

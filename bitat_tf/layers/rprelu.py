@@ -25,7 +25,7 @@ class RPReLU(keras.layers.Layer):
     Raises:
         ValueError: If the number of channels is unknown.
 
-    Example:
+    Examples:
         >>> RPReLU()(tf.constant([[-2.0, 2.0]])).numpy()
         array([[-0.5,  2. ]], dtype=float32)
 

@@ -67,7 +67,7 @@ def binarize_post_training(
             a binary layer, or a batch normalization above one, that is used several times; if it is neither functional nor
             sequential; or if the data are unusable.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 4, width=0.25, blocks=((64, 1),))
         >>> binary = binarize_post_training(model, np.random.rand(64, 8, 8, 1).astype("float32"), verbose=0)
         >>> [layer.state for layer in bitat_tf.layers.binary_layers(binary)]

@@ -68,7 +68,7 @@ def dump(path: str | os.PathLike, destination: str | os.PathLike, overwrite: boo
         FileExistsError: If one of the two files is there and `overwrite` is False; nothing is written.
         OSError: If a file cannot be read or written.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 10, width=0.5, blocks=((64, 1),))
         >>> for layer in bitat_tf.layers.binary_layers(model):
         ...     layer.set_binary()

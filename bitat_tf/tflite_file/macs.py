@@ -30,7 +30,7 @@ def count_macs(name: str, inputs: Sequence[Shape | None], output: Shape, options
         output: Shape of its first output.
         options: Those of `LceBconv2d`: "channels_in"; "adj_x" of BATCH_MATMUL.
 
-    Example:
+    Examples:
         >>> count_macs("CONV_2D", [(1, 8, 8, 3), (16, 3, 3, 3), (16,)], (1, 4, 4, 16), {})
         6912
         >>> count_macs("LceBconv2d", [(1, 8, 8, 2), (16, 3, 3, 1)], (1, 8, 8, 16), {"channels_in": 64})  # two groups

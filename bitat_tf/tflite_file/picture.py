@@ -52,7 +52,7 @@ def plot_graph(report: FileReport, path: str | os.PathLike) -> Path:
         ValueError: If the name has another ending.
         OSError: If the picture cannot be written.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 10, width=0.5, blocks=((64, 1),))
         >>> for layer in bitat_tf.layers.binary_layers(model):
         ...     layer.set_binary()

@@ -123,7 +123,7 @@ def inspect(path: str | os.PathLike) -> FileReport:
         ValueError: If it is no `.tflite` file, or a damaged one; the message names the file and what was found.
         OSError: If it cannot be opened.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 10, width=0.5, blocks=((64, 1),))
         >>> for layer in bitat_tf.layers.binary_layers(model):
         ...     layer.set_binary()

@@ -13,7 +13,7 @@ class MissingRuntimeError(ImportError):
 def runtime_obstacle() -> str | None:
     """Return why bitat-runtime cannot be used here, as what follows on its name ("is not installed: ..."); None if it can.
 
-    Example:
+    Examples:
         >>> runtime_obstacle() is None or "install" in runtime_obstacle()
         True
     """

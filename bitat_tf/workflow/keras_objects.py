@@ -61,7 +61,7 @@ def is_operator(name: Any) -> bool:
     Allowed are `tf.math`, `tf.nn`, `tf.image`, `tf.linalg`, `tf.signal`, what Python's operators and slices stand for, and
     operators for shapes and numbers such as `concat`, `cast` and `where`; all of them functions of their arguments alone.
 
-    Example:
+    Examples:
         >>> [is_operator(name) for name in ("math.add", "concat", "compat.v1.pad", "load_op_library", "io.write_file")]
         [True, True, True, False, False]
     """

@@ -55,7 +55,7 @@ def load_model(path: str | os.PathLike) -> keras.Model:
         ValueError: If it is no `.keras` file, is damaged, was saved by Keras 3, holds code, unknown classes or other operators,
             takes weights from other files, or Keras cannot make a model of it. The message names the cure.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
         >>> model.save(os.path.join(folder, "model.keras"))
         >>> load_model(os.path.join(folder, "model.keras")).count_params()

@@ -77,7 +77,7 @@ def gives_probabilities(model: keras.Model, outputs: np.ndarray) -> bool:
         model: A functional or sequential model.
         outputs: Its outputs for some pictures, shape (n, classes).
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "softmax")])
         >>> gives_probabilities(model, model(np.ones((3, 4))).numpy())
         True

@@ -26,7 +26,7 @@ def taking_pixels(model: keras.Model, pixels: str) -> keras.Model:
     Returns:
         A functional model of the same layers, with a `Rescaling` layer before them; `model` itself for "0..255".
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten()])
         >>> taking_pixels(model, "0..1")(np.full((1, 2, 2, 1), 51.0)).numpy().round(3)
         array([[0.2, 0.2, 0.2, 0.2]], dtype=float32)

@@ -103,7 +103,7 @@ def delegate(
         ValueError: An option has a value that it cannot have, or the library is another one.
         OSError: The library is not there or cannot be loaded.
 
-    Example:
+    Examples:
         ```python
         from ai_edge_litert.interpreter import Interpreter
 

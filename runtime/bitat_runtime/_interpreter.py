@@ -37,7 +37,7 @@ class Interpreter:
         RuntimeError: The file has an operator that cannot be run; the message names it and the reason.
         OSError: The file or the library cannot be read.
 
-    Example:
+    Examples:
         ```python
         interpreter = bitat_runtime.Interpreter("model.tflite", num_threads=2)
         labels = interpreter.predict(images).argmax(-1)

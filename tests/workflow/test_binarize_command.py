@@ -32,7 +32,7 @@ def finished(digits_model, tmp_path_factory):
 
 def test_everything_is_there_and_true(finished, digits_model):
     files = ["accuracy.png", "binary.keras", "config.json", "float.keras", "history.csv", "labels.txt", "model.tflite"]
-    files += ["q_ours.png", "report.json", "report.md", "source.keras"]
+    files += ["q_ours.png", "report.html", "report.json", "report.md", "source.keras"]
     assert [path.name for path in sorted(finished.iterdir()) if path.is_file()] == files
     report = json.loads((finished / "report.json").read_text())
     data = load_digits()

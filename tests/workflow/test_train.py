@@ -29,6 +29,7 @@ FILES = [
     "labels.txt",
     "model.tflite",
     "q_ours.png",
+    "report.html",
     "report.json",
     "report.md",
 ]
@@ -43,7 +44,7 @@ def call(capsys, *arguments):
 @pytest.fixture(scope="module")
 def finished(pictures, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
-    options = ["--image-size", "12", "--batch-size", "8", "--seed", "3"]
+    options = ["--image-size", "12", "--batch-size", "8", "--seed", "3", "--tensorboard"]
     assert cli.main(["train", "--data", str(pictures), "--out", str(out), *SMALL, *options]) == 0
     return out
 
@@ -77,6 +78,8 @@ def test_everything_is_there_and_true(finished, pictures):
     text = (finished / "report.md").read_text()
     assert f"{report['float_accuracy']:.2%}" in text
     assert "| LceBconv2d | 2 |" in text
+    assert {path.name for path in (finished / "tensorboard" / "binary").iterdir()} == {"binarization", "train", "validation"}
+    assert {path.name for path in (finished / "tensorboard" / "float").iterdir()} == {"train", "validation"}
     page = (finished / "report.html").read_text()
     assert f"{report['float_accuracy']:.2%}" in page
     assert report["times"]["text"] in page

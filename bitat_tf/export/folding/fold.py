@@ -37,7 +37,7 @@ def fold(model: keras.Model) -> keras.Model:
         ValueError: If the model is neither functional nor sequential.
         TypeError: If it is no Keras 2 model.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 10, width=0.5, blocks=((64, 1),))
         >>> folded = fold(bitat_tf.export.to_plain_larq(model, allow_partial=True))
         >>> [type(layer).__name__ for layer in folded.layers if "relu" in layer.name]

@@ -35,7 +35,7 @@ class FakeQuantization(keras.layers.Layer):
     Raises:
         ValueError: If the range is empty or does not hold 0, or the type is another one.
 
-    Example:
+    Examples:
         >>> FakeQuantization(0.0, 2.55)(tf.constant([-1.0, 0.004, 0.006, 3.0])).numpy()
         array([0.  , 0.  , 0.01, 2.55], dtype=float32)
 
@@ -97,7 +97,7 @@ class FakeQuantizedSign(RSign):
     Raises:
         ValueError: If the step is not positive.
 
-    Example:
+    Examples:
         >>> FakeQuantizedSign(step=0.1)(tf.constant([[-0.2, -0.01, 0.2]])).numpy()
         array([[-1.,  1.,  1.]], dtype=float32)
     """

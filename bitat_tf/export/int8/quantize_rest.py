@@ -52,7 +52,7 @@ def quantize_rest(model: keras.Model, data: np.ndarray, input_type: str = "float
             data do not fit or are not finite.
         TypeError: If it is no Keras 2 model.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 10, width=0.5, blocks=((64, 1),))
         >>> for layer in bitat_tf.layers.binary_layers(model):
         ...     layer.set_binary()

@@ -112,7 +112,7 @@ def join_names(first: int, second: int) -> int:
 def file_bytes(operators: Sequence[Operator]) -> dict[int | None, int]:
     """Return the bytes of the file by `id` of the layer call they belong to; under None what belongs to none.
 
-    Example:
+    Examples:
         >>> conv = Operator("CONV_2D", [], [Constant(3 * 3 * 6 * 8, rank=4), Constant(8)], (1, 6, 6, 8))
         >>> sum(file_bytes([conv]).values())
         2565

@@ -43,7 +43,7 @@ def predict_file_size(graph: CallGraph, kernels: Mapping[int, Kernel], name: str
     Returns:
         The size; None where sizes of pictures are not known, as nothing is fused then.
 
-    Example:
+    Examples:
         >>> from bitat_tf.inspection.kernels import predict_kernels
         >>> graph = CallGraph(keras.Sequential([keras.Input((8, 8, 6)), keras.layers.Conv2D(8, 3)]))
         >>> predict_file_size(graph, predict_kernels(graph)).total // 100  # 2.7 kB, of which 1.7 are weights

@@ -29,7 +29,7 @@ def spectra(model: keras.Model, data: Any, seed: int = 0) -> ResultTable:
         ValueError: If the model has no binary layers, or the data are unusable.
         TypeError: If an argument is of another type.
 
-    Example:
+    Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 4, width=0.25, blocks=((64, 1),))
         >>> table = spectra(model, np.random.rand(32, 8, 8, 1).astype("float32"))
         >>> table.where(layer="block_1_conv1x1").column("index")
@@ -68,7 +68,7 @@ def effective_ranks(table: ResultTable) -> ResultTable:
     Returns:
         One row a layer: layer, directions (k), effective_rank; 0 for an input that does not vary.
 
-    Example:
+    Examples:
         >>> rows = [{"layer": "conv", "eigenvalue": value} for value in (1.0, 1.0, 0.0)]
         >>> effective_ranks(ResultTable(tuple(rows))).column("effective_rank")
         array([2.])
@@ -90,7 +90,7 @@ def plot_spectra(axes: Axes, table: ResultTable, column: str = "share") -> None:
         table: From `spectra`.
         column: "share" (default), "eigenvalue", "importance" or "cumulative_share".
 
-    Example:
+    Examples:
         >>> rows = [{"layer": "conv", "index": i, "share": 0.5 / i} for i in (1, 2)]
         >>> axes = Figure().subplots()
         >>> plot_spectra(axes, ResultTable(tuple(rows)))
