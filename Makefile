@@ -13,7 +13,7 @@ COMPILER = $(shell command -v c++ || command -v g++ || command -v clang++)
 # $(call test-runtime,MARKERS): one that is there must give a library whose tests pass.
 test-runtime = $(if $(COMPILER),$(BIN)/python -m pytest -n $(WORKERS) -m "$(1)" runtime/tests,@echo "No C++ compiler: the tests of bitat-runtime are left out.")
 
-.PHONY: demo test test-slow lint benchmarks clean
+.PHONY: demo test test-slow lint benchmarks docs clean
 
 demo: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/bitat-tf train --data digits --out $(RUN) --overwrite
@@ -29,6 +29,9 @@ test-slow: $(VENV)/.installed-test
 
 benchmarks: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.installed-test
+	$(BIN)/mkdocs build --strict
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -50,4 +53,4 @@ $(VENV)/.installed-test: $(SOURCES) $(RUNTIME_SOURCES) | $(VENV)/bin/python
 
 # The TF_CPP_MIN_LOG_LEVEL above keeps TensorFlow's notes on its build out of the demo.
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info
+	rm -rf $(VENV) runs build dist site *.egg-info

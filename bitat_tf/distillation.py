@@ -14,8 +14,8 @@ _OUTPUTS = ("logits", "probabilities")
 def distillation_loss(teacher, student, temperature: float = 1.0, outputs: str = "logits") -> tf.Tensor:
     r"""Divergence of a student's class probabilities from a teacher's.
 
-    \\[ L = T^2 \, \mathrm{KL}(p \| q) = T^2 \sum_c p_c \log(p_c / q_c), \qquad
-       p = \mathrm{softmax}(t / T), \quad q = \mathrm{softmax}(s / T) \\]
+    \[ L = T^2 \, \mathrm{KL}(p \| q) = T^2 \sum_c p_c \log(p_c / q_c), \qquad
+       p = \mathrm{softmax}(t / T), \quad q = \mathrm{softmax}(s / T) \]
 
     With T = 1 its gradient is that of ReActNet's distributional loss.
 

@@ -14,7 +14,7 @@ _SMALLEST_SCALE = 1.5e-7  # the converter's limit is 1.19e-7
 class RSign(lq.quantizers.Quantizer):
     r"""Sign with a learned threshold per channel, as in ReActNet.
 
-    \\[ q(x)_c = \mathrm{sign}(x_c + \beta_c), \qquad \mathrm{sign}(0) = +1 \\]
+    \[ q(x)_c = \mathrm{sign}(x_c + \beta_c), \qquad \mathrm{sign}(0) = +1 \]
 
     The gradient is ApproxSign's, (2 - 2|x + beta|) for |x + beta| <= 1 and 0 elsewhere; the same gradient, summed over all
     positions of a channel, trains beta. Use it as `input_quantizer` of a layer. Unlike a threshold in a layer of its

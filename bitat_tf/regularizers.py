@@ -115,8 +115,8 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
     With reference weights w_ref, b = sign(w) of the latent kernel w (straight-through gradient), and the centred
     covariance C = V diag(s^2) V^T of the layer's input:
 
-    \\[ Q_{ours} = \| \mathrm{diag}(s) V^T (w_{ref} - \alpha b) \|_F^2
-       = \mathrm{tr}[(w_{ref} - \alpha b)^T C (w_{ref} - \alpha b)] \\]
+    \[ Q_{ours} = \| \mathrm{diag}(s) V^T (w_{ref} - \alpha b) \|_F^2
+       = \mathrm{tr}[(w_{ref} - \alpha b)^T C (w_{ref} - \alpha b)] \]
 
     which is the expected squared change of the layer's output. For kernels with more than `num_groups` inputs it is
     taken over k groups, `P (w_ref - alpha b)`, plus a residual for errors inside a group. alpha is the best scale of each

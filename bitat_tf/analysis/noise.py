@@ -35,7 +35,7 @@ def noise_sensitivity(
 
     The experiment of the appendix, 7.3. Top rows are those of the directions in which the layer's input varies most:
 
-    \\[ w \leftarrow w + V_{rows} n, \quad n \sim N(0, \sigma^2), \quad \sigma = scale \cdot rms(w) \\]
+    \[ w \leftarrow w + V_{rows} n, \quad n \sim N(0, \sigma^2), \quad \sigma = scale \cdot rms(w) \]
 
     Layer-dependent, the covariance of a layer is measured while the noise is in the layers below already; layer-independent,
     all covariances are those of the clean network. That the noise of a layer is in units of the root mean square of its own

@@ -14,8 +14,8 @@ INPUT_TYPES = ("float32", "int8", "uint8")
 class FakeQuantization(keras.layers.Layer):
     r"""Rounds to the 256 values of an 8-bit grid between a minimum and a maximum, of which 0 is one.
 
-    \\[ q(x) = s \left( \mathrm{clip}\left(\mathrm{round}(x / s) + z, 0, 255\right) - z \right), \qquad
-    s = (\mathrm{maximum} - \mathrm{minimum}) / 255 \\]
+    \[ q(x) = s \left( \mathrm{clip}\left(\mathrm{round}(x / s) + z, 0, 255\right) - z \right), \qquad
+    s = (\mathrm{maximum} - \mathrm{minimum}) / 255 \]
 
     with the integer z next to -minimum / s. The gradient is 1 for x between the two and 0 elsewhere; minimum and maximum are
     weights, with the gradients of what is clipped; 0 stays between them, or the converter could not write them.
