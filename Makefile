@@ -21,7 +21,7 @@ demo: $(VENV)/.installed
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
 	$(call test-runtime,not slow)
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=900 notebooks
+	$(BIN)/python -m pytest -n $(WORKERS) --nbmake --nbmake-timeout=900 notebooks
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(WORKERS) -m "$(SLOW)"

@@ -1,4 +1,4 @@
-"""What the site adds to the pages: links out of docs/ lead to the repository, and the command line's own help stands in cli.md."""
+"""What the site adds to the pages: links out of docs/ lead to the repository; the command line's help stands in cli.md."""
 
 import argparse
 import re

@@ -237,6 +237,7 @@ def test_phases_that_do_not_fit_are_refused_and_the_papers_are_its_preset(digits
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_comparison_on_the_digits(tmp_path, capsys):
     recipes = ["one-shot", "two-step", "bitat", "bitat-distilled", "post-training", "lambda-0", "lambda-10"]
     results, work = tmp_path / "accuracy.jsonl", tmp_path / "work"

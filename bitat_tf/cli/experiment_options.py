@@ -66,6 +66,18 @@ def _add_gap(kinds) -> None:
     gap.add_argument(
         "--binarization-learning-rate", type=float, metavar="RATE", help="of either, decays linearly (default 1e-2)"
     )
+    gap.add_argument(
+        "--joint-share",
+        type=float,
+        metavar="SHARE",
+        help="share of BiTAT's epochs in which all layers train, at the end (default 0.5; the paper's: 0)",
+    )
+    gap.add_argument(
+        "--float-reference",
+        action="store_true",
+        help="pull at the float weights, as in the paper (default: at those re-targeted to binary inputs)",
+    )
+    gap.add_argument("--strength", type=float, metavar="LAMBDA", help="weight of the disentangled loss (default 1.0)")
 
 
 def _add(kinds, name: str, short: str, long: str, epochs: int, batch_size: int, learning_rate: str) -> argparse.ArgumentParser:

@@ -110,13 +110,15 @@ class GapExperiment(Experiment[GapSettings]):
         return self._measured
 
     def _schedule(self, model: keras.Model) -> Schedule:
-        """Half of the epochs for the layers, one after the other, half for the joint phase."""
-        epochs, rate = self.config.binarization_epochs, self.config.binarization_learning_rate
-        phase = epochs / 4 / len(binary_layers(model))
+        config = self.config
+        epochs, rate = config.binarization_epochs, config.binarization_learning_rate
+        phase = (1 - config.joint_share) * epochs / 2 / len(binary_layers(model))
         return Schedule(
             quantization_epochs=phase,
             fine_tuning_epochs=phase,
-            joint_epochs=epochs / 2,
+            joint_epochs=config.joint_share * epochs,
+            retarget=not config.float_reference,
+            strength=config.strength,
             quantization_learning_rate=rate,
             fine_tuning_learning_rate=rate,
             joint_learning_rate=rate,

@@ -98,6 +98,9 @@ class GapSettings(ExperimentSettings):
         blocks: Blocks of the ReActNet, two binary layers each; None for the default of the picture's size.
         binarization_epochs: Epochs of either binarization.
         binarization_learning_rate: Of Adam in both, at the start; decays linearly.
+        joint_share: Share of BiTAT's epochs in which all layers train, at the end; the layers' phases have the rest.
+        float_reference: Whether BiTAT pulls at the float weights, as in the paper, and not at re-targeted ones.
+        strength: lambda of BiTAT's disentangled loss.
 
     The others are those of `ExperimentSettings`.
     """
@@ -110,8 +113,13 @@ class GapSettings(ExperimentSettings):
     blocks: int | None = None
     binarization_epochs: int = 20
     binarization_learning_rate: float = 1e-2
+    joint_share: float = 0.5
+    float_reference: bool = False
+    strength: float = 1.0
 
     def __post_init__(self):
         super().__post_init__()
         self.check_integers(blocks=1, binarization_epochs=2)
         check_number(self.command, "binarization_learning_rate", self.binarization_learning_rate, exclusive=True)
+        check_number(self.command, "joint_share", self.joint_share, maximum=0.99)
+        check_number(self.command, "strength", self.strength)
