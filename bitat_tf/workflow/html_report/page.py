@@ -55,6 +55,7 @@ def html_report(report: dict[str, Any], evidence: Evidence) -> str:
         name: confusion_matrix(labels, outputs.argmax(axis=-1), len(names)) for name, outputs in evidence.outputs.items()
     }
     layers = report["layers"]
+    size = max(error_plot_width(layers), 9.0), 4.0
     return environment.get_template("report.html.jinja").render(
         report=report,
         export=report["export"],
@@ -65,7 +66,7 @@ def html_report(report: dict[str, Any], evidence: Evidence) -> str:
         warnings=report["source"].get("warnings", []),
         timeline=draw_timeline(evidence.rows, evidence.timeline, evidence.steps_per_epoch) if report["curves"] else None,
         phases=_phases(evidence),
-        errors=draw(lambda axes: plot_layer_errors(axes, layers), (error_plot_width(layers), 4.5)) if layers else None,
+        errors=draw(lambda axes: plot_layer_errors(axes, layers), size) if layers else None,
         confusion=draw_confusion(matrices["binary"], names) if len(names) <= _MATRIX else None,
         confusions=confusions(matrices["binary"], matrices["float"], names),
         examples=examples(
