@@ -7,7 +7,6 @@ from typing import Any
 import bitat_tf
 from benchmarks.accuracy_runs import Run, Stopwatch
 from bitat_tf._keras import keras
-from bitat_tf.analysis.gap import gap_logs
 from bitat_tf.callbacks import PRESETS, Schedule
 from bitat_tf.layers import BinaryConv2D, BinaryLayer, binary_layers
 from bitat_tf.post_training import binarize_post_training
@@ -114,7 +113,7 @@ def post_training(run: Run) -> Trained:
     watch = Stopwatch()
     model = binarize_post_training(model, calibration, seed=run.seed, verbose=0)
     times = watch.times()
-    return model, {**times, "curves": {name: [value] for name, value in gap_logs(reference.errors(model)).items()}}
+    return model, {**times, "curves": {name: [value] for name, value in reference.logs(model).items()}}
 
 
 def rates(learning_rate: float) -> dict[str, float]:

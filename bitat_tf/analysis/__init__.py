@@ -1,6 +1,6 @@
 """Looking into networks while they become binary, and the experiments of the paper's appendix as functions.
 
-Every function returns a `ResultTable`, and has a `plot_...` that draws it on matplotlib axes.
+What is measured comes as a `ResultTable`, which a `plot_...` draws.
 
 | module | what it holds |
 |---|---|

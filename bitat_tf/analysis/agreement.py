@@ -32,7 +32,8 @@ def layer_agreement(float_model: keras.Model, binary_model: keras.Model, data: A
         lowest (of a channel), explained (mean of the squares), channels.
 
     Raises:
-        ValueError: If the networks do not have the same binary layers, or the data are unusable.
+        ValueError: If the networks do not have the same binary layers, those of the float one are not in float state, or the
+            data are unusable.
         TypeError: If an argument is of another type.
 
     Examples:
@@ -41,20 +42,22 @@ def layer_agreement(float_model: keras.Model, binary_model: keras.Model, data: A
         >>> layer_agreement(model, model, x).column("correlation").round(3)
         array([1., 1.])
     """
-    layers = checked_binary_layers("layer_agreement", float_model)
+    layers = checked_binary_layers("layer_agreement", float_model, only_float=True)
     others = {layer.name: layer for layer in checked_binary_layers("layer_agreement", binary_model)}
-    missing = [layer.name for layer in layers if layer.name not in others]
-    if missing:
+    shapes = {layer.name: layer.latent_kernel_matrix.shape for layer in others.values()}
+    other_ones = [layer.name for layer in layers if shapes.get(layer.name) != layer.latent_kernel_matrix.shape]
+    if other_ones:
         raise ValueError(
-            f"layer_agreement: both networks must have binary layers of the same names. Received: model {binary_model.name!r} "
-            f"without {', '.join(missing[:5])}."
+            "layer_agreement: both networks must have binary layers of the same names and shapes. Received: model "
+            f"{binary_model.name!r} without {', '.join(other_ones[:5])}, or with others of these names."
         )
-    first, second = (Calibration(data, model, "layer_agreement") for model in (float_model, binary_model))
+    # Once, and kept: a dataset that shuffles would give either network other inputs.
+    batches = list(Calibration(data, float_model, "layer_agreement"))
     rows = []
     for layer in layers:
         other = others[layer.name]
         sums = _Correlation()
-        pairs = zip(LayerInputs(float_model, layer, first), LayerInputs(binary_model, other, second), strict=True)
+        pairs = zip(LayerInputs(float_model, layer, batches), LayerInputs(binary_model, other, batches), strict=True)
         for float_inputs, binary_inputs in pairs:
             sums.update(_outputs(layer, float_inputs), _outputs(other, binary_inputs))
         correlation = sums.correlation

@@ -6,9 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bitat_tf._keras import keras
-from bitat_tf._validation import check_model
+from bitat_tf.analysis.checked import checked_binary_layers
 from bitat_tf.analysis.result_table import ResultTable
-from bitat_tf.layers import binary_layers
 
 
 def sign_flips(before: keras.Model, after: keras.Model) -> ResultTable:
@@ -31,13 +30,11 @@ def sign_flips(before: keras.Model, after: keras.Model) -> ResultTable:
         >>> sign_flips(model, model).column("rate")
         array([0., 0.])
     """
-    check_model(before, "sign_flips")
-    check_model(after, "sign_flips")
-    first, second = _signs(before), _signs(after)
+    first, second = (_signs("sign_flips", model) for model in (before, after))
     shapes = [{name: signs.shape for name, signs in each.items()} for each in (first, second)]
-    if shapes[0] != shapes[1] or not first:
+    if shapes[0] != shapes[1]:
         raise ValueError(
-            "sign_flips: both networks must have the same binary layers, at least one. Received: "
+            "sign_flips: both networks must have binary layers of the same names and shapes. Received: "
             f"{sorted(shapes[0])} and {sorted(shapes[1])}."
         )
     return ResultTable(tuple(_rows(first, second)))
@@ -64,16 +61,19 @@ class SignFlipMonitor(keras.callbacks.Callback):
         self.layer_history: list[dict[str, Any]] = []
 
     def on_train_begin(self, logs=None):
-        """Note the signs."""
-        check_model(self.model, "SignFlipMonitor")
+        """Check the model, and forget the run before."""
+        checked_binary_layers("SignFlipMonitor", self.model)
         self.layer_history = []
-        self._before = _signs(self.model)
-        if not self._before:
-            raise ValueError(f"SignFlipMonitor: model {self.model.name!r} has no binary layers, so that no sign can change.")
+        self._before = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Note the signs before the first epoch: a backup has been restored by now."""
+        if self._before is None:
+            self._before = _signs("SignFlipMonitor", self.model)
 
     def on_epoch_end(self, epoch, logs=None):
         """Write the share of changed signs into `logs`."""
-        now = _signs(self.model)
+        now = _signs("SignFlipMonitor", self.model)
         rows = list(_rows(self._before, now))
         self._before = now
         self.layer_history += [{"epoch": epoch, **row} for row in rows]
@@ -81,12 +81,12 @@ class SignFlipMonitor(keras.callbacks.Callback):
             logs["sign_flips"] = sum(row["flips"] for row in rows) / sum(row["weights"] for row in rows)
 
 
-def plot_sign_flips(axes: Axes, layer_history: list[dict[str, Any]]) -> None:
-    """Draw the rate of changed signs over epochs, one line a layer.
+def plot_sign_flips(axes: Axes, flips: ResultTable | list[dict[str, Any]]) -> None:
+    """Draw the rate of changed signs: over epochs, one line a layer, or one bar a layer.
 
     Args:
         axes: Where to draw.
-        layer_history: Of a `SignFlipMonitor`.
+        flips: `layer_history` of a `SignFlipMonitor`, for lines; or what `sign_flips` returns, for bars.
 
     Examples:
         >>> axes = Figure().subplots()
@@ -94,19 +94,23 @@ def plot_sign_flips(axes: Axes, layer_history: list[dict[str, Any]]) -> None:
         >>> len(axes.lines)
         1
     """
-    history = ResultTable(tuple(layer_history))
+    history = flips if isinstance(flips, ResultTable) else ResultTable(tuple(flips))
     layers = history.distinct("layer")
+    axes.set_ylabel("weights whose sign changed, %")
+    if "epoch" not in history.columns:
+        axes.bar(range(len(layers)), 100 * history.column("rate"), color="#7090b0")
+        axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7)
+        return
     for layer in layers:
         own = history.where(layer=layer)
         axes.plot(own.column("epoch") + 1, 100 * own.column("rate"), label=layer)
     axes.set_xlabel("epoch")
-    axes.set_ylabel("weights whose sign changed, %")
     if len(layers) <= 12:
         axes.legend(fontsize=7)
 
 
-def _signs(model: keras.Model) -> dict[str, np.ndarray]:
-    return {layer.name: layer.latent_kernel_matrix >= 0 for layer in binary_layers(model)}
+def _signs(where: str, model: keras.Model) -> dict[str, np.ndarray]:
+    return {layer.name: layer.latent_kernel_matrix >= 0 for layer in checked_binary_layers(where, model)}
 
 
 def _rows(before: dict[str, np.ndarray], after: dict[str, np.ndarray]):

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bitat_tf._keras import keras
+from bitat_tf.analysis.checked import checked_binary_layers
 from bitat_tf.analysis.result_table import ResultTable
 from bitat_tf.calibration import measure_dependency
 from bitat_tf.dependency import QuantizationErrors, network_errors, quantization_errors
-from bitat_tf.layers import binary_layers
 
 TOTAL = "network"
 PREFIX = "float_"  # of the entries of `logs`
@@ -28,7 +28,7 @@ class FloatReference:
         seed: Seed of the grouping.
 
     Raises:
-        ValueError: If the model has no binary layers, or the data are unusable.
+        ValueError: If the model has no binary layers, some are not in float state, or the data are unusable.
         TypeError: If an argument is of another type.
 
     Examples:
@@ -39,6 +39,7 @@ class FloatReference:
     """
 
     def __init__(self, float_model: keras.Model, data: Any, seed: int = 0):
+        checked_binary_layers("FloatReference", float_model, only_float=True)
         measured = measure_dependency(float_model, data, seed=seed)
         self._measured = {layer.layer: layer for layer in measured.layers}
 
@@ -51,7 +52,7 @@ class FloatReference:
         Raises:
             ValueError: If a layer is missing, or has another shape.
         """
-        layers = {layer.name: layer for layer in binary_layers(model)}
+        layers = {layer.name: layer for layer in checked_binary_layers("FloatReference", model)}
         found = {}
         for name, measured in self._measured.items():
             shape = layers[name].latent_kernel_matrix.shape if name in layers else None
@@ -65,16 +66,25 @@ class FloatReference:
             found[name] = quantization_errors(measured.reference, binary, measured.metric)
         return found
 
+    def logs(self, model: keras.Model) -> dict[str, float]:
+        """Return what `GapMonitor` logs: `float_q_orig` and `float_q_ours`, sums over layers, and `float_q_ratio`."""
+        network = network_errors(self.errors(model).values()).to_dict()
+        return {f"{PREFIX}{name}": value for name, value in network.items() if name != "q_rel"}
+
 
 class GapMonitor(keras.callbacks.Callback):
     """Logs Q_orig, Q_ours and their ratio r against the float network every epoch (Fig. 8 right), with any way of training.
 
-    `logs` get `float_q_orig`, `float_q_ours` and `float_q_ratio`; `layer_history` has the same for each layer. The reference
+    `logs` get `float_q_orig`, `float_q_ours` and `float_q_ratio`; `layer_history` has them for each layer. The reference
     is the same for all runs that are compared, unlike that of `SequentialBinarization`, whose `q_...` are in the metric and
     against the reference weights of the current network. Callbacks that write logs must come after it.
 
     Args:
         reference: The float network, measured.
+
+    Raises:
+        TypeError: If `reference` is another thing.
+        ValueError: In `fit`, if the model's binary layers are not those of the reference.
 
     Examples:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 4, width=0.25, blocks=((64, 1),))
@@ -88,25 +98,26 @@ class GapMonitor(keras.callbacks.Callback):
 
     def __init__(self, reference: FloatReference):
         super().__init__()
+        if not isinstance(reference, FloatReference):
+            raise TypeError(
+                f"GapMonitor: `reference` must be a FloatReference. Received: {type(reference).__name__}. Pass "
+                "FloatReference(float_model, images[:512])."
+            )
         self._reference = reference
         self.layer_history: list[dict[str, Any]] = []
 
     def on_train_begin(self, logs=None):
-        """Forget the run before."""
+        """Check the model, and forget the run before."""
+        self._reference.errors(self.model)
         self.layer_history = []
 
     def on_epoch_end(self, epoch, logs=None):
         """Write the errors into `logs`."""
-        errors = self._reference.errors(self.model)
-        self.layer_history += [{"epoch": epoch, "layer": name, **_as_row(error)} for name, error in errors.items()]
+        for name, error in self._reference.errors(self.model).items():
+            values = {f"{PREFIX}{key}": value for key, value in error.to_dict().items()}
+            self.layer_history.append({"epoch": epoch, "layer": name, **values})
         if logs is not None:
-            logs.update(gap_logs(errors))
-
-
-def gap_logs(errors: Mapping[str, QuantizationErrors]) -> dict[str, float]:
-    """Return the sums over layers as `GapMonitor` logs them."""
-    network = network_errors(errors.values())
-    return {f"{PREFIX}{name}": value for name, value in _as_row(network).items() if name != "q_rel"}
+            logs.update(self._reference.logs(self.model))
 
 
 def quantization_gap(
@@ -135,14 +146,17 @@ def quantization_gap(
         >>> gap.distinct("layer")
         ['block_1_conv3x3', 'block_1_conv1x1', 'network']
     """
-    if not binary_models:
-        raise ValueError("quantization_gap: `binary_models` must hold at least one network. Received: none.")
+    if not isinstance(binary_models, Mapping) or not binary_models:
+        raise ValueError(
+            'quantization_gap: `binary_models` must hold at least one network by its name, as in {"BiTAT": model}. Received: '
+            f"{binary_models!r}."
+        )
     reference = float_model if isinstance(float_model, FloatReference) else FloatReference(float_model, data, seed)
     rows = []
     for network, model in binary_models.items():
         errors = reference.errors(model)
-        rows += [{"network": network, "layer": name, **_as_row(error)} for name, error in errors.items()]
-        rows.append({"network": network, "layer": TOTAL, **_as_row(network_errors(errors.values()))})
+        rows += [{"network": network, "layer": name, **error.to_dict()} for name, error in errors.items()]
+        rows.append({"network": network, "layer": TOTAL, **network_errors(errors.values()).to_dict()})
     return ResultTable(tuple(rows))
 
 
@@ -173,7 +187,3 @@ def plot_quantization_gap(axes: Axes, gap: ResultTable, error: str = "q_ours") -
     axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7)
     axes.set_ylabel(error)
     axes.legend(fontsize=8)
-
-
-def _as_row(error: QuantizationErrors) -> dict[str, float]:
-    return {"q_orig": error.q_orig, "q_ours": error.q_ours, "q_rel": error.q_rel, "q_ratio": error.q_ratio}

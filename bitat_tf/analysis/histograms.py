@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bitat_tf._keras import keras
-from bitat_tf._validation import check_number
+from bitat_tf._validation import check_finite, check_number
 from bitat_tf.analysis.checked import checked_binary_layers
 from bitat_tf.analysis.result_table import ResultTable
 from bitat_tf.calibration import Calibration, LayerInputs
@@ -43,6 +43,7 @@ def weight_histograms(model: keras.Model, bins: int = 50) -> ResultTable:
     rows: list[dict[str, Any]] = []
     for layer in layers:
         weights = layer.latent_kernel_matrix.astype(float).ravel()
+        check_finite("weight_histograms", f"the latent weights of layer {layer.name!r}", weights)
         scale = float(np.sqrt(np.mean(weights**2)))
         values = weights / scale if scale else weights
         density, edges = np.histogram(values, int(bins), density=True)

@@ -8,15 +8,16 @@ from matplotlib.axes import Axes
 from scipy import stats
 
 from bitat_tf._keras import keras, tf
-from bitat_tf._validation import check_choice, check_finite, check_model, check_number
-from bitat_tf.analysis.kernel_layers import before_first_call, input_covariance, kernel_layers, kernel_matrix
+from bitat_tf._validation import check_choice, check_finite, check_number
+from bitat_tf.analysis.checked import checked_noise_layers, checked_samples, checked_sequence
+from bitat_tf.analysis.kernel_layers import before_first_call, input_covariance, kernel_matrix
 from bitat_tf.analysis.result_table import ResultTable
 from bitat_tf.dependency import disentangle
-from bitat_tf.layers import binary_layers
 
 _WHERE = "noise_sensitivity"
 _ROWS = ("top", "bottom")
 _BATCH = 256
+_CALIBRATION = 512
 _COLORS = {"top": "#c02020", "bottom": "#2040c0"}
 
 
@@ -51,15 +52,15 @@ def noise_sensitivity(
         k: Number of rows. Default 5 (the paper's); all rows of layers that have fewer.
         dependent: True, False or both (default).
         calibration: Inputs for the covariances, shape (n, ...); they go through the network in one batch, a few hundred are
-            enough. Default: the first 512 of `data`.
+            enough. Default: 512 of `data`, drawn at random.
         seeds: Seeds of the noise, one curve each. Default three.
 
     Returns:
         One row for each curve and scale: rows, dependent, scale, seed, accuracy (0 to 1).
 
     Raises:
-        ValueError: If a value is out of range, the data are empty or do not fit each other, layers are binary, or no layer
-            takes noise.
+        ValueError: If a value is out of range, the data are empty or do not fit each other or the model, layers are binary, or
+            no layer takes noise.
         TypeError: If `model` is no Keras model.
 
     Examples:
@@ -71,18 +72,19 @@ def noise_sensitivity(
         >>> curves.column("scale")
         array([0., 1.])
     """
-    check_model(model, _WHERE)
-    chosen = (rows,) if isinstance(rows, str) else tuple(rows)
-    kinds = (dependent,) if isinstance(dependent, bool) else tuple(map(bool, dependent))
+    layers = checked_noise_layers(_WHERE, model)
+    chosen = [rows] if isinstance(rows, str) else checked_sequence(_WHERE, "rows", rows)
+    kinds = [dependent] if isinstance(dependent, bool) else checked_sequence(_WHERE, "dependent", dependent)
+    seeds, scales = checked_sequence(_WHERE, "seeds", seeds), checked_sequence(_WHERE, "scales", scales)
     for row in chosen:
         check_choice(_WHERE, "rows", row, _ROWS)
     for scale in scales:
         check_number(_WHERE, "scales", scale)
     check_number(_WHERE, "k", k, minimum=1)
-    inputs, labels = _checked(data)
-    calibration = inputs[:512] if calibration is None else np.asarray(calibration)
-    check_finite(_WHERE, "calibration", calibration)
-    layers = _checked_layers(model)
+    inputs, labels = checked_samples(_WHERE, data, model.output_shape[-1] if model.outputs else None)
+    if calibration is None:  # drawn: test sets often come class by class
+        calibration = inputs[np.random.default_rng(0).permutation(len(inputs))[:_CALIBRATION]]
+    check_finite(_WHERE, "calibration", np.asarray(calibration))
     kernels = [layer.kernel.numpy() for layer in layers]
     clean = _directions(model, layers, calibration) if False in kinds else {}
     found = []
@@ -111,8 +113,8 @@ def confidence_bands(curves: ResultTable, confidence: float = 0.95) -> ResultTab
         confidence: Share of such intervals that hold the mean of all seeds. Default 0.95.
 
     Returns:
-        One row for each curve and scale: rows, dependent, scale, seeds (their number), accuracy, low, high. With one seed
-        there is no interval: low and high are the accuracy.
+        One row for each curve and scale: rows, dependent, scale, seeds (their number), accuracy, half_width (of the
+        interval), low and high (its ends, within 0 and 1). With one seed there is no interval: half_width is 0.
 
     Examples:
         >>> rows = [{"rows": "top", "dependent": True, "scale": 1.0, "seed": s, "accuracy": a} for s, a in ((0, 0.4), (1, 0.6))]
@@ -136,6 +138,7 @@ def confidence_bands(curves: ResultTable, confidence: float = 0.95) -> ResultTab
                         "scale": scale,
                         "seeds": len(values),
                         "accuracy": mean,
+                        "half_width": float(half),
                         "low": max(mean - float(half), 0.0),
                         "high": min(mean + float(half), 1.0),
                     }
@@ -227,31 +230,3 @@ def _accuracy(model: keras.Model, inputs: np.ndarray, labels: np.ndarray) -> flo
 def _restore(layers: list[keras.layers.Layer], kernels: Iterable[Any]) -> None:
     for layer, kernel in zip(layers, kernels, strict=True):
         layer.kernel.assign(kernel)
-
-
-def _checked(data: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise ValueError(f"{_WHERE}: `data` must be inputs and labels: (x_test, y_test). Received: {type(data).__name__}.")
-    inputs, labels = np.asarray(data[0]), np.asarray(data[1])
-    if len(inputs) == 0 or labels.shape != (len(inputs),):
-        raise ValueError(
-            f"{_WHERE}: `data` must hold at least one input and a class index for each. Received: inputs of shape "
-            f"{inputs.shape} and labels of shape {labels.shape}. One-hot labels: pass labels.argmax(axis=-1)."
-        )
-    return inputs, labels
-
-
-def _checked_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    binary = [layer.name for layer in binary_layers(model) if layer.state != "float"]
-    if binary:
-        raise ValueError(
-            f"{_WHERE}: noise goes into float weights. Received: a model with {len(binary)} binary layers: "
-            f"{', '.join(binary[:5])}. Pass the float network."
-        )
-    layers = kernel_layers(model)
-    if not layers:
-        raise ValueError(f"{_WHERE}: model {model.name!r} has no convolution (groups=1) and no dense layer to put noise into.")
-    names = [layer.name for layer in layers]
-    if len(set(names)) < len(names):
-        raise ValueError(f"{_WHERE}: every layer needs a name of its own. Received: {names}.")
-    return layers

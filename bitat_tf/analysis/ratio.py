@@ -14,8 +14,8 @@ def q_ratio_curve(logs: Mapping[str, Sequence[float]] | Sequence[Mapping[str, An
     """Return r = Q_ours / Q_orig over training, from what a run has logged (Fig. 8 right).
 
     Args:
-        logs: `History.history`, or the rows of a CSV log, of a run with `GapMonitor`, `QuantizationMonitor` or
-            `SequentialBinarization`. Where both are there, those of `GapMonitor` count.
+        logs: `History.history`, or the rows of a CSV log or of `history.csv`, of a run with `GapMonitor`,
+            `QuantizationMonitor` or `SequentialBinarization`. Where both are there, those of `GapMonitor` count.
 
     Returns:
         One row an epoch in which there is a ratio: epoch (from 1), q_ratio.
@@ -29,17 +29,20 @@ def q_ratio_curve(logs: Mapping[str, Sequence[float]] | Sequence[Mapping[str, An
     """
     names = (f"{PREFIX}q_ratio", "q_ratio")
     if isinstance(logs, Mapping):
-        columns: dict[str, Sequence[Any]] = dict(logs)
+        lengths = {len(values) for values in logs.values()}
+        rows: list[Mapping[str, Any]] = [{name: logs[name][row] for name in logs} for row in range(min(lengths, default=0))]
     else:
-        columns = {name: [row.get(name, "") for row in logs] for name in names}
+        rows = [row for row in logs if row.get("run") != "float"]
     for name in names:
-        values = [(epoch, value) for epoch, value in enumerate(columns.get(name, ()), 1) if value not in ("", None)]
-        if values:
-            rows = ({"epoch": epoch, "q_ratio": float(value)} for epoch, value in values)
-            return ResultTable(tuple(row for row in rows if np.isfinite(row["q_ratio"])))
+        # A resumed run has written some epochs twice: the last one counts.
+        found = {int(row.get("epoch", number)): row[name] for number, row in enumerate(rows) if row.get(name) not in ("", None)}
+        curve = [{"epoch": epoch + 1, "q_ratio": float(value)} for epoch, value in sorted(found.items())]
+        if curve:
+            return ResultTable(tuple(row for row in curve if np.isfinite(row["q_ratio"])))
+    received = sorted({key for row in rows for key in row})
     raise ValueError(
-        f"q_ratio_curve: the logs must hold {names[0]} or {names[1]}. Received: {sorted(columns)}. Train with GapMonitor, "
-        "QuantizationMonitor or SequentialBinarization among the callbacks."
+        f"q_ratio_curve: the logs must hold {names[0]} or {names[1]}. Received: {received}. "
+        "Train with GapMonitor, QuantizationMonitor or SequentialBinarization among the callbacks."
     )
 
 

@@ -59,7 +59,14 @@ class ResultTable:
         return list(dict.fromkeys(self.column(name).tolist()))
 
     def where(self, **values: Any) -> "ResultTable":
-        """Return the rows that have these values in the columns named."""
+        """Return the rows that have these values in the columns named.
+
+        Raises:
+            ValueError: If there is no such column.
+        """
+        if self.rows:
+            for name in values:
+                self.column(name)
         return ResultTable(tuple(row for row in self.rows if all(row[name] == value for name, value in values.items())))
 
     def to_csv(self, path: str | os.PathLike) -> Path:

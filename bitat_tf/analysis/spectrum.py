@@ -58,9 +58,10 @@ def spectra(model: keras.Model, data: Any, seed: int = 0) -> ResultTable:
 
 
 def effective_ranks(table: ResultTable) -> ResultTable:
-    """Return how many directions each layer's input really has: (sum of eigenvalues)^2 / sum of their squares.
+    """Return how many directions each layer's input really has: the participation ratio of its spectrum.
 
-    It is d for inputs without dependency, and near 1 where one direction has nearly all the variance.
+    (Sum of eigenvalues)^2 / sum of their squares. It is the number of directions for independent inputs of equal variance, and
+    near 1 where one direction has nearly all the variance.
 
     Args:
         table: From `spectra`.

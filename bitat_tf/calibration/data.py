@@ -1,6 +1,6 @@
 """Calibration data, and what they become on their way to a layer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -79,11 +79,11 @@ class LayerInputs:
     Args:
         model: The model.
         layer: A binary layer of it; used in several places, it gives the inputs of each.
-        calibration: The data.
+        calibration: The data: a `Calibration`, or batches of it.
         cache_bytes: What may be kept in memory. Default 1 GiB; above, every iteration computes the inputs again.
     """
 
-    def __init__(self, model: keras.Model, layer: BinaryLayer, calibration: Calibration, cache_bytes: int = _CACHE_BYTES):
+    def __init__(self, model: keras.Model, layer: BinaryLayer, calibration: Iterable[Any], cache_bytes: int = _CACHE_BYTES):
         self._calibration = calibration
         self._cache_bytes = cache_bytes
         self._kept: list[tf.Tensor] | None = None

@@ -68,10 +68,7 @@ class NetworkDependency:
                 "inputs": layer.reference.shape[0],
                 "outputs": layer.reference.shape[1],
                 "groups": len(layer.metric.importance),
-                "q_orig": layer.errors.q_orig,
-                "q_ours": layer.errors.q_ours,
-                "q_rel": layer.errors.q_rel,
-                "q_ratio": layer.errors.q_ratio,
+                **layer.errors.to_dict(),
             }
             for layer in self.layers
         ]

@@ -12,13 +12,9 @@ def layer_errors(layers: list[BinaryLayer]) -> dict[str, QuantizationErrors]:
 
 def error_logs(errors: dict[str, QuantizationErrors]) -> dict[str, float]:
     """Return the entries for `logs`: Q_orig and Q_ours summed over layers as in Fig. 8, their ratio, and the mean Q_rel."""
-    network = network_errors(errors.values())
-    return {"q_orig": network.q_orig, "q_ours": network.q_ours, "q_rel": network.q_rel, "q_ratio": network.q_ratio}
+    return network_errors(errors.values()).to_dict()
 
 
 def layer_rows(epoch: int, errors: dict[str, QuantizationErrors]) -> list[dict[str, float | int | str]]:
     """Return one row a layer for `layer_history`."""
-    return [
-        {"epoch": epoch, "layer": name, "q_orig": e.q_orig, "q_ours": e.q_ours, "q_rel": e.q_rel, "q_ratio": e.q_ratio}
-        for name, e in errors.items()
-    ]
+    return [{"epoch": epoch, "layer": name, **error.to_dict()} for name, error in errors.items()]

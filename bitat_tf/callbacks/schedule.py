@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bitat_tf._validation import check_choice, check_number
 
@@ -162,6 +163,20 @@ class Timeline:
     def total_steps(self) -> int:
         """Training steps of the run."""
         return self.phases[-1].stop
+
+    def rows(self, steps_per_epoch: int) -> list[dict[str, Any]]:
+        """Return the phases as people read them: stage, layer, kind, start and stop in epochs, learning rate at the start."""
+        return [
+            {
+                "stage": phase.stage,
+                "layer": phase.layer,
+                "kind": phase.kind,
+                "start": phase.start / steps_per_epoch,
+                "stop": phase.stop / steps_per_epoch,
+                "learning_rate": self.learning_rate(phase.start),
+            }
+            for phase in self.phases
+        ]
 
     def index_at(self, step: int) -> int:
         """Return the index of the phase that `step` lies in; the last one's after the end."""

@@ -1,8 +1,8 @@
 """Stages and layers in TensorBoard."""
 
+import contextlib
 import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ class StageSummaries(keras.callbacks.Callback):
     |---|---|
     | `layers/NAME/q_orig`, `q_ours`, `q_rel`, `q_ratio` | errors of a layer, from its turn on |
     | `layers/NAME/...` | the other numbers of a callback's `layer_history` (sign flips, errors against the float network) |
-    | `layers/NAME/stage` | 0 float, 1 binary |
+    | `layers/NAME/binary` | 0 float, 1 binary |
     | `schedule/stage`, `schedule/learning_rate` | the number of layers whose turn has come; the learning rate |
     | `schedule/timeline` (text) | which layer is in which phase from which epoch to which; once |
     | `layers/NAME/latent_weights` (histogram) | every `histogram_freq` epochs |
@@ -37,7 +37,8 @@ class StageSummaries(keras.callbacks.Callback):
         histogram_freq: Epochs from one histogram of the latent weights to the next; 0 (default) for none.
 
     Raises:
-        ValueError: If `histogram_freq` is negative or no source is given; in `fit`, if the model has no binary layers.
+        ValueError: If `histogram_freq` is negative or no source is given; in `fit`, if the model has no binary layers, or a
+            schedule comes after this callback.
         TypeError: If a source has no `layer_history`.
 
     Examples:
@@ -54,7 +55,7 @@ class StageSummaries(keras.callbacks.Callback):
     def __init__(self, log_dir: str | os.PathLike, sources: Any, histogram_freq: int = 0):
         super().__init__()
         check_number("StageSummaries", "histogram_freq", histogram_freq)
-        self.log_dir = Path(log_dir)
+        self.log_dir = os.fspath(log_dir)
         self.sources = list(sources) if isinstance(sources, Sequence) else [sources]
         self.histogram_freq = int(histogram_freq)
         if not self.sources:
@@ -72,7 +73,7 @@ class StageSummaries(keras.callbacks.Callback):
         self._layers = binary_layers(self.model)
         if not self._layers:
             raise ValueError(f"StageSummaries: model {self.model.name!r} has no binary layers, of which it writes.")
-        self._writer = tf.summary.create_file_writer(str(self.log_dir / _FOLDER))
+        self._writer = tf.summary.create_file_writer(os.path.join(self.log_dir, _FOLDER))
         self._read = [0] * len(self.sources)
         self._begun = False
 
@@ -83,13 +84,18 @@ class StageSummaries(keras.callbacks.Callback):
         self._begun = True
         for source in self.sources:
             if isinstance(source, SequentialBinarization):
+                if getattr(source, "timeline", None) is None:
+                    raise ValueError(
+                        "StageSummaries: its sources must come before it. Received: a list of callbacks in which "
+                        "SequentialBinarization comes after. Put StageSummaries behind it."
+                    )
                 text = timeline_table(source.timeline, self.params["steps"])
-                with self._writer.as_default():
+                with self._recorded():
                     tf.summary.text("schedule/timeline", text, step=epoch)
 
     def on_epoch_end(self, epoch, logs=None):
         """Write what the sources have found in this epoch."""
-        with self._writer.as_default():
+        with self._recorded():
             for number, source in enumerate(self.sources):
                 for row in source.layer_history[self._read[number] :]:
                     self._write_row(row)
@@ -98,10 +104,16 @@ class StageSummaries(keras.callbacks.Callback):
                 if name in (logs or {}):
                     tf.summary.scalar(f"schedule/{name}", logs[name], step=epoch)
             for layer in self._layers:
-                tf.summary.scalar(f"layers/{layer.name}/stage", float(layer.state == "binary"), step=epoch)
+                tf.summary.scalar(f"layers/{layer.name}/binary", float(layer.state == "binary"), step=epoch)
                 if self.histogram_freq and epoch % self.histogram_freq == 0:
                     tf.summary.histogram(f"layers/{layer.name}/latent_weights", layer.latent_kernel_matrix, step=epoch)
         self._writer.flush()
+
+    @contextlib.contextmanager
+    def _recorded(self) -> Iterator[None]:
+        # `keras.callbacks.TensorBoard(update_freq=100)` lets nothing be recorded between its own batches.
+        with self._writer.as_default(), tf.summary.record_if(True):
+            yield
 
     def _write_row(self, row: dict[str, Any]) -> None:
         for name, value in row.items():
@@ -129,8 +141,7 @@ def timeline_table(timeline: Timeline, steps_per_epoch: int) -> str:
         | all | joint | 1.00 | 2.00 | 0.005 |
     """
     lines = ["| layer | phase | from epoch | to epoch | learning rate |", "|---|---|---|---|---|"]
-    for phase in timeline.phases:
-        layer = f"{phase.stage}: {phase.layer}" if phase.layer else "all"
-        start, stop = phase.start / steps_per_epoch, phase.stop / steps_per_epoch
-        lines.append(f"| {layer} | {phase.kind} | {start:.2f} | {stop:.2f} | {timeline.learning_rate(phase.start):.3g} |")
+    for row in timeline.rows(steps_per_epoch):
+        layer = f"{row['stage']}: {row['layer']}" if row["layer"] else "all"
+        lines.append(f"| {layer} | {row['kind']} | {row['start']:.2f} | {row['stop']:.2f} | {row['learning_rate']:.3g} |")
     return "\n".join(lines)

@@ -95,5 +95,5 @@ def _show_finished(folder: RunFolder) -> int:
 
 def _finish(job: Job, folder: RunFolder) -> int:
     job.run(folder)
-    sys.stdout.write(f"All results are in {folder.path}; start with report.md.\n")
+    sys.stdout.write(f"All results are in {folder.path}; start with report.html.\n")
     return 0

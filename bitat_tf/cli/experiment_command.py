@@ -21,6 +21,16 @@ _KINDS: dict[str, tuple[type[ExperimentSettings], type[Experiment]]] = {
 }
 
 
+def _kept_model(folder: ExperimentFolder) -> Path:
+    """Return the network that an experiment was begun with: its own copy, in one form or the other."""
+    kept = [path for path in (folder.float_model, folder.source_model) if path.exists()]
+    if not kept:
+        raise FileNotFoundError(
+            f"--resume: the copy of the model, {folder.source_model}, is missing. Start the experiment anew with --overwrite."
+        )
+    return kept[0]
+
+
 def experiment(options: dict[str, Any]) -> int:
     """Run `bitat-tf experiment`; returns the exit code."""
     settings, kind = _KINDS[options.pop("experiment")]
@@ -33,9 +43,9 @@ def experiment(options: dict[str, Any]) -> int:
         if folder.finished:
             sys.stdout.write(f"The experiment in {folder.path} is finished:\n\n{folder.report_markdown.read_text()}")
             return 0
-        kind(config, folder.source_model if config.model else None).run(folder)
+        kind(config, _kept_model(folder) if config.model else None).run(folder)
     else:
-        config = settings.from_dict(settings.normalized(options))
+        config = settings.for_options(options)
         if config.model:
             check_kind(Path(config.model))
         folder.check_free(overwrite)

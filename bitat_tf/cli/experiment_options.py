@@ -31,6 +31,7 @@ def _add_cross_layer(kinds) -> None:
         "noise along the principal directions of every layer (7.3, Fig. 3)",
         "Trains a MobileNetV2, then adds noise to the top or bottom five rows of every layer's disentangled weights, with "
         "covariances measured layer after layer or all at first, and draws accuracy against the scale of the noise.",
+        data="folder of class folders of images, as in `train`, of 32x32 pixels or more; digits with --model only",
         epochs=30,
         batch_size=128,
         learning_rate="0.05",
@@ -57,6 +58,7 @@ def _add_gap(kinds) -> None:
         "Q_orig and Q_ours of ReActNet's training and of BiTAT's (7.4, Fig. 8)",
         "Trains a float ReActNet, makes it binary in ReActNet's two steps and with BiTAT, in the same number of steps, and "
         "compares accuracy, Q_orig, Q_ours and the curve of their ratio.",
+        data="'digits' (default) or a folder of class folders of images, as in `train`",
         epochs=20,
         batch_size=64,
         learning_rate="1e-3",
@@ -80,7 +82,9 @@ def _add_gap(kinds) -> None:
     gap.add_argument("--strength", type=float, metavar="LAMBDA", help="weight of the disentangled loss (default 1.0)")
 
 
-def _add(kinds, name: str, short: str, long: str, epochs: int, batch_size: int, learning_rate: str) -> argparse.ArgumentParser:
+def _add(
+    kinds, name: str, short: str, long: str, data: str, epochs: int, batch_size: int, learning_rate: str
+) -> argparse.ArgumentParser:
     parser = kinds.add_parser(
         name,
         help=short,
@@ -90,9 +94,7 @@ def _add(kinds, name: str, short: str, long: str, epochs: int, batch_size: int, 
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the experiment")
     parser.add_argument("--resume", action="store_true", help="continue the experiment in DIR with its own settings")
     parser.add_argument("--overwrite", action="store_true", help="replace the experiment that DIR holds")
-    parser.add_argument(
-        "--data", metavar="digits|DIR", help="'digits' (default) or a folder of class folders of images, as in `train`"
-    )
+    parser.add_argument("--data", metavar="digits|DIR", help=data)
     parser.add_argument(
         "--model",
         metavar="MODEL.keras",

@@ -205,6 +205,6 @@ def _add_training_options(run: argparse.ArgumentParser, epochs: str) -> None:
         help="training images for the statistics (default 512, with --post-training 2048)",
     )
     training.add_argument(
-        "--tensorboard", action="store_true", help="write curves, stages and layers for TensorBoard, into RUN/tensorboard"
+        "--tensorboard", action="store_true", help="write what is trained for TensorBoard: curves, stages and layers"
     )
     training.add_argument("--seed", type=int, metavar="N", help="seed of everything random (default 0)")

@@ -143,6 +143,10 @@ class QuantizationErrors:
         """Q_ours / Q_orig (Fig. 8 right); NaN for Q_orig = 0."""
         return self.q_ours / self.q_orig if self.q_orig else float("nan")
 
+    def to_dict(self) -> dict[str, float]:
+        """Return all four as plain values."""
+        return {"q_orig": self.q_orig, "q_ours": self.q_ours, "q_rel": self.q_rel, "q_ratio": self.q_ratio}
+
 
 def quantization_errors(reference: np.ndarray, binary: np.ndarray, metric: Metric) -> QuantizationErrors:
     """Return all errors of a layer, each at its own best scale (a batch normalization makes the scale free).

@@ -41,7 +41,7 @@ def load_images(
     if height != width:
         raise ValueError(
             f"{command}: pictures from folders are cut to squares. Received: a model of {height}x{width}. Build it for "
-            f"squares, or use bitat_tf.{command} in Python with data of your own."
+            "squares, or use bitat_tf in Python with data of your own."
         )
     color = "rgb" if channels == 3 else "grayscale"
     return load_folder(data, height, color, seed=seed, subset=subset, skip_corrupt=skip_corrupt)

@@ -13,6 +13,11 @@ _STAGE_LABELS = 12  # at most, or the numbers would overlap
 PHASE_COLORS = {"quantization": "#f4c7a1", "fine-tuning": "#fbe8d5", "joint": "#dfeadb"}
 
 
+def float_epochs(rows: list[dict[str, Any]]) -> int:
+    """Return the number of epochs of the float training, after which those of the binarization are drawn."""
+    return sum(row["run"] == "float" for row in rows if row.get("accuracy"))
+
+
 def plot_accuracy(axes: Axes, rows: list[dict[str, Any]], timeline: Timeline | None, steps_per_epoch: int) -> None:
     """Draw accuracy over epochs, float run first, with the stages of the binarization, if it was trained, as bands.
 
@@ -23,8 +28,8 @@ def plot_accuracy(axes: Axes, rows: list[dict[str, Any]], timeline: Timeline | N
         steps_per_epoch: Training steps of an epoch.
     """
     rows = [row for row in rows if row.get("accuracy")]
-    offset = sum(row["run"] == "float" for row in rows)
-    length = offset
+    offset = float_epochs(rows)
+    length: float = offset
     if timeline is not None:
         _draw_phases(axes, timeline, offset, steps_per_epoch)
         length = offset + timeline.total_steps / steps_per_epoch

@@ -79,7 +79,7 @@ def test_monitor_logs_what_the_function_returns(gap):
     assert history["float_q_ratio"][-1] == pytest.approx(total["q_ratio"])
     assert history["float_q_orig"][0] != history["float_q_orig"][1], "signs moved"
     last = [row for row in monitor.layer_history if row["epoch"] == 1]
-    assert sum(row["q_orig"] for row in last) == pytest.approx(total["q_orig"])
+    assert sum(row["float_q_orig"] for row in last) == pytest.approx(total["q_orig"])
     np.testing.assert_allclose(q_ratio_curve(history).column("q_ratio"), history["float_q_ratio"])
 
 
@@ -88,8 +88,18 @@ def test_refuses_networks_that_do_not_fit(gap):
     other = keras.Sequential([keras.Input((6, 6, 3)), *binary_network(0).layers[:1]])
     with pytest.raises(ValueError, match="layer 'dense' is missing in model"):
         quantization_gap(before, {"other": other}, x)
-    with pytest.raises(ValueError, match="at least one network"):
-        quantization_gap(before, {}, x)
+    for nothing in ({}, before):
+        with pytest.raises(ValueError, match="at least one network by its name"):
+            quantization_gap(before, nothing, x)
+    with pytest.raises(TypeError, match="must be a FloatReference"):
+        GapMonitor(before)
+    other.compile("adam", "mse")
+    with pytest.raises(ValueError, match="layer 'dense' is missing"):
+        other.fit(x, np.zeros((len(x), 4, 4, 8)), callbacks=[GapMonitor(FloatReference(before, x))], verbose=0)
+    binary = binary_network()
+    binary.get_layer("dense").set_binary()
+    with pytest.raises(ValueError, match="in float state"):
+        FloatReference(binary, x)
 
 
 def test_plot_has_a_bar_for_each_network_and_layer(gap):
@@ -113,6 +123,16 @@ def test_curve_from_rows_of_a_csv_log_leaves_out_what_is_not_there():
     axes = Figure().subplots()
     plot_q_ratio(axes, {"run": curve})
     np.testing.assert_array_equal(axes.lines[0].get_xydata(), [[3, 2.5], [4, 2.0]])
+
+
+def test_curve_of_a_resumed_run_has_every_epoch_once_and_begins_after_the_float_run():
+    rows = [{"run": "float", "epoch": "0", "q_ratio": ""}, {"run": "binary", "epoch": "0", "q_ratio": "3.0"}]
+    rows += [{"run": "binary", "epoch": epoch, "q_ratio": value} for epoch, value in (("1", "9.0"), ("1", "2.0"), ("2", "1.5"))]
+    assert q_ratio_curve(rows).rows == (
+        {"epoch": 1, "q_ratio": 3.0},
+        {"epoch": 2, "q_ratio": 2.0},
+        {"epoch": 3, "q_ratio": 1.5},
+    )
 
 
 def test_the_monitors_curve_comes_before_the_schedules():

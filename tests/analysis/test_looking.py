@@ -6,8 +6,9 @@ from matplotlib.figure import Figure
 from networks import binary_network, covariance, patches, pictures
 
 from bitat_tf import analysis
-from bitat_tf._keras import keras
+from bitat_tf._keras import keras, tf
 from bitat_tf.analysis import ResultTable
+from bitat_tf.callbacks import Backup
 
 
 def test_spectrum_is_that_of_the_covariance_of_the_signs():
@@ -39,8 +40,14 @@ def test_sign_flips_counts_what_was_turned():
         {"layer": "dense", "weights": 40, "flips": 6, "rate": 0.15},
     )
     other = keras.Sequential([keras.Input((6, 6, 3)), keras.layers.Flatten()])
-    with pytest.raises(ValueError, match="the same binary layers"):
+    with pytest.raises(ValueError, match="has no binary layers"):
         analysis.sign_flips(before, other)
+    smaller = keras.Sequential([keras.Input((6, 6, 3)), *binary_network().layers[:1]])
+    with pytest.raises(ValueError, match=r"the same names and shapes. Received: \['conv', 'dense'\] and \['conv'\]"):
+        analysis.sign_flips(before, smaller)
+    axes = Figure().subplots()
+    analysis.plot_sign_flips(axes, analysis.sign_flips(before, after))
+    assert [patch.get_height() for patch in axes.patches] == [0.0, 15.0]
 
 
 def test_flips_of_an_epoch_are_those_between_its_ends():
@@ -61,6 +68,22 @@ def test_flips_of_an_epoch_are_those_between_its_ends():
     analysis.plot_sign_flips(axes, monitor.layer_history)
     assert [line.get_label() for line in axes.lines] == ["conv", "dense"]
     np.testing.assert_array_equal(axes.lines[0].get_xdata(), [1, 2, 3])
+
+
+def test_flips_after_a_backup_are_counted_from_the_backup(tmp_path):
+    x, y = pictures(), np.arange(24) % 5
+
+    def fit(epochs):
+        model, monitor = binary_network(), analysis.SignFlipMonitor()
+        model.compile(keras.optimizers.Adam(0.05), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        backup = Backup(tmp_path / "backup", delete_checkpoint=False, largest_share=1)
+        model.fit(x, y, epochs=epochs, shuffle=False, callbacks=[monitor, backup], verbose=0)
+        return monitor.layer_history
+
+    first, resumed = fit(2), fit(3)
+    assert [row["epoch"] for row in resumed] == [2, 2]
+    keras.backend.clear_session()
+    assert sum(row["flips"] for row in resumed) < sum(row["flips"] for row in first), "not from the untrained network"
 
 
 def test_sign_flips_need_binary_layers():
@@ -127,10 +150,27 @@ def test_agreement_of_a_dead_channel_is_0():
     assert analysis.layer_agreement(before, after, x).rows[0]["lowest"] == 0.0
 
 
-def test_agreement_needs_the_same_layers():
+def test_agreement_needs_the_same_layers_in_float_state():
     other = keras.Sequential([keras.Input((6, 6, 3)), *binary_network().layers[:1]])
     with pytest.raises(ValueError, match="without dense"):
         analysis.layer_agreement(binary_network(), other, pictures())
+    binary = binary_network()
+    binary.get_layer("conv").set_binary()
+    with pytest.raises(ValueError, match="in float state. Received: model 'sequential.*', in which conv are not"):
+        analysis.layer_agreement(binary, binary_network(), pictures())
+
+
+def test_agreement_pairs_the_same_pictures_of_a_dataset_that_shuffles():
+    x, network = pictures(), binary_network()
+    data = tf.data.Dataset.from_tensor_slices(x).shuffle(len(x)).batch(5)
+    np.testing.assert_allclose(analysis.layer_agreement(network, network, data).column("correlation"), 1, atol=1e-5)
+
+
+def test_weights_that_are_no_numbers_are_named():
+    network = binary_network()
+    network.get_layer("dense").set_latent_kernel(np.full((8, 5), np.nan))
+    with pytest.raises(ValueError, match="latent weights of layer 'dense' must be finite. Received: 40 NaN"):
+        analysis.weight_histograms(network)
 
 
 def test_plots_draw_every_layer():
@@ -154,6 +194,8 @@ def test_result_table(tmp_path):
     assert len(table.where(n=2)) == 1
     with pytest.raises(ValueError, match="no column 'x'. It has layer, rate, n"):
         table.column("x")
+    with pytest.raises(ValueError, match="no column 'x'"):
+        table.where(x=1)
     long = ResultTable(tuple({"i": i} for i in range(100)))
     assert "60 of 100 rows" in str(long)
     assert "60 of 100 rows" in long._repr_html_()

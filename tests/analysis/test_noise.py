@@ -129,6 +129,9 @@ def test_interval_of_the_mean():
     assert band["accuracy"] == pytest.approx(0.4)
     assert band["low"] == 0.0  # 0.4 - 0.497, cut off
     assert band["high"] == pytest.approx(0.4 + half, rel=1e-3)
+    assert band["half_width"] == pytest.approx(half, rel=1e-3)
+    (alone,) = confidence_bands(ResultTable(tuple(rows[:1]))).rows
+    assert (alone["half_width"], alone["low"], alone["high"]) == (0.0, 0.2, 0.2)
 
 
 def test_plot_has_four_curves_red_and_blue_solid_and_dashed(network, data):
@@ -156,6 +159,10 @@ def test_plot_has_four_curves_red_and_blue_solid_and_dashed(network, data):
         ({"data": (np.zeros((2, DIM)), np.zeros((2, 4)))}, "argmax"),
         ({"data": np.zeros((2, DIM))}, "inputs and labels"),
         ({"calibration": np.full((2, DIM), np.nan)}, "must be finite"),
+        ({"scales": 0.5}, "`scales` must be a list of at least one value"),
+        ({"scales": []}, "`scales` must be a list of at least one value"),
+        ({"seeds": 3}, "`seeds` must be a list"),
+        ({"data": (np.zeros((2, DIM)), np.array([0, 4]))}, "labels must lie in 0..3"),
     ],
 )
 def test_refuses(network, data, change, message):
@@ -166,8 +173,11 @@ def test_refuses(network, data, change, message):
 def test_refuses_binary_networks_and_those_without_kernels():
     network = binary_network()
     network.get_layer("conv").set_binary()
-    with pytest.raises(ValueError, match="Pass the float network"):
+    with pytest.raises(ValueError, match="in float state"):
         noise_sensitivity(network, (pictures(), np.zeros(24, int)), [1.0])
     empty = keras.Sequential([keras.Input((4,)), keras.layers.ReLU()])
     with pytest.raises(ValueError, match="no convolution"):
         noise_sensitivity(empty, (np.zeros((2, 4)), np.zeros(2, int)), [1.0])
+    sigmoid = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, "sigmoid")])
+    with pytest.raises(ValueError, match=r"at least two. Received: outputs of shape \(None, 1\)"):
+        noise_sensitivity(sigmoid, (np.zeros((2, 4)), np.zeros(2, int)), [1.0])

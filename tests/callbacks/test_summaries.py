@@ -7,7 +7,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bitat_tf._keras import keras, tf
-from bitat_tf.analysis import SignFlipMonitor
+from bitat_tf.analysis import FloatReference, GapMonitor, SignFlipMonitor
 from bitat_tf.callbacks import Schedule, SequentialBinarization, StageSummaries
 
 
@@ -19,8 +19,10 @@ def fitted(make_network, tmp_path):
         model = make_network()
         x, y = np.random.default_rng(0).random((24, 7, 7, 2)).astype(np.float32), np.arange(24) % 3
         bitat, flips = SequentialBinarization(x, Schedule(joint_epochs=1), verbose=0), SignFlipMonitor()
-        summaries = StageSummaries(tmp_path, [bitat, flips], **arguments)
-        callbacks = [bitat, flips, summaries, keras.callbacks.TensorBoard(str(tmp_path))]
+        gap = GapMonitor(FloatReference(model, x))
+        summaries = StageSummaries(tmp_path, [bitat, flips, gap], **arguments)
+        # Keras' own callback records nothing between the batches that `update_freq` names: ours must not be silenced by that.
+        callbacks = [bitat, flips, gap, keras.callbacks.TensorBoard(str(tmp_path), update_freq=100), summaries]
         history = model.fit(x, y, batch_size=6, epochs=bitat.total_epochs(model), callbacks=callbacks, verbose=0).history
         events = EventAccumulator(str(tmp_path / "binarization"), {"tensors": 0}).Reload()
         return model, bitat, flips, history, events
@@ -29,7 +31,9 @@ def fitted(make_network, tmp_path):
 
 
 def values(events, tag):
-    return {event.step: float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)}
+    found = [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)]
+    assert len({step for step, _ in found}) == len(found), f"{tag}: written twice in a step"
+    return dict(found)
 
 
 def test_every_layer_and_the_schedule_have_their_tags(fitted):
@@ -37,7 +41,7 @@ def test_every_layer_and_the_schedule_have_their_tags(fitted):
     names = [layer.name for layer in model.layers if hasattr(layer, "state")]
     tags = set(events.Tags()["tensors"])
     expected = {
-        f"layers/{name}/{value}" for name in names for value in ("q_orig", "q_ours", "q_rel", "q_ratio", "rate", "stage")
+        f"layers/{name}/{value}" for name in names for value in ("q_orig", "q_ours", "q_rel", "q_ratio", "rate", "binary")
     }
     assert expected | {"schedule/stage", "schedule/learning_rate", "schedule/timeline"} <= tags
     for name in names:
@@ -48,7 +52,7 @@ def test_every_layer_and_the_schedule_have_their_tags(fitted):
     assert values(events, "schedule/learning_rate") == pytest.approx(dict(enumerate(history["learning_rate"])), rel=1e-6)
     # Layer n is binary from the end of epoch n on: one epoch a layer.
     for number, name in enumerate(names):
-        assert values(events, f"layers/{name}/stage") == {
+        assert values(events, f"layers/{name}/binary") == {
             epoch: float(epoch >= number) for epoch in range(len(history["loss"]))
         }
     histograms = {event.step for event in events.Tensors(f"layers/{names[0]}/latent_weights")}
@@ -81,6 +85,13 @@ def test_kerass_own_curves_stand_beside(fitted, tmp_path):
 def test_refuses(tmp_path, arguments, error, message):
     with pytest.raises(error, match=message):
         StageSummaries(tmp_path, **arguments)
+
+
+def test_refuses_to_stand_before_the_schedule(make_network, tmp_path):
+    model, x = make_network(), np.random.default_rng(0).random((24, 7, 7, 2)).astype(np.float32)
+    bitat = SequentialBinarization(x, Schedule(joint_epochs=1), verbose=0)
+    with pytest.raises(ValueError, match="must come before it"):
+        model.fit(x, np.arange(24) % 3, batch_size=6, epochs=4, callbacks=[StageSummaries(tmp_path, bitat), bitat], verbose=0)
 
 
 def test_refuses_models_without_binary_layers(tmp_path):

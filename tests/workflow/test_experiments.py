@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from bitat_tf._keras import keras
+from bitat_tf.analysis import GapMonitor
 from bitat_tf.applications import MobileNetV2, ReActNet
 from bitat_tf.cli import main
 from bitat_tf.workflow.experiments import CrossLayerSettings, GapSettings
@@ -93,9 +94,43 @@ def test_resume_takes_what_is_there(cross_layer, gap, capsys):
         after = json.loads((out / "report.json").read_text())
         if kind == "cross-layer":
             assert after == before
-        else:  # trained anew, with other threads: near
-            assert [row["seed"] for row in after["results"]] == [row["seed"] for row in before["results"]]
+        else:
             assert after["results"][:3] == before["results"][:3]
+
+
+@pytest.mark.parametrize("epoch", [1, 3], ids=["in the first half", "in the second half"])
+def test_two_steps_that_were_stopped_end_as_if_they_had_not(pictures, tmp_path, monkeypatch, epoch):
+    options = ["--data", str(pictures), "--epochs", "1", "--width", "0.1", "--blocks", "1", "--repeats", "1"]
+    options += [
+        "--batch-size",
+        "8",
+        "--binarization-epochs",
+        "4",
+        "--calibration",
+        "16",
+        "--float-reference",
+        "--joint-share",
+        "0",
+    ]
+    calls, original = [], GapMonitor.on_epoch_end
+
+    def stop_once(self, number, logs=None):
+        original(self, number, logs)
+        calls.append(number)
+        if len(calls) == epoch + 1:
+            raise KeyboardInterrupt
+
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert main(["experiment", "gap", "--out", str(whole), *options]) == 0
+    monkeypatch.setattr(GapMonitor, "on_epoch_end", stop_once)
+    assert main(["experiment", "gap", "--out", str(stopped), *options]) == 130
+    assert main(["experiment", "gap", "--out", str(stopped), "--resume"]) == 0
+    results = [json.loads((out / "report.json").read_text())["results"] for out in (whole, stopped)]
+    assert results[0] == results[1]
+    for part in ("ReActNet_0", "BiTAT_0"):
+        models = [keras.models.load_model(out / "parts" / f"{part}.keras", compile=False) for out in (whole, stopped)]
+        for first, second in zip(*(model.get_weights() for model in models), strict=True):
+            np.testing.assert_array_equal(first, second)
 
 
 def test_starts_from_a_network_of_ones_own(pictures, tmp_path, capsys):
@@ -114,13 +149,16 @@ def test_starts_from_a_network_of_ones_own(pictures, tmp_path, capsys):
     [
         (["cross-layer", "--scales", "-1"], "`scales` must be a finite number >= 0"),
         (["cross-layer", "--epochs", "0"], "`epochs` must be a finite number >= 1"),
-        (["cross-layer", "--data", "digits"], "at least 32x32 pixels"),
+        (["cross-layer", "--data", "digits"], "at least 32x32"),
         (["gap", "--binarization-epochs", "1"], "`binarization_epochs` must be a finite number >= 2"),
         (["gap", "--blocks", "20"], "at most 13 blocks"),
         (["gap", "--subset", "100"], "--subset: only for folders of images"),
         (["gap", "--resume"], "holds no run"),
         (["gap", "--resume", "--overwrite"], "Pass one of them"),
         (["gap", "--model", "nothing.keras"], "nothing.keras"),
+        (["gap", "--model", "nothing.keras", "--width", "0.5"], "--width: only for the float network that is trained"),
+        (["gap", "--joint-share", "1"], "`joint_share` must be a finite number >= 0 and <= 0.99"),
+        (["cross-layer", "--seed", "2147483647"], "`seed` must be a finite number >= 0 and <= 2e+09"),
     ],
 )
 def test_refuses_before_anything_is_written(arguments, message, tmp_path, capsys):
@@ -141,6 +179,9 @@ def test_refuses_networks_without_binary_layers(tmp_path, capsys):
     binary.save(tmp_path / "binary.keras")
     assert main(["experiment", "gap", "--model", str(tmp_path / "binary.keras"), "--out", str(tmp_path / "out")]) == 2
     assert "2 of them not float" in capsys.readouterr().err
+    arguments = ["experiment", "cross-layer", "--model", str(tmp_path / "binary.keras"), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert "in float state" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from bitat_tf.callbacks import Schedule
 from bitat_tf.data import ImageData
-from bitat_tf.workflow.html_report import Evidence, html_report
+from bitat_tf.workflow.html_report import Evidence, figures, html_report
 from bitat_tf.workflow.html_report.predictions import confusion_matrix, confusions, examples
 
 VOID = {"meta", "img", "br", "link", "input"}
@@ -82,7 +82,7 @@ def evidence():
     generator = np.random.default_rng(0)
     images = generator.integers(0, 255, (30, 6, 6, 3)).astype(np.uint8)
     labels = np.arange(30) % 3
-    names = ("cat", "<script>alert(1)</script>", "dog & co")
+    names = ("cat $_$ 猫", "<script>alert(1)</script>", "dog & co")
     right = 5 * np.eye(3)[labels]
     wrong = right.copy()
     wrong[:6] = 5 * np.eye(3)[(labels[:6] + 1) % 3]
@@ -138,9 +138,31 @@ def test_pictures_are_the_test_pictures(report, evidence):
     assert found <= {image.tobytes() for image in evidence.images.test_images}
     differing = {image.tobytes() for image in evidence.images.test_images[:6]}
     assert differing <= found
+    assert set(np.flatnonzero([image.tobytes() in differing for image in evidence.images.test_images])) == set(range(6))
     svgs = [base64.b64decode(address.split(",")[1]).decode() for address in page.addresses if "svg" in address]
     assert len(svgs) == 3  # stages, errors, confusion
     assert all("<svg" in svg and "</svg>" in svg for svg in svgs)
+
+
+def test_figures_show_names_as_they_are(report, evidence):
+    page = Page(html_report(report, evidence))
+    svgs = [base64.b64decode(address.split(",")[1]).decode() for address in page.addresses if "svg" in address]
+    assert "cat $_$ 猫" in svgs[2], "neither mathematics nor boxes"
+    assert all(f">{name}<" in svgs[0] for name in ("conv_1", "conv_2"))
+
+
+def test_figures_draw_what_they_say(evidence, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "as_svg", drawn.append)
+    matrix = np.array([[8, 2], [0, 5]])
+    figures.draw_confusion(matrix, ["a", "b"])
+    (axes,) = drawn[0].axes
+    np.testing.assert_allclose(axes.images[0].get_array(), [[0.8, 0.2], [0, 1]])
+    assert {(*text.get_position(), text.get_text()) for text in axes.texts} == {(0, 0, "8"), (1, 0, "2"), (1, 1, "5")}
+    figures.draw_timeline(evidence.rows, evidence.timeline, evidence.steps_per_epoch)
+    bars = [(bar.get_x(), bar.get_width(), bar.get_y() + bar.get_height() / 2) for bar in drawn[1].axes[0].patches]
+    # One float epoch, then half an epoch for each phase of two layers, then two epochs for both.
+    assert bars == [(1.0, 0.5, 0), (1.5, 0.5, 0), (2.0, 0.5, 1), (2.5, 0.5, 1), (3.0, 2.0, 0.5)]
 
 
 def test_names_cannot_become_code(report, evidence):

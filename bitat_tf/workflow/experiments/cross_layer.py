@@ -8,6 +8,7 @@ import numpy as np
 from bitat_tf._files import write_text
 from bitat_tf._keras import keras
 from bitat_tf.analysis import ResultTable, confidence_bands, noise_sensitivity, plot_noise_sensitivity
+from bitat_tf.analysis.checked import checked_noise_layers
 from bitat_tf.analysis.kernel_layers import kernel_layers
 from bitat_tf.applications import MobileNetV2
 from bitat_tf.workflow.experiments.experiment import Experiment
@@ -16,6 +17,7 @@ from bitat_tf.workflow.experiments.settings import CrossLayerSettings
 from bitat_tf.workflow.plots import save_figure
 
 _MOMENTUM = 0.9  # Keras' 0.999 for this network averages over more steps than a short training has
+_MINIMUM = 32
 _K = 5  # rows of w~, as in the paper
 
 
@@ -26,12 +28,26 @@ class CrossLayerExperiment(Experiment[CrossLayerSettings]):
     """
 
     def build(self) -> keras.Model:
-        """Return a MobileNetV2."""
+        """Return a MobileNetV2.
+
+        Raises:
+            ValueError: If the pictures are too small for it.
+        """
+        if min(self.images.image_shape[:2]) < _MINIMUM:
+            raise ValueError(
+                f"{self.config.command}: the MobileNetV2 that is trained takes pictures of at least {_MINIMUM}x{_MINIMUM}. "
+                f"Received: {self.config.data}, of {'x'.join(map(str, self.images.image_shape))}. Pass a folder of pictures as "
+                f"--data, with --image-size {_MINIMUM} or more, or a trained network of yours as --model."
+            )
         model = MobileNetV2(self.images.image_shape, self.images.num_classes, width=self.config.width)
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = _MOMENTUM
         return model
+
+    def check_float_network(self, model: keras.Model) -> None:
+        """Raise ValueError unless a network has layers that take noise."""
+        checked_noise_layers(self.config.command, model)
 
     def compile(self, model: keras.Model) -> None:
         """Compile for standard SGD with momentum and weight decay, the latter on kernels alone."""
@@ -84,7 +100,7 @@ def _markdown(report: dict[str, Any]) -> str:
         "",
         f"A float network of {report['float_accuracy']:.2%} on {report['test_images']} test images. Noise goes into {_K} rows "
         f"of w~ = V^T w of each of {report['layers']} layers; accuracy under noise is measured on "
-        f"{report['noise_test_images']} test images, means over {report['settings']['repeats']} seeds with 95 % intervals.",
+        f"{report['noise_test_images']} test images, {_repetitions(report['settings']['repeats'])}.",
         "",
         "![accuracy against the scale of the noise](figure.png)",
         "",
@@ -95,7 +111,12 @@ def _markdown(report: dict[str, Any]) -> str:
         cells = []
         for rows, dependent in columns:
             row = bands.where(rows=rows, dependent=dependent, scale=scale).rows[0]
-            cells.append(f"{100 * row['accuracy']:.1f} ± {100 * (row['high'] - row['low']) / 2:.1f}")
+            interval = f" ± {100 * row['half_width']:.1f}" if row["seeds"] > 1 else ""
+            cells.append(f"{100 * row['accuracy']:.1f}{interval}")
         lines.append(f"| {scale:g} | " + " | ".join(cells) + " |")
     lines += ["", "## Settings", *(f"- {name}: {value}" for name, value in report["settings"].items())]
     return "\n".join(lines) + "\n"
+
+
+def _repetitions(seeds: int) -> str:
+    return "one seed" if seeds == 1 else f"means over {seeds} seeds with 95 % intervals of the mean"

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import numpy as np
 from rich import get_console
@@ -12,7 +12,7 @@ from bitat_tf._keras import keras
 from bitat_tf.callbacks import Backup
 from bitat_tf.data import evaluation_dataset, load_digits, load_folder, split_validation, training_dataset
 from bitat_tf.workflow.experiments.folder import ExperimentFolder
-from bitat_tf.workflow.experiments.settings import ExperimentSettings
+from bitat_tf.workflow.experiments.settings import AnyExperimentSettings
 from bitat_tf.workflow.history import EpochLines
 from bitat_tf.workflow.images import calibration_images, load_images
 from bitat_tf.workflow.load_model import load_model
@@ -21,8 +21,6 @@ from bitat_tf.workflow.settings import DIGITS
 
 _EVALUATION_BATCH = 256
 _VALIDATION_SHARE = 0.1
-
-AnyExperimentSettings = TypeVar("AnyExperimentSettings", bound=ExperimentSettings)
 
 
 class Experiment(Generic[AnyExperimentSettings]):
@@ -43,9 +41,9 @@ class Experiment(Generic[AnyExperimentSettings]):
         given = path or config.model or None
         self._given = None if given is None else load_model(given)
         if self._given is not None:
-            shape = input_shape(self._given)
+            shape = input_shape(self._given, config.command)
             self.images = load_images(config.command, config.data, shape, config.seed, config.subset)
-            check_classes(self._given, self.images.class_names)
+            check_classes(self._given, self.images.class_names, config.command)
         elif config.data == DIGITS:
             self.images = load_digits(seed=config.seed)
         else:
@@ -147,5 +145,5 @@ class Experiment(Generic[AnyExperimentSettings]):
             "train_images": len(self.train_images),
             "validation_images": len(self.val_images),
             "test_images": len(self.images.test_images),
-            "settings": {**self.config.to_dict(), "data": Path(self.config.data).name, "model": Path(self.config.model).name},
+            "settings": self.config.in_use,
         }

@@ -12,6 +12,7 @@ from bitat_tf._keras import keras
 from bitat_tf.analysis import FloatReference, GapMonitor, ResultTable, q_ratio_curve, quantization_gap
 from bitat_tf.analysis.gap import TOTAL
 from bitat_tf.applications import ReActNet
+from bitat_tf.calibration.statistics import check_statistics_possible
 from bitat_tf.callbacks import Schedule, SequentialBinarization
 from bitat_tf.layers import binary_layers
 from bitat_tf.workflow.config import network_blocks
@@ -22,7 +23,7 @@ from bitat_tf.workflow.history import read_log
 from bitat_tf.workflow.plots import save_figure
 
 REACTNET, BITAT = "ReActNet", "BiTAT"
-_SECOND_HALF = 1000
+_SECOND_HALF = 1_000_000
 _COLORS = {REACTNET: "#c02020", BITAT: "#2040c0"}
 
 
@@ -53,6 +54,7 @@ class GapExperiment(Experiment[GapSettings]):
                 f"{len(layers)} binary layers, {sum(layer.state != 'float' for layer in layers)} of them not float. Build it "
                 "with bitat_tf.layers or bitat_tf.applications, or pass yours through bitat_tf.binarize, and save it."
             )
+        check_statistics_possible(self.config.command, layers)
         SequentialBinarization(self.calibration, self._schedule(model)).total_epochs(model)
         self._schedule(model).timeline([layer.name for layer in layers], self.steps)
 
@@ -175,8 +177,8 @@ def _markdown(report: dict[str, Any], table: ResultTable) -> str:
         f"# Q_orig and Q_ours of two ways to a binary network, on {report['data']}",
         "",
         f"From one float network ({report['float_accuracy']:.2%} on {report['test_images']} test images), "
-        f"{report['settings']['binarization_epochs']} epochs of {report['train_images']} images each way; means and standard "
-        f"deviations over {report['settings']['repeats']} seeds. Both errors are sums over layers, between the float network's "
+        f"{report['settings']['binarization_epochs']} epochs of {report['train_images']} images each way; "
+        f"{_repetitions(report['settings']['repeats'])}. Both errors are sums over layers, between the float network's "
         "weights and the binary ones at their best scale, with s and V of the float network.",
         "",
         "| network | test accuracy, % | Q_orig | Q_ours | r = Q_ours / Q_orig |",
@@ -189,6 +191,10 @@ def _markdown(report: dict[str, Any], table: ResultTable) -> str:
     lines += ["", "![Q_ours of every layer](figure.png)", "", "![r over training](curve.png)", "", "## Settings"]
     lines += [f"- {name}: {value}" for name, value in report["settings"].items()]
     return "\n".join(lines) + "\n"
+
+
+def _repetitions(seeds: int) -> str:
+    return "one seed" if seeds == 1 else f"means and standard deviations over {seeds} seeds"
 
 
 def _mean(values: np.ndarray) -> str:

@@ -2,10 +2,17 @@
 
 import os
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 from bitat_tf._validation import check_number
-from bitat_tf.workflow.settings import DIGITS, Settings
+from bitat_tf.workflow.settings import DIGITS, Settings, option_name
+
+AnyExperimentSettings = TypeVar("AnyExperimentSettings", bound="ExperimentSettings")
+
+
+_LARGEST_SEED = 2_000_000_000  # those of the repetitions follow on it, and others on these
+_MOST_REPEATS = 1000
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,8 @@ class ExperimentSettings(Settings):
         seed: Seed of everything random.
     """
 
+    of_float_training: ClassVar[tuple[str, ...]] = ("epochs", "batch_size", "learning_rate", "width", "image_size")
+
     data: str = DIGITS
     model: str = ""
     epochs: int = 1
@@ -43,7 +52,30 @@ class ExperimentSettings(Settings):
         self.check_for_folders("subset", "image_size")
         check_number(self.command, "learning_rate", self.learning_rate, exclusive=True)
         check_number(self.command, "width", self.width, exclusive=True)
-        check_number(self.command, "seed", self.seed, maximum=2**31 - 1)
+        check_number(self.command, "seed", self.seed, maximum=_LARGEST_SEED)
+        check_number(self.command, "repeats", self.repeats, minimum=1, maximum=_MOST_REPEATS)
+
+    @classmethod
+    def for_options(cls: type[AnyExperimentSettings], given: dict[str, Any]) -> AnyExperimentSettings:
+        """Return the settings for the options that were given.
+
+        Raises:
+            ValueError: If a setting cannot be, or options of the float training come with a model that is trained.
+        """
+        unused = [option_name(name) for name in cls.of_float_training if name in given]
+        if given.get("model") and unused:
+            raise ValueError(
+                f"{cls.command}: {', '.join(unused)}: only for the float network that is trained. Received: --model. Leave "
+                "either out."
+            )
+        return cls.from_dict(cls.normalized(given))
+
+    @property
+    def in_use(self) -> dict[str, Any]:
+        """The settings that count, without paths: a model that was trained before has those of its training no more."""
+        unused = self.of_float_training if self.model else ("model",)
+        values = {name: value for name, value in self.to_dict().items() if name not in unused}
+        return {name: Path(value).name if name in ("data", "model") else value for name, value in values.items()}
 
     @property
     def seeds(self) -> list[int]:
@@ -52,7 +84,7 @@ class ExperimentSettings(Settings):
 
     @classmethod
     def normalized(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Return settings as they are stored: paths are absolute, lists are tuples."""
+        """Return settings as they are stored: a run may be resumed from another folder, so paths are absolute."""
         given = super().normalized(given)
         return {**given, "model": os.path.abspath(given["model"])} if given.get("model") else given
 
@@ -71,6 +103,7 @@ class CrossLayerSettings(ExperimentSettings):
     """
 
     command: ClassVar[str] = "experiment cross-layer"
+    of_float_training: ClassVar[tuple[str, ...]] = (*ExperimentSettings.of_float_training, "weight_decay")
 
     epochs: int = 30
     learning_rate: float = 0.05
@@ -106,6 +139,8 @@ class GapSettings(ExperimentSettings):
     """
 
     command: ClassVar[str] = "experiment gap"
+    # The batches are those of the binarization, too.
+    of_float_training: ClassVar[tuple[str, ...]] = ("epochs", "learning_rate", "width", "image_size", "blocks")
 
     epochs: int = 20
     batch_size: int = 64

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from bitat_tf.callbacks import Timeline
-from bitat_tf.workflow.plots import PHASE_COLORS, plot_accuracy
+from bitat_tf.workflow.plots import PHASE_COLORS, float_epochs, plot_accuracy
 
 _LABELLED = 20  # classes whose names fit beside a matrix
 _NUMBERS = 12  # classes whose counts fit into it
@@ -22,7 +23,9 @@ def as_svg(figure: Figure) -> str:
     """Return a figure as the address of a picture that an `<img>` takes."""
     buffer = io.BytesIO()
     # Without a date and with fixed names inside, the same figure gives the same bytes.
-    with matplotlib.rc_context({"svg.hashsalt": "bitat_tf"}):
+    # Texts stay texts: the browser has letters for names in all languages, matplotlib's font has not.
+    with matplotlib.rc_context({"svg.hashsalt": "bitat_tf", "svg.fonttype": "none"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return _address("image/svg+xml", buffer.getvalue())
 
@@ -60,12 +63,12 @@ def draw_timeline(rows: list[dict[str, Any]], timeline: Timeline | None, steps_p
     figure = Figure((9, height + 3.5), layout="constrained")
     upper, lower = figure.subplots(2, sharex=True, height_ratios=[height, 3.5])
     plot_accuracy(lower, rows, timeline, steps_per_epoch)
-    offset = sum(row["run"] == "float" for row in rows if row.get("accuracy"))
+    offset = float_epochs(rows)
     for phase in timeline.phases:
         start, width = offset + phase.start / steps_per_epoch, (phase.stop - phase.start) / steps_per_epoch
         place = (layers.index(phase.layer), 0.8) if phase.layer else ((len(layers) - 1) / 2, len(layers) - 0.2)
         upper.barh(place[0], width, place[1], left=start, color=PHASE_COLORS[phase.kind], linewidth=0)
-    upper.set_yticks(range(len(layers)), layers, fontsize=7)
+    upper.set_yticks(range(len(layers)), layers, fontsize=7, parse_math=False)
     upper.set_ylim(len(layers) - 0.5, -0.5)  # as they come: the bottom layer of the network first
     upper.set_title("layer by layer: quantization, fine-tuning, then all layers together", fontsize=9)
     upper.grid(axis="x", linewidth=0.3)
@@ -86,8 +89,8 @@ def draw_confusion(matrix: np.ndarray, class_names: list[str]) -> str:
         shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         if classes <= _LABELLED:
-            axes.set_xticks(range(classes), class_names, rotation=60, ha="right", fontsize=7)
-            axes.set_yticks(range(classes), class_names, fontsize=7)
+            axes.set_xticks(range(classes), class_names, rotation=60, ha="right", fontsize=7, parse_math=False)
+            axes.set_yticks(range(classes), class_names, fontsize=7, parse_math=False)
         if classes <= _NUMBERS:
             for row, column in zip(*np.nonzero(matrix), strict=True):
                 color = "white" if shares[row, column] > 0.5 else "black"

@@ -65,7 +65,7 @@ def html_report(report: dict[str, Any], evidence: Evidence) -> str:
         results=result_rows(report),
         warnings=report["source"].get("warnings", []),
         timeline=draw_timeline(evidence.rows, evidence.timeline, evidence.steps_per_epoch) if report["curves"] else None,
-        phases=_phases(evidence),
+        phases=evidence.timeline.rows(evidence.steps_per_epoch) if evidence.timeline else [],
         errors=draw(lambda axes: plot_layer_errors(axes, layers), size) if layers else None,
         confusion=draw_confusion(matrices["binary"], names) if len(names) <= _MATRIX else None,
         confusions=confusions(matrices["binary"], matrices["float"], names),
@@ -79,21 +79,3 @@ def html_report(report: dict[str, Any], evidence: Evidence) -> str:
         ),
         settings={**shown_settings(report["settings"]), **report["export"]["versions"]},
     )
-
-
-def _phases(evidence: Evidence) -> list[dict[str, Any]]:
-    """Return what the table of phases shows: which layer, which phase, from which epoch of the binarization to which."""
-    if evidence.timeline is None:
-        return []
-    steps = evidence.steps_per_epoch
-    return [
-        {
-            "stage": phase.stage,
-            "layer": phase.layer or "all",
-            "kind": phase.kind,
-            "start": phase.start / steps,
-            "stop": phase.stop / steps,
-            "learning_rate": evidence.timeline.learning_rate(phase.start),
-        }
-        for phase in evidence.timeline.phases
-    ]
