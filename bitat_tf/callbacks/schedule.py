@@ -201,7 +201,7 @@ class Timeline:
             "part": (joint, last.stop) if phase.kind == JOINT else (0, joint),
             "none": (step, step + 1),
         }[self.decay]
-        return phase.learning_rate * max(stop - step, 0) / (stop - start)
+        return phase.learning_rate * (max(stop - step, 0) / (stop - start))  # the share first: it is 1 at most
 
 
 # The published numbers of the paper's appendix (7.1). Its lambda = 100 comes without the normalization of Q that it
