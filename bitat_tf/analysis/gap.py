@@ -161,7 +161,7 @@ def quantization_gap(
 
 
 def plot_quantization_gap(axes: Axes, gap: ResultTable, error: str = "q_ours") -> None:
-    """Draw an error of every layer as bars side by side, one color a network; the legend has the sums.
+    """Draw an error of every layer as bars side by side, one color a network; the legend has that of the network.
 
     Args:
         axes: Where to draw.
@@ -183,7 +183,7 @@ def plot_quantization_gap(axes: Axes, gap: ResultTable, error: str = "q_ours") -
         total = own.where(layer=TOTAL).column(error)[0]
         values = [own.where(layer=layer).column(error)[0] for layer in layers]
         positions = np.arange(len(layers)) + (number - (len(networks) - 1) / 2) * width
-        axes.bar(positions, values, width, label=f"{network} ({total:.4g} in all)")
+        axes.bar(positions, values, width, label=f"{network} (network: {total:.4g})")
     axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7)
     axes.set_ylabel(error)
     axes.legend(fontsize=8)

@@ -106,8 +106,8 @@ def plot_spectra(axes: Axes, table: ResultTable, column: str = "share") -> None:
     axes.set_xscale("log")
     if column != "cumulative_share":
         axes.set_yscale("log")
-        largest = table.column(column).max()
-        axes.set_ylim(bottom=largest * 1e-6)  # below is rounding
+        values = table.column(column)
+        axes.set_ylim(bottom=values[values > values.max() * 1e-6].min() / 2)  # below is rounding
     axes.set_xlabel("direction, from the largest variance")
     axes.set_ylabel(column.replace("_", " "))
     if len(layers) <= 12:

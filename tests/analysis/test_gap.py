@@ -113,7 +113,7 @@ def test_plot_has_a_bar_for_each_network_and_layer(gap):
         for layer in ("conv", "dense")
     ]
     total = table.where(network="signs", layer="network").rows[0]["q_ours"]
-    assert axes.get_legend().get_texts()[0].get_text() == f"signs ({total:.4g} in all)"
+    assert axes.get_legend().get_texts()[0].get_text() == f"signs (network: {total:.4g})"
 
 
 def test_curve_from_rows_of_a_csv_log_leaves_out_what_is_not_there():

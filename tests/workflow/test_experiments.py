@@ -76,7 +76,10 @@ def test_gap_compares_both_ways_from_one_float_network(gap):
     text = (gap / "report.md").read_text()
     mean = np.mean([100 * row["accuracy"] for row in report["results"] if row["network"] == "BiTAT"])
     assert f"| BiTAT | {mean:.4g} ±" in text
-    for name in ("figure.png", "curve.png", "table.csv"):
+    for row in report["results"]:
+        assert len(row["agreement"]) == 2
+        assert all(-1 <= one["lowest"] <= one["correlation"] <= 1 for one in row["agreement"])
+    for name in ("figure.png", "curve.png", "agreement.png", "table.csv"):
         assert (gap / name).stat().st_size > 0
 
 

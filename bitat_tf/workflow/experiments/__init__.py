@@ -6,7 +6,7 @@
 | `folder` | their files |
 | `experiment` | what they share: the data, the float network |
 | `cross_layer` | noise along principal directions (7.3, Fig. 3) |
-| `gap` | Q_orig and Q_ours of ReActNet's training and BiTAT's (7.4, Fig. 8) |
+| `gap`, `gap_report` | Q_orig and Q_ours of ReActNet's training and BiTAT's (7.4, Fig. 8) |
 """
 
 from bitat_tf.workflow.experiments.cross_layer import CrossLayerExperiment

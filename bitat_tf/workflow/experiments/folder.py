@@ -17,6 +17,7 @@ class ExperimentFolder(RunFolder):
         self.table = self.path / "table.csv"
         self.figure = self.path / "figure.png"
         self.curve = self.path / "curve.png"
+        self.agreement = self.path / "agreement.png"
         self.parts = self.path / "parts"
 
     def part(self, name: str) -> Path:

@@ -4,13 +4,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from matplotlib.axes import Axes
-
 from bitat_tf._files import save_model, write_text
 from bitat_tf._keras import keras
-from bitat_tf.analysis import FloatReference, GapMonitor, ResultTable, q_ratio_curve, quantization_gap
-from bitat_tf.analysis.gap import TOTAL
+from bitat_tf.analysis import FloatReference, GapMonitor, ResultTable, layer_agreement, q_ratio_curve, quantization_gap
 from bitat_tf.applications import ReActNet
 from bitat_tf.calibration.statistics import check_statistics_possible
 from bitat_tf.callbacks import Schedule, SequentialBinarization
@@ -18,13 +14,19 @@ from bitat_tf.layers import binary_layers
 from bitat_tf.workflow.config import network_blocks
 from bitat_tf.workflow.experiments.experiment import Experiment
 from bitat_tf.workflow.experiments.folder import ExperimentFolder
+from bitat_tf.workflow.experiments.gap_report import (
+    BITAT,
+    REACTNET,
+    draw_agreement,
+    draw_curves,
+    draw_gap,
+    gap_markdown,
+)
 from bitat_tf.workflow.experiments.settings import GapSettings
 from bitat_tf.workflow.history import read_log
 from bitat_tf.workflow.plots import save_figure
 
-REACTNET, BITAT = "ReActNet", "BiTAT"
 _SECOND_HALF = 1_000_000
-_COLORS = {REACTNET: "#c02020", BITAT: "#2040c0"}
 
 
 class GapExperiment(Experiment[GapSettings]):
@@ -106,6 +108,10 @@ class GapExperiment(Experiment[GapSettings]):
         self.fit(model, folder, log, bitat.total_epochs(model), seed, [bitat, GapMonitor(self._reference(folder))])
         return model
 
+    def _agreement(self, folder: ExperimentFolder, part: str) -> list[dict[str, Any]]:
+        model = keras.models.load_model(folder.parts / f"{part}.keras", compile=False)
+        return list(layer_agreement(self.float_network(folder), model, self.calibration).rows)
+
     def _reference(self, folder: ExperimentFolder) -> FloatReference:
         if self._measured is None:
             self._measured = FloatReference(self.float_network(folder), self.calibration, self.config.seed)
@@ -135,68 +141,10 @@ class GapExperiment(Experiment[GapSettings]):
             tuple({"seed": row["seed"], "accuracy": row["accuracy"], **one} for row in rows for one in row["gap"])
         )
         table.to_csv(folder.table)
-        save_figure(folder.figure, lambda axes: _draw_gap(axes, table), (9, 4.5))
-        save_figure(folder.curve, lambda axes: _draw_curves(axes, rows), (7, 4.5))
+        save_figure(folder.figure, lambda axes: draw_gap(axes, table), (9, 4.5))
+        save_figure(folder.curve, lambda axes: draw_curves(axes, rows), (7, 4.5))
+        rows = [{**row, "agreement": self._agreement(folder, f"{row['network']}_{row['seed']}")} for row in rows]
+        save_figure(folder.agreement, lambda axes: draw_agreement(axes, rows), (9, 4.5))
         report = {**self.facts(), "float_accuracy": float_accuracy, "results": rows}
-        write_text(folder.report_markdown, _markdown(report, table))
+        write_text(folder.report_markdown, gap_markdown(report, table))
         folder.finish(json.dumps(report, indent=2) + "\n")
-
-
-def _draw_gap(axes: Axes, table: ResultTable) -> None:
-    """Draw Q_ours of every layer: bars are means over seeds, dots the seeds."""
-    layers = [name for name in table.distinct("layer") if name != TOTAL]
-    for shift, network in ((-0.2, REACTNET), (0.2, BITAT)):
-        values = [table.where(network=network, layer=layer).column("q_ours") for layer in layers]
-        positions = np.arange(len(layers)) + shift
-        axes.bar(positions, [value.mean() for value in values], 0.4, color=_COLORS[network], alpha=0.6, label=network)
-        for position, value in zip(positions, values, strict=True):
-            axes.plot([position] * len(value), value, ".", color="black", markersize=3)
-    axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7)
-    axes.set_ylabel("Q_ours")
-    axes.legend(fontsize=8)
-
-
-def _draw_curves(axes: Axes, rows: list[dict[str, Any]]) -> None:
-    """Draw r over training: ReActNet red, BiTAT blue, one line a seed; dashed the end of each BiTAT run, as in Fig. 8."""
-    labelled = set()
-    for row in rows:
-        network, curve = row["network"], ResultTable(tuple(row["curve"]))
-        label = None if network in labelled else network
-        labelled.add(network)
-        axes.plot(curve.column("epoch"), curve.column("q_ratio"), color=_COLORS[network], label=label, linewidth=1)
-        if network == BITAT:
-            axes.axhline(curve.column("q_ratio")[-1], color=_COLORS[network], linestyle="--", linewidth=0.7)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("r = Q_ours / Q_orig")
-    axes.legend(fontsize=8)
-
-
-def _markdown(report: dict[str, Any], table: ResultTable) -> str:
-    totals = table.where(layer=TOTAL)
-    lines = [
-        f"# Q_orig and Q_ours of two ways to a binary network, on {report['data']}",
-        "",
-        f"From one float network ({report['float_accuracy']:.2%} on {report['test_images']} test images), "
-        f"{report['settings']['binarization_epochs']} epochs of {report['train_images']} images each way; "
-        f"{_repetitions(report['settings']['repeats'])}. Both errors are sums over layers, between the float network's "
-        "weights and the binary ones at their best scale, with s and V of the float network.",
-        "",
-        "| network | test accuracy, % | Q_orig | Q_ours | r = Q_ours / Q_orig |",
-        "|---|---|---|---|---|",
-    ]
-    for network in totals.distinct("network"):
-        own = totals.where(network=network)
-        cells = [_mean(100 * own.column("accuracy")), *(_mean(own.column(name)) for name in ("q_orig", "q_ours", "q_ratio"))]
-        lines.append(f"| {network} | " + " | ".join(cells) + " |")
-    lines += ["", "![Q_ours of every layer](figure.png)", "", "![r over training](curve.png)", "", "## Settings"]
-    lines += [f"- {name}: {value}" for name, value in report["settings"].items()]
-    return "\n".join(lines) + "\n"
-
-
-def _repetitions(seeds: int) -> str:
-    return "one seed" if seeds == 1 else f"means and standard deviations over {seeds} seeds"
-
-
-def _mean(values: np.ndarray) -> str:
-    deviation = f" ± {values.std(ddof=1):.3g}" if len(values) > 1 else ""
-    return f"{values.mean():.4g}{deviation}"
