@@ -23,5 +23,5 @@ def help_of(command):
         actions = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
         parser = next(actions).choices[name]
     kind = parser.formatter_class
-    parser.formatter_class = lambda prog: kind(prog, width=100)  # as wide as a page, wherever it is built
+    parser.formatter_class = lambda prog: kind(prog, width=74)  # as wide as a page, wherever it is built
     return f"```text\n{parser.format_help()}```"

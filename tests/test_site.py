@@ -94,7 +94,7 @@ def test_the_command_line_page_has_every_command_and_option(site):
 
     def look(parser):
         kind = parser.formatter_class
-        parser.formatter_class = lambda prog: kind(prog, width=100)
+        parser.formatter_class = lambda prog: kind(prog, width=74)
         children = [action.choices for action in parser._actions if isinstance(action.choices, dict)]
         assert parser.format_help() in text or parser.prog == "bitat-tf experiment", parser.prog
         for one in (one for choices in children for one in choices.values()):
