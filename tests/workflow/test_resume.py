@@ -96,6 +96,7 @@ MOMENTS = {
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_at_a_moment_that_is_named(moment, uninterrupted, tmp_path):
     out = tmp_path / "run"
