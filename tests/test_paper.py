@@ -45,14 +45,17 @@ def test_noise():
     [
         ("gap.csv", "ReActNet", "here, ReActNet"),
         ("gap.csv", "BiTAT", "here, BiTAT"),
-        ("gap_literal.csv", "BiTAT", "here, BiTAT as the paper's text has it"),
+        ("gap_paper.csv", "BiTAT", "here, BiTAT, nearer to the paper"),
     ],
 )
 def test_gap(file, network, title):
     totals = [row for row in stored(file) if row["layer"] == "network" and row["network"] == network]
     assert len({row["seed"] for row in totals}) == 3
     (line,) = re.findall(rf"^\| {re.escape(title)} \| (.*) \|$", PAGE, re.M)
-    cells = line.split(" | ")
-    for cell, (name, factor) in zip(cells, (("accuracy", 100), ("q_orig", 1), ("q_ours", 1), ("q_ratio", 1)), strict=False):
-        values = factor * np.array([float(row[name]) for row in totals])
-        assert cell == f"{values.mean():.4g} ± {values.std(ddof=1):.3g}"
+    columns = [[100 * float(row["accuracy"]) for row in totals]]
+    columns += [[float(row[name]) for row in totals] for name in ("q_orig", "q_ours", "q_ratio", "q_rel")]
+    agreement = [row for row in stored("gap_agreement.csv") if row["file"] == file and row["network"] == network]
+    seeds = sorted({row["seed"] for row in agreement})
+    columns.append([np.mean([float(row["correlation"]) for row in agreement if row["seed"] == seed]) for seed in seeds])
+    for cell, values in zip(line.split(" | "), columns, strict=True):
+        assert cell == f"{np.mean(values):.4g} ± {np.std(values, ddof=1):.3g}"

@@ -20,8 +20,14 @@ def test_the_tutorial_leads_to_a_file(tmp_path, monkeypatch, capsys):
     assert report.fused_binary == report.expected_binary == 4
     assert (tmp_path / "digits.tflite").stat().st_size == report.size
     printed = capsys.readouterr().out
+    # Within what names of versions take in the file.
+    assert abs(int(re.search(r"size +([\d,]+) bytes", page)[1].replace(",", "")) - report.size) < 500
     # What the page shows of sizes does not depend on training.
-    for line in ("weights        45,352 bytes (float32: 1,116,712, 24.6 times that)", "binary kernels  4 of 4 LceBconv2d"):
+    for line in (
+        "weights        45,352 bytes (float32: 1,116,712, 24.6 times that)",
+        "binary kernels  4 of 4 LceBconv2d",
+        size,
+    ):
         assert line in page
         assert line in printed
 

@@ -83,9 +83,12 @@ def checked_samples(where: str, data: Any, classes: int | None) -> tuple[np.ndar
         raise ValueError(f"{where}: `data` must be inputs and labels: (x_test, y_test). Received: {type(data).__name__}.")
     inputs, labels = np.asarray(data[0]), np.asarray(data[1])
     if len(inputs) == 0 or labels.shape != (len(inputs),):
+        cure = "One-hot labels: pass labels.argmax(axis=-1)."
+        if labels.shape[1:] == (1,):
+            cure = "Pass labels[:, 0]."
         raise ValueError(
             f"{where}: `data` must hold at least one input and a class index for each. Received: inputs of shape "
-            f"{inputs.shape} and labels of shape {labels.shape}. One-hot labels: pass labels.argmax(axis=-1)."
+            f"{inputs.shape} and labels of shape {labels.shape}. {cure}"
         )
     check_finite(where, "the inputs of `data`", inputs)
     if classes:

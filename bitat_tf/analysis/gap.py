@@ -68,8 +68,7 @@ class FloatReference:
 
     def logs(self, model: keras.Model) -> dict[str, float]:
         """Return what `GapMonitor` logs: `float_q_orig` and `float_q_ours`, sums over layers, and `float_q_ratio`."""
-        network = network_errors(self.errors(model).values()).to_dict()
-        return {f"{PREFIX}{name}": value for name, value in network.items() if name != "q_rel"}
+        return _logs(self.errors(model))
 
 
 class GapMonitor(keras.callbacks.Callback):
@@ -113,11 +112,12 @@ class GapMonitor(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Write the errors into `logs`."""
-        for name, error in self._reference.errors(self.model).items():
+        errors = self._reference.errors(self.model)
+        for name, error in errors.items():
             values = {f"{PREFIX}{key}": value for key, value in error.to_dict().items()}
             self.layer_history.append({"epoch": epoch, "layer": name, **values})
         if logs is not None:
-            logs.update(self._reference.logs(self.model))
+            logs.update(_logs(errors))
 
 
 def quantization_gap(
@@ -187,3 +187,8 @@ def plot_quantization_gap(axes: Axes, gap: ResultTable, error: str = "q_ours") -
     axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7)
     axes.set_ylabel(error)
     axes.legend(fontsize=8)
+
+
+def _logs(errors: Mapping[str, QuantizationErrors]) -> dict[str, float]:
+    network = network_errors(errors.values()).to_dict()
+    return {f"{PREFIX}{name}": value for name, value in network.items() if name != "q_rel"}

@@ -29,17 +29,18 @@ def q_ratio_curve(logs: Mapping[str, Sequence[float]] | Sequence[Mapping[str, An
     """
     names = (f"{PREFIX}q_ratio", "q_ratio")
     if isinstance(logs, Mapping):
-        lengths = {len(values) for values in logs.values()}
-        rows: list[Mapping[str, Any]] = [{name: logs[name][row] for name in logs} for row in range(min(lengths, default=0))]
+        received = sorted(logs)
+        length = max((len(logs[name]) for name in names if name in logs), default=0)
+        rows: list[Mapping[str, Any]] = [{name: logs[name][row] for name in names if name in logs} for row in range(length)]
     else:
         rows = [row for row in logs if row.get("run") != "float"]
+        received = sorted({key for row in rows for key in row})
     for name in names:
         # A resumed run has written some epochs twice: the last one counts.
         found = {int(row.get("epoch", number)): row[name] for number, row in enumerate(rows) if row.get(name) not in ("", None)}
         curve = [{"epoch": epoch + 1, "q_ratio": float(value)} for epoch, value in sorted(found.items())]
         if curve:
             return ResultTable(tuple(row for row in curve if np.isfinite(row["q_ratio"])))
-    received = sorted({key for row in rows for key in row})
     raise ValueError(
         f"q_ratio_curve: the logs must hold {names[0]} or {names[1]}. Received: {received}. "
         "Train with GapMonitor, QuantizationMonitor or SequentialBinarization among the callbacks."

@@ -31,14 +31,23 @@ def has_statistics(layer: BinaryLayer) -> bool:
     return getattr(layer, "groups", 1) == 1
 
 
-def check_statistics_possible(where: str, layers: list[BinaryLayer]) -> None:
-    """Raise ValueError for layers whose input has no single covariance."""
+def check_statistics_possible(
+    where: str,
+    layers: list[BinaryLayer],
+    cure: str = "Use groups=1, or make these layers binary yourself (`layer.set_binary()`) and name the others in `order`.",
+) -> None:
+    """Raise ValueError for layers whose input has no single covariance.
+
+    Args:
+        where: Name of the public function, for the message.
+        layers: The layers.
+        cure: What the user can do, for the message.
+    """
     grouped = [layer.name for layer in layers if not has_statistics(layer)]
     if grouped:
         raise ValueError(
             f"{where}: the statistics are of convolutions whose outputs see all input channels. Received: layers with "
-            f"groups > 1: {', '.join(grouped)}. Use groups=1, or make these layers binary yourself (`layer.set_binary()`) and "
-            "name the others in `order`."
+            f"groups > 1: {', '.join(grouped)}. {cure}"
         )
 
 

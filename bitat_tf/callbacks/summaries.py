@@ -86,8 +86,8 @@ class StageSummaries(keras.callbacks.Callback):
             if isinstance(source, SequentialBinarization):
                 if getattr(source, "timeline", None) is None:
                     raise ValueError(
-                        "StageSummaries: its sources must come before it. Received: a list of callbacks in which "
-                        "SequentialBinarization comes after. Put StageSummaries behind it."
+                        "StageSummaries: its sources must come before it. Received: callbacks in which the "
+                        "SequentialBinarization comes after it, or is missing. Pass `callbacks=[bitat, ..., summaries]`."
                     )
                 text = timeline_table(source.timeline, self.params["steps"])
                 with self._recorded():

@@ -27,7 +27,9 @@ def verify(options: dict[str, Any]) -> int:
     """Run `bitat-tf verify`; returns the exit code: 1 if the file does something else than the model."""
     pixels = {"pixels": options["pixels"]} if "pixels" in options else {}
     traced, engine = options["traced"], options["engine"]
-    report = verify_file(options["model"], options["file"], options["data"], traced=traced, engine=engine, **pixels)
+    skip = options["skip_corrupt"]
+    data = options["data"]
+    report = verify_file(options["model"], options["file"], data, traced=traced, engine=engine, skip_corrupt=skip, **pixels)
     _write(report, options["json"])
     return 0 if report.ok else 1
 

@@ -146,6 +146,7 @@ def _add_kit(commands) -> None:
 
 def _add_data(command: argparse.ArgumentParser, what: str) -> None:
     command.add_argument("--data", metavar="digits|DIR", help=f"{what}: 'digits', or a folder of class folders")
+    command.add_argument("--skip-corrupt", action="store_true", help="leave images out that cannot be read (default: an error)")
 
 
 def _add_pixels(command: argparse.ArgumentParser) -> None:

@@ -37,6 +37,7 @@ class ExportOptions:
         calibration: Number of training images for the ranges.
         folded: Whether constants are moved into their neighbours.
         overwrite: Whether a file that is there is replaced.
+        skip_corrupt: Whether images that cannot be read are left out.
         seed: Of what is drawn.
     """
 
@@ -51,6 +52,7 @@ class ExportOptions:
     calibration: int = 512
     folded: bool = True
     overwrite: bool = False
+    skip_corrupt: bool = False
     seed: int = 0
 
     def __post_init__(self):
@@ -114,7 +116,7 @@ def export_file(options: ExportOptions) -> Exported:
         OSError: If something cannot be read or written.
     """
     model = _model(options.model, options.pixels, "export")
-    images = None if options.data is None else _images("export", model, options.data, options.seed)
+    images = None if options.data is None else _images("export", model, options.data, options.seed, options.skip_corrupt)
     described: dict[str, Any] = {"pixels": RAW, "classes": () if images is None else images.class_names}
     data, labels = (None, None) if images is None else _test(images)
     if not options.int8 or images is None:
@@ -138,6 +140,7 @@ def verify_file(
     pixels: str = RAW,
     traced: int = 8,
     engine: str = "larq",
+    skip_corrupt: bool = False,
 ) -> VerificationReport:
     """Compare a `.tflite` file with the model that it was exported from, on all test images; `engine` as in `verify`.
 
@@ -147,7 +150,7 @@ def verify_file(
         OSError: If something cannot be read.
     """
     loaded = _model(model, pixels, "verify")
-    images = None if data is None else _images("verify", loaded, data, 0)
+    images = None if data is None else _images("verify", loaded, data, 0, skip_corrupt)
     samples, labels = (None, None) if images is None else _test(images)
     return verify(loaded, path, samples, labels, traced, engine=engine)
 
@@ -155,13 +158,13 @@ def verify_file(
 def _model(path: str | os.PathLike, pixels: str, command: str) -> keras.Model:
     model = load_model(path)
     if pixels != RAW:
-        check_channels(pixels, input_shape(model)[-1])
+        check_channels(pixels, input_shape(model, command)[-1], command)
     return taking_pixels(model, pixels)
 
 
-def _images(command: str, model: keras.Model, data: str, seed: int) -> ImageData:
-    images = load_images(command, data, input_shape(model), seed)
-    check_classes(model, images.class_names)
+def _images(command: str, model: keras.Model, data: str, seed: int, skip_corrupt: bool) -> ImageData:
+    images = load_images(command, data, input_shape(model, command), seed, skip_corrupt=skip_corrupt)
+    check_classes(model, images.class_names, command)
     return images
 
 

@@ -7,12 +7,12 @@ from bitat_tf.graph import call_arguments, layer_nodes
 __all__ = ["NEGATIVE", "PIXELS", "RAW", "check_channels", "taking_pixels"]
 
 
-def check_channels(pixels: str, channels: int) -> None:
+def check_channels(pixels: str, channels: int, command: str = "binarize") -> None:
     """Raise ValueError if a scaling is for pictures of another number of channels."""
     if PIXELS[pixels].channels not in (None, channels):
         raise ValueError(
-            f"binarize: --pixels {pixels} is for pictures of {PIXELS[pixels].channels} channels. Received: a model of pictures "
-            f"of {channels}. Choose another one of {', '.join(PIXELS)}."
+            f"{command}: --pixels {pixels} is for pictures of {PIXELS[pixels].channels} channels. Received: a model of "
+            f"pictures of {channels}. Choose another one of {', '.join(PIXELS)}."
         )
 
 

@@ -137,5 +137,9 @@ def test_curve_of_a_resumed_run_has_every_epoch_once_and_begins_after_the_float_
 
 def test_the_monitors_curve_comes_before_the_schedules():
     assert q_ratio_curve({"q_ratio": [1.0], "float_q_ratio": [3.0]}).column("q_ratio").tolist() == [3.0]
-    with pytest.raises(ValueError, match="Train with GapMonitor"):
+    with pytest.raises(ValueError, match=r"Received: \['loss'\]. Train with GapMonitor"):
         q_ratio_curve({"loss": [1.0]})
+
+
+def test_other_entries_may_have_fewer_values():
+    assert q_ratio_curve({"q_ratio": [3.0, 2.0, 1.0], "val_loss": [0.5]}).column("q_ratio").tolist() == [3.0, 2.0, 1.0]

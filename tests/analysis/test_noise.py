@@ -157,6 +157,7 @@ def test_plot_has_four_curves_red_and_blue_solid_and_dashed(network, data):
         ({"k": 0}, "`k` must be a finite number >= 1"),
         ({"data": (np.zeros((0, DIM)), np.zeros(0))}, "at least one input"),
         ({"data": (np.zeros((2, DIM)), np.zeros((2, 4)))}, "argmax"),
+        ({"data": (np.zeros((2, DIM)), np.zeros((2, 1), int))}, r"Pass labels\[:, 0\]"),
         ({"data": np.zeros((2, DIM))}, "inputs and labels"),
         ({"calibration": np.full((2, DIM), np.nan)}, "must be finite"),
         ({"scales": 0.5}, "`scales` must be a list of at least one value"),

@@ -42,12 +42,14 @@ class Experiment(Generic[AnyExperimentSettings]):
         self._given = None if given is None else load_model(given)
         if self._given is not None:
             shape = input_shape(self._given, config.command)
-            self.images = load_images(config.command, config.data, shape, config.seed, config.subset)
+            self.images = load_images(config.command, config.data, shape, config.seed, config.subset, config.skip_corrupt)
             check_classes(self._given, self.images.class_names, config.command)
         elif config.data == DIGITS:
             self.images = load_digits(seed=config.seed)
         else:
-            self.images = load_folder(config.data, config.image_size, seed=config.seed, subset=config.subset)
+            self.images = load_folder(
+                config.data, config.image_size, seed=config.seed, subset=config.subset, skip_corrupt=config.skip_corrupt
+            )
         self.train_images, self.train_labels, self.val_images, self.val_labels = split_validation(
             self.images.train_images, self.images.train_labels, _VALIDATION_SHARE, config.seed
         )

@@ -56,7 +56,8 @@ class GapExperiment(Experiment[GapSettings]):
                 f"{len(layers)} binary layers, {sum(layer.state != 'float' for layer in layers)} of them not float. Build it "
                 "with bitat_tf.layers or bitat_tf.applications, or pass yours through bitat_tf.binarize, and save it."
             )
-        check_statistics_possible(self.config.command, layers)
+        cure = "Use groups=1, or leave these layers float: bitat_tf.binarize(model, skip=[...])."
+        check_statistics_possible(self.config.command, layers, cure)
         SequentialBinarization(self.calibration, self._schedule(model)).total_epochs(model)
         self._schedule(model).timeline([layer.name for layer in layers], self.steps)
 

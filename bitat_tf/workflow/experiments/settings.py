@@ -28,6 +28,7 @@ class ExperimentSettings(Settings):
         width: Multiplier of the network's filters.
         image_size: Side in pixels that images are scaled to; None for their own up to 64.
         subset: Number of training images; None for all.
+        skip_corrupt: Whether images that cannot be read are left out.
         calibration: Number of training images for the covariances.
         repeats: Number of seeds, `seed` and those after it.
         seed: Seed of everything random.
@@ -43,13 +44,14 @@ class ExperimentSettings(Settings):
     width: float = 1.0
     image_size: int | None = None
     subset: int | None = None
+    skip_corrupt: bool = False
     calibration: int = 512
     repeats: int = 3
     seed: int = 0
 
     def __post_init__(self):
         self.check_integers(epochs=1, batch_size=1, image_size=4, subset=2, calibration=1, repeats=1)
-        self.check_for_folders("subset", "image_size")
+        self.check_for_folders("subset", "image_size", "skip_corrupt")
         check_number(self.command, "learning_rate", self.learning_rate, exclusive=True)
         check_number(self.command, "width", self.width, exclusive=True)
         check_number(self.command, "seed", self.seed, maximum=_LARGEST_SEED)
