@@ -101,8 +101,9 @@ def test_resume_takes_what_is_there(cross_layer, gap, capsys):
             assert after["results"][:3] == before["results"][:3]
 
 
-@pytest.mark.parametrize("epoch", [1, 3], ids=["in the first half", "in the second half"])
-def test_two_steps_that_were_stopped_end_as_if_they_had_not(pictures, tmp_path, monkeypatch, epoch):
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_two_steps_that_were_stopped_in_either_half_end_as_if_they_had_not(pictures, tmp_path, monkeypatch):
     options = ["--data", str(pictures), "--epochs", "1", "--width", "0.1", "--blocks", "1", "--repeats", "1"]
     options += [
         "--batch-size",
@@ -115,25 +116,26 @@ def test_two_steps_that_were_stopped_end_as_if_they_had_not(pictures, tmp_path, 
         "--joint-share",
         "0",
     ]
-    calls, original = [], GapMonitor.on_epoch_end
-
-    def stop_once(self, number, logs=None):
-        original(self, number, logs)
-        calls.append(number)
-        if len(calls) == epoch + 1:
-            raise KeyboardInterrupt
-
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole, original = tmp_path / "whole", GapMonitor.on_epoch_end
     assert main(["experiment", "gap", "--out", str(whole), *options]) == 0
-    monkeypatch.setattr(GapMonitor, "on_epoch_end", stop_once)
-    assert main(["experiment", "gap", "--out", str(stopped), *options]) == 130
-    assert main(["experiment", "gap", "--out", str(stopped), "--resume"]) == 0
-    results = [json.loads((out / "report.json").read_text())["results"] for out in (whole, stopped)]
-    assert results[0] == results[1]
-    for part in ("ReActNet_0", "BiTAT_0"):
-        models = [keras.models.load_model(out / "parts" / f"{part}.keras", compile=False) for out in (whole, stopped)]
-        for first, second in zip(*(model.get_weights() for model in models), strict=True):
-            np.testing.assert_array_equal(first, second)
+    for epoch in (1, 3):
+        stopped, calls = tmp_path / f"stopped_{epoch}", []
+
+        def stop_once(self, number, logs=None, epoch=epoch, calls=calls):
+            original(self, number, logs)
+            calls.append(number)
+            if len(calls) == epoch + 1:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(GapMonitor, "on_epoch_end", stop_once)
+        assert main(["experiment", "gap", "--out", str(stopped), *options]) == 130
+        assert main(["experiment", "gap", "--out", str(stopped), "--resume"]) == 0
+        results = [json.loads((out / "report.json").read_text())["results"] for out in (whole, stopped)]
+        assert results[0] == results[1]
+        for part in ("ReActNet_0", "BiTAT_0"):
+            models = [keras.models.load_model(out / "parts" / f"{part}.keras", compile=False) for out in (whole, stopped)]
+            for first, second in zip(*(model.get_weights() for model in models), strict=True):
+                np.testing.assert_array_equal(first, second)
 
 
 def test_starts_from_a_network_of_ones_own(pictures, tmp_path, capsys):
