@@ -24,7 +24,7 @@ from bitat_tf.callbacks.stages import Stages
 from bitat_tf.deployment.machine import this_machine
 from bitat_tf.layers import binary_layers
 from bitat_tf.workflow import RunFolder, TrainConfig, TrainJob
-from bitat_tf.workflow import job as job_module
+from bitat_tf.workflow import training as training_module
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -94,7 +94,7 @@ def digits_run(tiny: bool) -> dict[str, float]:
         timed.append(Timed(*arguments, **options))
         return timed[-1]
 
-    original, job_module.Backup = job_module.Backup, recorded
+    original, training_module.Backup = training_module.Backup, recorded
     try:
         with tempfile.TemporaryDirectory() as out:
             config, folder = TrainConfig.for_data(**changes), RunFolder(out)
@@ -104,7 +104,7 @@ def digits_run(tiny: bool) -> dict[str, float]:
             job.run(folder)
             seconds = time.perf_counter() - started
     finally:
-        job_module.Backup = original
+        training_module.Backup = original
     return {"seconds": seconds, "backup_seconds": sum(sum(one.seconds.values()) for one in timed)}
 
 

@@ -10,6 +10,7 @@
 | `kit_source` | the file and a picture of a run, for `kit` |
 | `run_folder` | the files of a run, resuming and overwriting |
 | `experiments` | the experiments of the paper's appendix on data of one's own |
+| `training` | training and evaluation on the images of a run, for jobs and experiments |
 | `settings` | what the settings of all commands share |
 | `html_report` | `report.html`, one file with everything |
 | `report`, `source_report`, `history`, `plots`, `console` | what a run says and writes |

@@ -12,6 +12,13 @@ def calibration_images(images: np.ndarray, count: int, seed: int) -> np.ndarray:
     return images[chosen].astype(np.float32)
 
 
+def load_own_images(data: str, image_size: int | None, seed: int, subset: int | None, skip_corrupt: bool) -> ImageData:
+    """Return the images for a network that is built for them; arguments and errors are those of `load_folder`."""
+    if data == DIGITS:
+        return load_digits(seed=seed)
+    return load_folder(data, image_size, seed=seed, subset=subset, skip_corrupt=skip_corrupt)
+
+
 def load_images(
     command: str, data: str, shape: tuple[int, int, int], seed: int = 0, subset: int | None = None, skip_corrupt: bool = False
 ) -> ImageData:

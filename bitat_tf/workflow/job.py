@@ -1,11 +1,9 @@
 """The job that all runs share: a float network, wherever it comes from, becomes a verified binary one."""
 
 import json
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,8 +11,8 @@ from rich import get_console
 
 from bitat_tf._files import save_model, write_text
 from bitat_tf._keras import keras
-from bitat_tf.callbacks import Backup, SequentialBinarization, StageSummaries, Timeline
-from bitat_tf.data import ImageData, evaluation_dataset, split_validation, training_dataset
+from bitat_tf.callbacks import SequentialBinarization, StageSummaries, Timeline
+from bitat_tf.data import ImageData
 from bitat_tf.deployment.engine_times import engine_times
 from bitat_tf.distillation import Distiller
 from bitat_tf.export import ExportReport, to_tflite
@@ -22,16 +20,15 @@ from bitat_tf.inspection import CheckReport, check
 from bitat_tf.inspection.findings import describe_errors
 from bitat_tf.layers import binary_layers
 from bitat_tf.post_training import binarize_post_training
-from bitat_tf.workflow.config import DIGITS, RunConfig
-from bitat_tf.workflow.history import EpochLines, merge_logs, read_rows
+from bitat_tf.workflow.config import RunConfig
+from bitat_tf.workflow.history import merge_logs, read_rows
 from bitat_tf.workflow.html_report import Evidence, html_report
 from bitat_tf.workflow.images import calibration_images
 from bitat_tf.workflow.pixels import RAW
 from bitat_tf.workflow.plots import error_plot_width, plot_accuracy, plot_layer_errors, save_figure
 from bitat_tf.workflow.report import layer_errors_of, markdown, results_table
 from bitat_tf.workflow.run_folder import RunFolder
-
-_EVALUATION_BATCH = 256
+from bitat_tf.workflow.training import Training
 
 
 class FloatSource(Protocol):
@@ -81,10 +78,7 @@ class Job:
         self.schedule = config.schedule()
         keras.utils.set_random_seed(config.seed)
         self.images = source.load_images()
-        self.train_images, self.train_labels, self.val_images, self.val_labels = split_validation(
-            self.images.train_images, self.images.train_labels, config.validation_share, config.seed
-        )
-        self.steps = math.ceil(len(self.train_images) / config.batch_size)
+        self.training = Training(self.images, config.validation_share, config.batch_size, config.augment, config.seed)
         self.model = source.build(self.images)
         self.check_report = check(self.model)
         if not self.check_report.ok:
@@ -97,8 +91,8 @@ class Job:
         if not config.post_training:
             # Now, so that what the schedule refuses (layers of one name, a phase shorter than a step) is found before the float
             # network has been trained.
-            SequentialBinarization(self.train_images, self.schedule).total_epochs(self.model)
-            self.timeline = self.schedule.timeline([layer.name for layer in binary_layers(self.model)], self.steps)
+            SequentialBinarization(self.training.train_images, self.schedule).total_epochs(self.model)
+            self.timeline = self.schedule.timeline([layer.name for layer in binary_layers(self.model)], self.training.steps)
 
     def run(self, folder: RunFolder) -> dict[str, Any]:
         """Do the job in a run's folder, which was begun or resumed with the same settings.
@@ -131,7 +125,9 @@ class Job:
         config = self.config
         if not folder.float_model.exists():
             if config.epochs:
-                decay = keras.optimizers.schedules.PolynomialDecay(config.learning_rate, self.steps * config.epochs, 0.0)
+                decay = keras.optimizers.schedules.PolynomialDecay(
+                    config.learning_rate, self.training.steps * config.epochs, 0.0
+                )
                 self._compile(self.model, decay)
                 self._fit(folder, "float", config.epochs, [], self.model)
             save_model(self.model, folder.float_model)
@@ -142,7 +138,7 @@ class Job:
         return accuracy
 
     def _binarize(self, folder: RunFolder) -> float:
-        calibration = calibration_images(self.train_images, self.config.calibration, self.config.seed)
+        calibration = calibration_images(self.training.train_images, self.config.calibration, self.config.seed)
         if not folder.binary_model.exists():
             if self.config.post_training:
                 self._binarize_post_training(folder, calibration)
@@ -176,27 +172,8 @@ class Job:
         )
 
     def _fit(self, folder: RunFolder, name: str, epochs: int, callbacks: list, model: keras.Model) -> None:
-        config, log = self.config, folder.log(name)
-        model.fit(
-            training_dataset(
-                self.train_images,
-                self.train_labels,
-                config.batch_size,
-                config.seed,
-                config.augment,
-                iterations=model.optimizer.iterations,
-            ),
-            validation_data=evaluation_dataset(self.val_images, self.val_labels, _EVALUATION_BATCH),
-            epochs=epochs,
-            verbose=0,
-            callbacks=[
-                *callbacks,  # first: what they put into `logs` is what the others write
-                EpochLines(name),
-                keras.callbacks.CSVLogger(str(log), append=True),
-                *self._tensorboard(folder, name, callbacks),
-                Backup(folder.checkpoints / name, delete_checkpoint=False),
-            ],
-        )
+        writers = self._tensorboard(folder, name, callbacks)
+        self.training.fit(model, folder, name, epochs, callbacks, writers)
 
     def _tensorboard(self, folder: RunFolder, name: str, sources: list) -> list:
         """Return the callbacks that write for TensorBoard, if the settings say so."""
@@ -207,20 +184,14 @@ class Job:
 
     def _test_accuracy(self, model: keras.Model, kept_as: str | None = None) -> float:
         """Return top-1 on the test images; the outputs are kept for the report under a name."""
-        test = evaluation_dataset(self.images.test_images, self.images.test_labels, _EVALUATION_BATCH)
-        outputs = model.predict(test, verbose=0)
+        outputs = self.training.test_outputs(model)
         if kept_as:
             self._outputs[kept_as] = outputs
-        return float(np.mean(outputs.argmax(axis=-1) == self.images.test_labels))
+        return self.training.test_accuracy(outputs)
 
     def _report(self, float_accuracy: float, binary_accuracy: float, exported: ExportReport) -> dict[str, Any]:
         return {
-            "data": self.config.data if self.config.data == DIGITS else Path(self.config.data).name,
-            "classes": self.images.num_classes,
-            "image_shape": list(self.images.image_shape),
-            "train_images": len(self.train_images),
-            "validation_images": len(self.val_images),
-            "test_images": len(self.images.test_images),
+            **self.training.facts(self.config.data),
             "skipped_images": list(self.images.skipped),
             "source": self.source.facts(),
             "outputs": "logits" if self.source.from_logits else "probabilities",
@@ -241,7 +212,9 @@ class Job:
         }
         report["curves"] = any(row.get("accuracy") for row in rows)  # none where nothing was trained
         if report["curves"]:
-            save_figure(folder.accuracy_plot, lambda axes: plot_accuracy(axes, rows, self.timeline, self.steps), (9, 4.5))
+            save_figure(
+                folder.accuracy_plot, lambda axes: plot_accuracy(axes, rows, self.timeline, self.training.steps), (9, 4.5)
+            )
         layers = report["layers"]
         save_figure(folder.error_plot, lambda axes: plot_layer_errors(axes, layers), (error_plot_width(layers), 4.5))
         self._write_report(folder, report)
@@ -249,6 +222,6 @@ class Job:
     def _write_report(self, folder: RunFolder, report: dict[str, Any]) -> None:
         write_text(folder.report_markdown, markdown(report))
         rows = read_rows(folder.history)
-        evidence = Evidence(self.images, self._outputs, rows, self.timeline, self.steps)
+        evidence = Evidence(self.images, self._outputs, rows, self.timeline, self.training.steps)
         write_text(folder.report_html, html_report(report, evidence))
         folder.finish(json.dumps(report, indent=2) + "\n")

@@ -5,9 +5,10 @@ from typing import Any
 
 from bitat_tf._keras import keras
 from bitat_tf.applications import ReActNet
-from bitat_tf.data import ImageData, load_digits, load_folder
+from bitat_tf.data import ImageData
 from bitat_tf.inspection import CheckReport
-from bitat_tf.workflow.config import DIGITS, TrainConfig
+from bitat_tf.workflow.config import TrainConfig
+from bitat_tf.workflow.images import load_own_images
 from bitat_tf.workflow.job import Job
 
 
@@ -26,10 +27,7 @@ class NewReActNet:
     def load_images(self) -> ImageData:
         """Return the images in the size that the settings say."""
         config = self._config
-        if config.data == DIGITS:
-            return load_digits(seed=config.seed)
-        size, subset, skip_corrupt = config.image_size, config.subset, config.skip_corrupt
-        return load_folder(config.data, size, seed=config.seed, subset=subset, skip_corrupt=skip_corrupt)
+        return load_own_images(config.data, config.image_size, config.seed, config.subset, config.skip_corrupt)
 
     def build(self, images: ImageData) -> keras.Model:
         """Return the network for these images."""

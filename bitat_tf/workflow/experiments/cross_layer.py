@@ -51,8 +51,8 @@ class CrossLayerExperiment(Experiment[CrossLayerSettings]):
 
     def compile(self, model: keras.Model) -> None:
         """Compile for standard SGD with momentum and weight decay, the latter on kernels alone."""
-        steps = self.steps * self.config.epochs
-        warmup = min(self.steps, steps // 10)
+        steps = self.training.steps * self.config.epochs
+        warmup = min(self.training.steps, steps // 10)
         rate = keras.optimizers.schedules.CosineDecay(
             self.config.learning_rate / 100, steps - warmup, warmup_target=self.config.learning_rate, warmup_steps=warmup
         )

@@ -59,7 +59,7 @@ class GapExperiment(Experiment[GapSettings]):
         cure = "Use groups=1, or leave these layers float: bitat_tf.binarize(model, skip=[...])."
         check_statistics_possible(self.config.command, layers, cure)
         SequentialBinarization(self.calibration, self._schedule(model)).total_epochs(model)
-        self._schedule(model).timeline([layer.name for layer in layers], self.steps)
+        self._schedule(model).timeline([layer.name for layer in layers], self.training.steps)
 
     def run(self, folder: ExperimentFolder) -> dict[str, Any]:
         """Do the experiment; each binary network is kept as soon as it is there."""
@@ -94,19 +94,29 @@ class GapExperiment(Experiment[GapSettings]):
         self._compile(model, self.config.binarization_learning_rate, half)
         for layer in binary_layers(model):
             layer.set_binary(input=True, kernel=False)
-        self.fit(model, folder, log, half, seed, [monitor])
+        self.training.fit(model, folder, log, half, [monitor], seed=seed)
         for layer in binary_layers(model):
             layer.set_binary()
         self._compile(model, self.config.binarization_learning_rate, epochs - half)
         # Another seed: the new optimizer counts from 0, and the order and augmentation of the first half would come again.
-        self.fit(model, folder, log, epochs, seed + _SECOND_HALF, [monitor], initial_epoch=half, backup=f"{log}_weights")
+        self.training.fit(
+            model,
+            folder,
+            log,
+            epochs,
+            [monitor],
+            seed=seed + _SECOND_HALF,
+            initial_epoch=half,
+            backup=f"{log}_weights",
+        )
         return model
 
     def _bitat(self, folder: ExperimentFolder, log: str, seed: int) -> keras.Model:
         model = self.float_network(folder)
         bitat = SequentialBinarization(self.calibration, self._schedule(model), seed=seed)
         model.compile(keras.optimizers.Adam(self.config.binarization_learning_rate), self.loss(model), metrics=["accuracy"])
-        self.fit(model, folder, log, bitat.total_epochs(model), seed, [bitat, GapMonitor(self._reference(folder))])
+        callbacks = [bitat, GapMonitor(self._reference(folder))]
+        self.training.fit(model, folder, log, bitat.total_epochs(model), callbacks, seed=seed)
         return model
 
     def _agreement(self, folder: ExperimentFolder, part: str) -> list[dict[str, Any]]:
@@ -134,7 +144,7 @@ class GapExperiment(Experiment[GapSettings]):
         )
 
     def _compile(self, model: keras.Model, learning_rate: float, epochs: int) -> None:
-        decay = keras.optimizers.schedules.PolynomialDecay(learning_rate, self.steps * epochs, 0.0)
+        decay = keras.optimizers.schedules.PolynomialDecay(learning_rate, self.training.steps * epochs, 0.0)
         model.compile(keras.optimizers.Adam(decay), self.loss(model), metrics=["accuracy"])
 
     def _write(self, folder: ExperimentFolder, float_accuracy: float, rows: list[dict[str, Any]]) -> None:

@@ -50,7 +50,7 @@ class ExperimentSettings(Settings):
     seed: int = 0
 
     def __post_init__(self):
-        self.check_integers(epochs=1, batch_size=1, image_size=4, subset=2, calibration=1, repeats=1)
+        self.check_integers(epochs=1, batch_size=1, image_size=4, subset=2, calibration=1)
         self.check_for_folders("subset", "image_size", "skip_corrupt")
         check_number(self.command, "learning_rate", self.learning_rate, exclusive=True)
         check_number(self.command, "width", self.width, exclusive=True)
