@@ -1,7 +1,7 @@
 """The calls of layers in a functional or sequential model: their order, and what is connected to what."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,7 @@ class LayerCall:
         path: Its name, after the names of the nested models around it: "backbone/conv".
         node: Keras' node of the call; a nested model that is called twice has two calls of one node.
         inputs: The calls whose outputs it takes, in order.
+        input_numbers: For each of them, which of its outputs.
         input_shapes, output_shapes: Shapes of what goes in and comes out, the batch included.
     """
 
@@ -63,6 +64,7 @@ class LayerCall:
     path: str
     node: Any
     inputs: tuple["LayerCall", ...]
+    input_numbers: tuple[int, ...]
     input_shapes: tuple[Shape, ...]
     output_shapes: tuple[Shape, ...]
 
@@ -77,6 +79,7 @@ class CallGraph:
         calls: The calls in the order in which Keras runs them, without the inputs of the model.
         sources: The inputs of the model, as calls.
         outputs: The calls whose outputs the model returns.
+        output_numbers: For each of them, which of its outputs.
 
     Raises:
         ValueError: If the model is neither functional nor sequential.
@@ -100,9 +103,11 @@ class CallGraph:
         for tensor in model.inputs:
             shape = tuple(tensor.shape)
             layer = tensor.node.layer
-            self.sources.append(LayerCall(layer, layer.name, tensor.node, (), (shape,), (shape,)))
-            edges.append((self.sources[-1], shape))
-        self.outputs: list[LayerCall] = [call for call, _ in self._walk(model, "", edges)]
+            self.sources.append(LayerCall(layer, layer.name, tensor.node, (), (), (shape,), (shape,)))
+            edges.append((self.sources[-1], 0, shape))
+        returned = self._walk(model, "", edges)
+        self.outputs: list[LayerCall] = [call for call, _, _ in returned]
+        self.output_numbers: list[int] = [number for _, number, _ in returned]
         self._consumers: dict[int, list[LayerCall]] = defaultdict(list)
         for call in self.calls:
             for source in dict.fromkeys(call.inputs):
@@ -121,22 +126,37 @@ class CallGraph:
         """Return whether the model returns an output of `call`."""
         return any(call is output for output in self.outputs)
 
-    def _walk(self, model: keras.Model, prefix: str, sources: list[tuple[LayerCall, Shape]]) -> list[tuple[LayerCall, Shape]]:
+    def _walk(self, model: keras.Model, prefix: str, sources: "list[_Edge]") -> "list[_Edge]":
         edges = {str(id(tensor)): source for tensor, source in zip(model.inputs, sources, strict=True)}
-        known = all(shape == tuple(tensor.shape) for tensor, (_, shape) in zip(model.inputs, sources, strict=True))
+        known = all(shape == tuple(tensor.shape) for tensor, (*_, shape) in zip(model.inputs, sources, strict=True))
         for node in layer_nodes(model):
             inputs = [edges[edge] for edge in node.flat_input_ids]
             if is_graph(node.layer):
                 results = self._walk(node.layer, f"{prefix}{node.layer.name}/", inputs)
             else:
-                input_shapes = tuple(shape for _, shape in inputs)
+                input_shapes = tuple(shape for *_, shape in inputs)
                 output_shapes = _output_shapes(node, input_shapes, known)
-                path, below = prefix + node.layer.name, tuple(call for call, _ in inputs)
-                call = LayerCall(node.layer, path, node, below, input_shapes, output_shapes)
+                path, below = prefix + node.layer.name, tuple(call for call, *_ in inputs)
+                numbers = tuple(number for _, number, _ in inputs)
+                call = LayerCall(node.layer, path, node, below, numbers, input_shapes, output_shapes)
                 self.calls.append(call)
-                results = [(call, shape) for shape in output_shapes]
+                results = [(call, number, shape) for number, shape in enumerate(output_shapes)]
             edges.update(zip(node.flat_output_ids, results, strict=True))
         return [edges[str(id(tensor))] for tensor in model.outputs]
+
+
+_Edge = tuple[LayerCall, int, Shape]  # one output of a call
+
+
+def call_on(call: LayerCall, tensors: Sequence[Any]) -> Any:
+    """Call a layer once more, as in `call`, on other tensors; return the outputs.
+
+    Args:
+        call: The call.
+        tensors: What stands in the place of its inputs, in order.
+    """
+    arguments, keywords = call_arguments(call.node, dict(zip(call.node.flat_input_ids, tensors, strict=True)))
+    return call.layer(*arguments, **keywords)
 
 
 def call_again(call: LayerCall, tensors: Mapping[int, Any]) -> Any:
@@ -149,9 +169,7 @@ def call_again(call: LayerCall, tensors: Mapping[int, Any]) -> Any:
     Returns:
         The outputs.
     """
-    edges = {edge: tensors[id(one)] for edge, one in zip(call.node.flat_input_ids, call.inputs, strict=True)}
-    arguments, keywords = call_arguments(call.node, edges)
-    return call.layer(*arguments, **keywords)
+    return call_on(call, [tensors[id(one)] for one in call.inputs])
 
 
 def call_all(graph: CallGraph, tensors: dict[int, Any]) -> dict[int, Any]:
