@@ -148,15 +148,16 @@ class CallGraph:
 _Edge = tuple[LayerCall, int, Shape]  # one output of a call
 
 
-def call_on(call: LayerCall, tensors: Sequence[Any]) -> Any:
+def call_on(call: LayerCall, tensors: Sequence[Any], layer: keras.layers.Layer | None = None) -> Any:
     """Call a layer once more, as in `call`, on other tensors; return the outputs.
 
     Args:
         call: The call.
         tensors: What stands in the place of its inputs, in order.
+        layer: What is called in the place of its layer. Default: that itself.
     """
     arguments, keywords = call_arguments(call.node, dict(zip(call.node.flat_input_ids, tensors, strict=True)))
-    return call.layer(*arguments, **keywords)
+    return (call.layer if layer is None else layer)(*arguments, **keywords)
 
 
 def call_again(call: LayerCall, tensors: Mapping[int, Any]) -> Any:
