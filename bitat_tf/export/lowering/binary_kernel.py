@@ -1,0 +1,47 @@
+"""The quantizers of a binary layer as what the device has: signs, and a scale for every filter."""
+
+from typing import Any
+
+import larq as lq
+import numpy as np
+
+from bitat_tf._keras import tf
+
+_UNEQUAL = 1e-5  # relative difference of scales that are one
+
+
+def binary_kernel(layer: Any, path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the signs of a binary layer's kernel and the scale alpha of every filter.
+
+    Args:
+        layer: A layer with `kernel` and `kernel_quantizer`, as Larq's.
+        path: Its name, for the message.
+
+    Returns:
+        Signs, int8, in the shape of the kernel, +1 for 0; and alpha >= 0, shape (filters,), float64. A filter of zeros (a dead
+        one, as pruning leaves it) has alpha = 0.
+
+    Raises:
+        ValueError: If the quantizer gives other values than +-alpha with one alpha for all values of a filter.
+    """
+    with lq.context.quantized_scope(False):
+        latent = np.asarray(tf.convert_to_tensor(layer.kernel), np.float32)
+    axes = tuple(range(latent.ndim - 1))
+    values = np.asarray(layer.kernel_quantizer(tf.constant(latent)), np.float64)
+    scales = np.abs(values)
+    alpha = scales.max(axis=axes)
+    if (scales.min(axis=axes) < (1 - _UNEQUAL) * alpha).any():
+        raise ValueError(
+            f"to_tflite: the kernel quantizer of a binary layer must give +alpha and -alpha, with one alpha for each filter. "
+            f"Received: {layer.kernel_quantizer!r} of layer {path!r}, which gives {len(np.unique(values))} values. Use "
+            "'magnitude_aware_sign' or 'ste_sign'."
+        )
+    signs = np.where(np.where(alpha > 0, values, latent) >= 0, 1, -1)
+    return signs.astype(np.int8), alpha
+
+
+def gives_signs(quantizer: Any) -> bool:
+    """Return whether an input quantizer is a sign: -1 below 0, +1 from 0 on."""
+    probe = np.concatenate([np.linspace(-3, 3, 121), [-1e-6, 0.0, 1e-6]]).astype(np.float32)
+    found = np.asarray(quantizer(tf.constant(probe[None])))[0]
+    return bool(np.array_equal(found, np.where(probe >= 0, 1.0, -1.0)))

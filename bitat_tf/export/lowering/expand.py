@@ -1,0 +1,351 @@
+"""A Keras model as a program of steps: every layer call becomes the few steps that it stands for."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import larq as lq
+import numpy as np
+
+from bitat_tf._copies import copy_layer, copy_weights, float32_policy
+from bitat_tf._keras import keras, tf
+from bitat_tf.export.lowering import steps
+from bitat_tf.export.lowering.binary_kernel import binary_kernel, gives_signs
+from bitat_tf.export.lowering.steps import Program, Shape, Step
+from bitat_tf.graph import CallGraph, LayerCall, free_name
+from bitat_tf.layers import BinaryLayer, RPReLU
+from bitat_tf.quantizers import RSign
+
+L = keras.layers
+_WITHOUT_EFFECT = (
+    L.Dropout,
+    L.SpatialDropout2D,
+    L.GaussianNoise,
+    L.GaussianDropout,
+    L.AlphaDropout,
+    L.ActivityRegularization,
+)
+# f(x + c) = f(x) + c for a constant c per channel. Averages leave out what they pad.
+_PASS_SHIFTS = (L.AveragePooling2D, L.GlobalAveragePooling2D, L.GlobalMaxPooling2D, L.UpSampling2D, L.Cropping2D)
+_SAME_VALUES = (L.GlobalMaxPooling2D, L.Cropping2D, L.ZeroPadding2D, L.Permute, L.RepeatVector)
+_RESHAPES = (L.Flatten, L.Reshape)
+_CONVOLUTIONS = (L.Conv2D, lq.layers.QuantConv2D)
+_DENSE = (L.Dense, lq.layers.QuantDense)
+_DEPTHWISE = (L.DepthwiseConv2D, lq.layers.QuantDepthwiseConv2D)
+
+
+def expand(graph: CallGraph, name: str, output_names: Sequence[str], allow_partial: bool = False) -> Program:
+    """Return the steps of a model, as Keras computes them at inference.
+
+    Args:
+        graph: The calls of the model.
+        name: Name of the program.
+        output_names: Names of the outputs, in order.
+        allow_partial: Whether binary layers that are not binarized yet stay float.
+
+    Raises:
+        ValueError: If a binary layer is not binarized and `allow_partial` is False, its input quantizer gives other values than
+            signs, or its kernel quantizer other values than +-alpha with an alpha for every filter.
+    """
+    return _Expansion(graph, allow_partial).program(name, output_names)
+
+
+class _Expansion:
+    def __init__(self, graph: CallGraph, allow_partial: bool):
+        self._graph = graph
+        self._allow_partial = allow_partial
+        self._outputs: dict[tuple[int, int], Step] = {}  # by call and number of its output
+        self._names: set[str] = set()
+        self._in_float32: dict[int, keras.layers.Layer] = {}
+
+    def program(self, name: str, output_names: Sequence[str]) -> Program:
+        sources = []
+        for call in self._graph.sources:
+            dtype = tf.as_dtype(call.layer.dtype or "float32")
+            dtype = tf.float32 if dtype.is_floating else dtype
+            source = steps.Source(name=free_name(call.layer.name, self._names), inputs=[], shape=_sample(call), dtype=dtype)
+            self._outputs[id(call), 0] = source
+            sources.append(source)
+        for call in self._graph.calls:
+            inputs = [self._outputs[id(one), number] for one, number in zip(call.inputs, call.input_numbers, strict=True)]
+            for number, output in enumerate(self._expanded(call, inputs)):
+                self._outputs[id(call), number] = output
+        numbered = zip(self._graph.outputs, self._graph.output_numbers, strict=True)
+        return Program(name, sources, [self._outputs[id(call), number] for call, number in numbered], output_names)
+
+    def _expanded(self, call: LayerCall, inputs: list[Step]) -> list[Step]:
+        layer = call.layer
+        if len(call.output_shapes) > 1:
+            return [self._keras_call(call, inputs, number) for number in range(len(call.output_shapes))]
+        if len(inputs) == 1:
+            return [self._of_one_input(call, inputs[0])]
+        alike = len({shape[1:] for shape in call.input_shapes}) == 1
+        if alike and (type(layer) is L.Add or _is_operator(layer, "__operators__.add")):
+            return [self._make(steps.Sum, call, inputs)]
+        if type(layer) is L.Concatenate and layer.axis in (-1, len(call.output_shapes[0]) - 1):
+            return [self._make(steps.Concatenation, call, inputs)]
+        return [self._keras_call(call, inputs)]
+
+    def _of_one_input(self, call: LayerCall, inputs: Step) -> Step:
+        layer = call.layer
+        kind = type(layer)
+        if kind in _WITHOUT_EFFECT:
+            return inputs
+        if isinstance(layer, BinaryLayer) or _is_binary_layer_of_larq(layer):
+            return self._binary_layer(call, inputs)
+        if kind in (*_CONVOLUTIONS, *_DEPTHWISE, *_DENSE) and not _is_quantized(layer) and _is_channels_last(layer):
+            return self._float_layer(call, inputs)
+        if isinstance(layer, L.BatchNormalization) and kind.call is L.BatchNormalization.call and _is_last(layer, call):
+            return self._make(steps.Affine, call, [inputs], **_normalization(layer))
+        if kind is RPReLU:
+            before = self._make(steps.Affine, call, [inputs], suffix="shift_before", shift=-_array(layer.shift_before))
+            after = self._make(steps.Slope, call, [before], suffix="prelu", slope=_array(layer.prelu.alpha).ravel())
+            return self._make(steps.Affine, call, [after], shift=_array(layer.shift_after))
+        if kind is L.PReLU and int(np.prod(layer.alpha.shape)) == inputs.channels == layer.alpha.shape[-1]:
+            return self._make(steps.Slope, call, [inputs], slope=_array(layer.alpha).ravel())
+        if kind is L.LeakyReLU:
+            return self._make(steps.Slope, call, [inputs], slope=np.full(inputs.channels, float(layer.alpha)))
+        if kind is L.MaxPooling2D and layer.data_format == "channels_last":
+            pooling = {"window": layer.pool_size, "strides": layer.strides, "padding": layer.padding}
+            return self._make(steps.MaxPool, call, [inputs], **pooling)
+        if kind in _RESHAPES and getattr(layer, "data_format", None) != "channels_first" and None not in _sample(call):
+            return self._make(steps.Reshape, call, [inputs])
+        function = _function(layer)
+        return self._keras_call(call, [inputs]) if function is None else self._activation(call, inputs, function)
+
+    def _activation(self, call: LayerCall, inputs: Step, function: Any) -> Step:
+        """Return an element-wise function of Keras: a number of them are steps of their own."""
+        if function in (None, keras.activations.linear):
+            return inputs
+        bounds = clamp_bounds(function)
+        if bounds is not None:
+            return self._make(steps.Clamp, call, [inputs], low=bounds[0], high=bounds[1])
+        return self._make(steps.Function, call, [inputs], function=function)
+
+    def _float_layer(self, call: LayerCall, inputs: Step, kernel: np.ndarray | None = None, padding: str | None = None) -> Step:
+        layer = call.layer
+        options: dict[str, Any] = {"kernel": _kernel(layer) if kernel is None else kernel}
+        if not isinstance(layer, L.Dense):
+            options.update(_geometry(layer), depthwise=isinstance(layer, _DEPTHWISE))
+            options["padding"] = padding or options["padding"]
+        outputs: Step = self._make(steps.Linear, call, [inputs], suffix="kernel", **options)
+        if layer.use_bias:
+            outputs = self._make(steps.Affine, call, [outputs], suffix="bias", shift=_array(layer.bias))
+        return self._activation(call, outputs, layer.activation)
+
+    def _binary_layer(self, call: LayerCall, inputs: Step) -> Step:
+        layer = call.layer
+        state = layer.state if isinstance(layer, BinaryLayer) else "binary"
+        if state != "binary":
+            if not self._allow_partial:
+                raise ValueError(
+                    f"to_tflite: every binary layer must be binarized. Received: layer {call.path!r} in state {state!r}. Finish "
+                    "the schedule, call `layer.set_binary()`, or pass allow_partial=True to leave such layers float."
+                )
+            return self._not_yet_binary(call, inputs)
+        signs, alpha = binary_kernel(layer, call.path)
+        if isinstance(layer, L.Dense):
+            return self._binary_dense(call, inputs, signs[None, None], alpha)
+        outputs = self._binary_convolution(call, self._sign(call, inputs), signs, alpha, **_geometry(layer))
+        return self._after_kernel(call, outputs)
+
+    def _binary_dense(self, call: LayerCall, inputs: Step, signs: np.ndarray, alpha: np.ndarray) -> Step:
+        """Return a dense layer as a 1x1 convolution: of one pixel, or of all pixels of a picture."""
+        image = inputs
+        if len(inputs.shape) != 3:
+            shape = (1, 1, inputs.channels) if len(inputs.shape) == 1 else (1, int(np.prod(inputs.shape[:-1])), inputs.channels)
+            image = self._reshape(call, inputs, shape, "pixels")
+        outputs = self._after_kernel(call, self._binary_convolution(call, self._sign(call, image), signs, alpha))
+        return outputs if image is inputs else self._reshape(call, outputs, (*inputs.shape[:-1], outputs.channels), "rows")
+
+    def _binary_convolution(self, call, inputs: Step, signs: np.ndarray, alpha: np.ndarray, **geometry) -> Step:
+        if geometry.get("padding") == "same":
+            pad_value = float(keras.backend.get_value(call.layer.pad_values))
+            if pad_value not in (0.0, 1.0):
+                raise ValueError(
+                    f"to_tflite: binary layers are padded with 1 or 0. Received: pad_values={pad_value} of layer {call.path!r}."
+                )
+            geometry["pad_value"] = int(pad_value)
+        height, width = (1, 1) if isinstance(call.layer, L.Dense) else call.output_shapes[0][1:3]
+        shape = (*(inputs.shape[:2] if isinstance(call.layer, L.Dense) else (height, width)), len(alpha))
+        return steps.BinaryConvolution(
+            name=free_name(f"{call.path}/convolution", self._names),
+            path=call.path,
+            inputs=[inputs],
+            shape=shape,
+            kernel=signs,
+            multiplier=alpha,
+            bias=np.zeros_like(alpha),
+            **geometry,
+        )
+
+    def _after_kernel(self, call: LayerCall, outputs: Step) -> Step:
+        layer = call.layer
+        if layer.use_bias:
+            bias = _array(layer.bias)
+            name = free_name(f"{call.path}/bias", self._names)
+            outputs = steps.Affine(name=name, inputs=[outputs], shape=outputs.shape, shift=bias)
+        function = layer.activation
+        if function in (None, keras.activations.linear):
+            return outputs
+        bounds = clamp_bounds(function)
+        name = free_name(f"{call.path}/activation", self._names)
+        if bounds is not None:
+            return steps.Clamp(name=name, inputs=[outputs], shape=outputs.shape, low=bounds[0], high=bounds[1])
+        return steps.Function(name=name, inputs=[outputs], shape=outputs.shape, function=function)
+
+    def _sign(self, call: LayerCall, inputs: Step) -> Step:
+        quantizer = call.layer.input_quantizer
+        threshold = _array(quantizer.threshold) if type(quantizer) is RSign else None
+        if threshold is None and not gives_signs(quantizer):
+            raise ValueError(
+                f"to_tflite: the input quantizer of a binary layer must give signs, +1 for 0. Received: {quantizer!r} of layer "
+                f"{call.path!r}. Use bitat_tf.quantizers.RSign, or one of Larq's that is a sign, as 'ste_sign'."
+            )
+        name = free_name(f"{call.path}/sign", self._names)
+        return steps.Sign(name=name, inputs=[inputs], shape=inputs.shape, threshold=threshold)
+
+    def _not_yet_binary(self, call: LayerCall, inputs: Step) -> Step:
+        """Return a binary layer whose input or kernel is float."""
+        layer = call.layer
+        input_is_binary, kernel_is_binary = bool(layer.input_is_binary.numpy()), bool(layer.kernel_is_binary.numpy())
+        if input_is_binary:
+            pads = float(layer.pad_values) if isinstance(layer, L.Conv2D) and layer.padding == "same" else 0.0
+            quantizer = layer.input_quantizer
+            inputs = self._make(steps.Function, call, [inputs], suffix="sign", shape=inputs.shape, function=quantizer)
+            if pads:
+                return self._padded(call, inputs, pads, kernel_is_binary)
+        else:
+            inputs = self._activation(call, inputs, layer.float_activation)
+        return self._float_layer(call, inputs, _latent_or_binary(layer, kernel_is_binary))
+
+    def _padded(self, call: LayerCall, inputs: Step, value: float, kernel_is_binary: bool) -> Step:
+        """Return a float convolution of signs, padded with `value`."""
+        layer = call.layer
+        convolution = steps.BinaryConvolution(
+            name="", path="", inputs=[], shape=(), kernel=np.ones(layer.kernel.shape, np.int8), **_geometry(layer)
+        )
+        pads = [(0, 0), *convolution.pads(inputs.shape[:2]), (0, 0)]  # type: ignore[arg-type]
+        shape = (*(size + sum(pad) for size, pad in zip(inputs.shape[:2], pads[1:3], strict=True)), inputs.channels)  # type: ignore
+        padded = self._make(
+            steps.Function, call, [inputs], suffix="pad", shape=shape, function=lambda x: tf.pad(x, pads, constant_values=value)
+        )
+        return self._float_layer(call, padded, _latent_or_binary(layer, kernel_is_binary), padding="valid")
+
+    def _keras_call(self, call: LayerCall, inputs: list[Step], number: int = 0) -> Step:
+        layer = call.layer
+        kind = type(layer)
+        channels_last = getattr(layer, "data_format", "channels_last") == "channels_last"
+        return steps.KerasCall(
+            name=free_name(call.path, self._names),
+            inputs=inputs,
+            shape=tuple(call.output_shapes[number][1:]),
+            call=call,
+            layer=self._float32_layer(layer),
+            output=number,
+            same_values=kind in _SAME_VALUES or (kind is L.UpSampling2D and layer.interpolation == "nearest"),
+            passes_shift=kind in _PASS_SHIFTS and channels_last,
+        )
+
+    def _float32_layer(self, layer: keras.layers.Layer) -> keras.layers.Layer:
+        """Return the layer, or a copy of one that computes in another precision, which the device does not get."""
+        if layer.compute_dtype in (None, "float32") or not tf.as_dtype(layer.compute_dtype).is_floating:
+            return layer
+        if id(layer) not in self._in_float32:
+            with float32_policy():
+                copy = copy_layer(layer, in_float32=True)
+                shapes = [tuple(tensor.shape) for tensor in tf.nest.flatten(layer.input)] if layer.inbound_nodes else []
+                if layer.weights and shapes:
+                    copy.build(shapes[0] if len(shapes) == 1 else shapes)
+                copy_weights(layer, copy)
+            self._in_float32[id(layer)] = copy
+        return self._in_float32[id(layer)]
+
+    def _reshape(self, call: LayerCall, inputs: Step, shape: Shape, suffix: str) -> Step:
+        return steps.Reshape(name=free_name(f"{call.path}/{suffix}", self._names), inputs=[inputs], shape=shape)
+
+    def _make(self, kind: Callable[..., Step], call: LayerCall, inputs: list[Step], suffix: str = "", **options: Any) -> Step:
+        name = free_name(f"{call.path}/{suffix}" if suffix else call.path, self._names)
+        options.setdefault("shape", _sample(call) if kind is not steps.Affine or suffix != "shift_before" else inputs[0].shape)
+        return kind(name=name, inputs=list(inputs), **options)
+
+
+def clamp_bounds(function: Any) -> tuple[float, float] | None:
+    """Return the bounds of a function or layer min(max(x, low), high); None if it is another one."""
+    if isinstance(function, L.ReLU):
+        plain = not function.negative_slope and not function.threshold
+        return (0.0, np.inf if function.max_value is None else float(function.max_value)) if plain else None
+    if isinstance(function, L.Activation):
+        return clamp_bounds(function.activation)
+    if function in (keras.activations.relu, tf.nn.relu):
+        return 0.0, np.inf
+    if function in (tf.nn.relu6, getattr(keras.activations, "relu6", tf.nn.relu6)):
+        return 0.0, 6.0
+    return (-1.0, 1.0) if function is lq.activations.hard_tanh else None
+
+
+def _function(layer: keras.layers.Layer) -> Any:
+    """Return the element-wise function that a layer computes; None if it is another one."""
+    if type(layer) is L.ReLU:
+        return layer if clamp_bounds(layer) is not None else None
+    if type(layer) is L.Activation:
+        return layer.activation
+    if type(layer) is L.Softmax and layer.axis == -1:
+        return keras.activations.softmax
+    for symbol, function in (("nn.relu", tf.nn.relu), ("nn.relu6", tf.nn.relu6)):
+        if _is_operator(layer, symbol):
+            return function
+    return None
+
+
+def _is_operator(layer: keras.layers.Layer, symbol: str) -> bool:
+    """Return whether a layer is an operator of TensorFlow that was used on Keras tensors."""
+    return type(layer).__name__ == "TFOpLambda" and getattr(layer, "symbol", None) == symbol
+
+
+def _is_quantized(layer: keras.layers.Layer) -> bool:
+    names = ("input_quantizer", "kernel_quantizer", "depthwise_quantizer")
+    return any(getattr(layer, name, None) is not None for name in names)
+
+
+def _is_binary_layer_of_larq(layer: keras.layers.Layer) -> bool:
+    quantizers = getattr(layer, "input_quantizer", None), getattr(layer, "kernel_quantizer", None)
+    return type(layer) in (lq.layers.QuantConv2D, lq.layers.QuantDense) and all(
+        getattr(quantizer, "precision", None) == 1 for quantizer in quantizers
+    )
+
+
+def _is_channels_last(layer: keras.layers.Layer) -> bool:
+    return getattr(layer, "data_format", "channels_last") == "channels_last"
+
+
+def _is_last(layer: keras.layers.BatchNormalization, call: LayerCall) -> bool:
+    axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+    return len(axes) == 1 and axes[0] in (-1, len(call.input_shapes[0]) - 1)
+
+
+def _normalization(layer: keras.layers.BatchNormalization) -> dict[str, np.ndarray]:
+    scale = 1 / np.sqrt(_array(layer.moving_variance) + layer.epsilon)
+    scale = scale if layer.gamma is None else scale * _array(layer.gamma)
+    shift = -scale * _array(layer.moving_mean)
+    return {"scale": scale, "shift": shift if layer.beta is None else shift + _array(layer.beta)}
+
+
+def _geometry(layer: keras.layers.Layer) -> dict[str, Any]:
+    return {"strides": tuple(layer.strides), "dilation": tuple(layer.dilation_rate), "padding": layer.padding}
+
+
+def _kernel(layer: keras.layers.Layer) -> np.ndarray:
+    return _array(layer.depthwise_kernel if isinstance(layer, _DEPTHWISE) else layer.kernel)
+
+
+def _latent_or_binary(layer: BinaryLayer, kernel_is_binary: bool) -> np.ndarray:
+    kernel = layer.latent_kernel
+    return _array(layer.kernel_quantizer(kernel) if kernel_is_binary else kernel)
+
+
+def _array(values: Any) -> np.ndarray:
+    return np.asarray(tf.convert_to_tensor(values), np.float64)
+
+
+def _sample(call: LayerCall) -> Shape:
+    return tuple(call.output_shapes[0][1:])

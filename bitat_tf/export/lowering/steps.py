@@ -1,0 +1,366 @@
+"""A network as a graph of steps: what the device computes one after the other, with its constants as arrays.
+
+Kinds of steps are few: constants per channel (`Affine`), element-wise functions, linear operators, signs, binary convolutions, and
+calls of Keras layers of which nothing else is known. Every step has one output. Constants are float64 until they are written.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from bitat_tf._keras import tf
+from bitat_tf.graph import LayerCall, call_on
+
+Shape = tuple[int | None, ...]
+
+
+class BinaryOperators(Protocol):
+    """What computes the steps that work on signs: TensorFlow's own operators, or those of the file."""
+
+    def sign(self, step: "Sign", inputs: Any) -> Any:
+        """Return the signs of a float tensor."""
+
+    def convolve(self, step: "BinaryConvolution", signs: Any) -> Any:
+        """Return a binary convolution of signs."""
+
+    def max_pool(self, step: "MaxPool", signs: Any) -> Any:
+        """Return the largest of the signs in each window."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Step:
+    """One step, with one output.
+
+    Attributes:
+        name: After the Keras layer that it comes from; unique in the program.
+        inputs: The steps whose outputs it takes.
+        shape: Of a sample's output, without the batch.
+        grid: Smallest and largest value of the int8 grid of the output, which holds 0; None where it is not int8.
+    """
+
+    name: str
+    inputs: list["Step"]
+    shape: Shape
+    grid: tuple[float, float] | None = None
+
+    @property
+    def channels(self) -> int:
+        """Size of the last axis."""
+        return int(self.shape[-1] or 0) if self.shape else 0
+
+    def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
+        """Return the output for the outputs of `inputs`, tensors of shape (batch, ...)."""
+        raise NotImplementedError
+
+
+@dataclass(eq=False, kw_only=True)
+class Source(Step):
+    """An input of the network."""
+
+    dtype: Any = tf.float32
+
+
+@dataclass(eq=False, kw_only=True)
+class KerasCall(Step):
+    """A call of a Keras layer as it is. Of a layer with several outputs this is one of them.
+
+    Attributes:
+        call: The call.
+        layer: Its layer, or a copy of it in float32.
+        output: Which of its outputs.
+        same_values: Whether the outputs are values of the input, in another order or place (or zeros around them).
+        passes_shift: Whether f(x + c) = f(x) + c for constants c of each channel.
+    """
+
+    call: LayerCall
+    layer: Any
+    output: int = 0
+    same_values: bool = False
+    passes_shift: bool = False
+
+    def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
+        """Return the output of the layer."""
+        return tf.nest.flatten(call_on(self.call, tensors, self.layer))[self.output]
+
+
+@dataclass(eq=False, kw_only=True)
+class Reshape(Step):
+    """Values in another shape, `shape`, in the same order."""
+
+    def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
+        """Return the reshaped tensor."""
+        return tf.reshape(tensors[0], (-1, *self.shape))
+
+
+@dataclass(eq=False, kw_only=True)
+class Affine(Step):
+    """scale * x + shift, a constant of each for every channel; None stands for 1 and 0."""
+
+    scale: np.ndarray | None = None
+    shift: np.ndarray | None = None
+
+    def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
+        """Return the scaled and shifted tensor."""
+        outputs = tensors[0]
+        outputs = outputs if self.scale is None else outputs * as_float32(self.scale)
+        return outputs if self.shift is None else outputs + as_float32(self.shift)
+
+
+@dataclass(eq=False, kw_only=True)
+class Clamp(Step):
+    """min(max(x, low), high): a ReLU has (0, infinity)."""
+
+    low: float
+    high: float
+
+    def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
+        """Return the clamped tensor."""
+        if (self.low, self.high) == (0.0, 6.0):
+            return tf.nn.relu6(tensors[0])
+        outputs = tf.nn.relu(tensors[0]) if self.low == 0 else tf.maximum(tensors[0], self.low)
+        return outputs if self.high == np.inf else tf.minimum(outputs, self.high)
+
+
+@dataclass(eq=False, kw_only=True)
+class Slope(Step):
+    """PReLU: x for x >= 0, slope * x below, a slope for every channel."""
+
+    slope: np.ndarray
+
+    def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
+        """Return relu(x) - slope * relu(-x), which the converter knows as PRELU."""
+        (inputs,) = tensors
+        # The slopes need the rank of a sample, or the converter leaves the four operators as they are.
+        slope = as_float32(self.slope).reshape((1,) * (len(self.shape) - 1) + (-1,))
+        return tf.nn.relu(inputs) + (-slope) * tf.nn.relu(-inputs)
+
+
+@dataclass(eq=False, kw_only=True)
+class Function(Step):
+    """An element-wise function of Keras, or a softmax."""
+
+    function: Callable
+
+    def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
+        """Return the function's values."""
+        return self.function(tensors[0])
+
+
+@dataclass(eq=False, kw_only=True)
+class Linear(Step):
+    """The kernel of a float convolution or dense layer, without bias.
+
+    Attributes:
+        kernel: (height, width, channels of a group, filters); depthwise (height, width, channels, multiplier); dense (d, units).
+        strides, dilation, padding: As in Keras. A dense layer has none.
+        depthwise: Whether the convolution is depthwise.
+    """
+
+    kernel: np.ndarray
+    strides: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: str = "valid"
+    depthwise: bool = False
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it is a dense layer."""
+        return self.kernel.ndim == 2
+
+    def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
+        """Return the convolution or the product."""
+        (inputs,) = tensors
+        kernel = as_float32(self.kernel)
+        if self.is_dense:
+            return tf.matmul(inputs, kernel) if len(self.shape) == 1 else tf.tensordot(inputs, kernel, [[-1], [0]])
+        if self.depthwise:
+            strides = (1, *self.strides, 1)
+            return tf.nn.depthwise_conv2d(inputs, kernel, strides, self.padding.upper(), dilations=self.dilation)
+        return tf.nn.conv2d(inputs, kernel, self.strides, self.padding.upper(), dilations=self.dilation)
+
+
+@dataclass(eq=False, kw_only=True)
+class Sum(Step):
+    """The sum of its inputs, which have one shape."""
+
+    def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
+        """Return the sum, from first to last as Keras adds."""
+        total = tensors[0]
+        for tensor in tensors[1:]:
+            total = total + tensor
+        return total
+
+
+@dataclass(eq=False, kw_only=True)
+class Concatenation(Step):
+    """The channels of its inputs one after the other."""
+
+    def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
+        """Return the concatenation along the last axis."""
+        return tf.concat(tensors, -1)
+
+
+@dataclass(eq=False, kw_only=True)
+class MaxPool(Step):
+    """Max pooling of pictures, of floats or of signs.
+
+    Attributes:
+        window, strides: Height and width.
+        padding: "same" or "valid".
+        of_signs: Whether the input holds signs.
+    """
+
+    window: tuple[int, int]
+    strides: tuple[int, int]
+    padding: str
+    of_signs: bool = False
+
+    def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
+        """Return the largest values."""
+        return operators.max_pool(self, tensors[0]) if self.of_signs else self.largest(tensors[0])
+
+    def largest(self, inputs: Any) -> Any:
+        """Return the largest values of a float tensor."""
+        return tf.nn.max_pool2d(inputs, self.window, self.strides, self.padding.upper())
+
+
+@dataclass(eq=False, kw_only=True)
+class Sign(Step):
+    """sign(x + threshold), with sign(0) = +1; a threshold for every channel, None for 0.
+
+    Attributes:
+        step: Distance of two values of the int8 grid of the sum, in a file with an int8 rest.
+    """
+
+    threshold: np.ndarray | None = None
+    step: float | None = None
+
+    def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
+        """Return the signs."""
+        return operators.sign(self, self.sums(tensors[0]))
+
+    def sums(self, inputs: Any) -> Any:
+        """Return x + threshold, on the int8 grid if there is one; values beyond the grid keep their sign."""
+        if self.threshold is None:
+            return inputs
+        sums = inputs + as_float32(self.threshold)
+        if self.step is None:
+            return sums
+        return tf.quantization.fake_quant_with_min_max_args(sums, -128 * self.step, 127 * self.step)
+
+
+@dataclass(eq=False, kw_only=True)
+class BinaryConvolution(Step):
+    """multiplier * a(c) + bias, c the convolution of signs with a kernel of signs, an integer; or the sign of that.
+
+    Attributes:
+        path: Of the Keras layer's call.
+        kernel: Signs, int8, (height, width, channels of a group, filters).
+        strides, dilation, padding: As in Keras.
+        pad_value: 1 or 0, what stands around the picture for padding "same".
+        multiplier, bias: (filters,).
+        relu: Whether a is max(c, 0), else c.
+        thresholds: Numbers of unlike signs, (filters,), int32: the output is the sign, -1 where more signs than that are
+            unlike. None for a float output.
+    """
+
+    path: str
+    kernel: np.ndarray
+    strides: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: str = "valid"
+    pad_value: int = 1
+    multiplier: np.ndarray = field(default_factory=lambda: np.ones(0))
+    bias: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    relu: bool = False
+    thresholds: np.ndarray | None = None
+
+    @property
+    def bits(self) -> int:
+        """Number of signs that a filter sees."""
+        return int(np.prod(self.kernel.shape[:3]))
+
+    def pads(self, size: Sequence[int]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the pixels before and after each axis of a picture of height and width `size`."""
+        if self.padding == "valid":
+            return (0, 0), (0, 0)
+        found = []
+        for length, kernel, stride, dilation in zip(size, self.kernel.shape[:2], self.strides, self.dilation, strict=True):
+            total = max((-(-length // stride) - 1) * stride + (kernel - 1) * dilation + 1 - length, 0)
+            found.append((total // 2, total - total // 2))
+        return found[0], found[1]
+
+    def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
+        """Return the output."""
+        return operators.convolve(self, tensors[0])
+
+    def scaled(self, sums: np.ndarray) -> np.ndarray:
+        """Return what the filters make of integers c, shape (..., filters)."""
+        return self.multiplier * (np.maximum(sums, 0) if self.relu else sums) + self.bias
+
+
+def as_float32(values: np.ndarray) -> np.ndarray:
+    """Return constants as they stand in a file."""
+    limit = float(np.finfo(np.float32).max) / 4  # what is added to them stays finite
+    return np.clip(values, -limit, limit).astype(np.float32)
+
+
+class Program:
+    """The steps of a network.
+
+    Args:
+        name: Of the network.
+        sources: Its inputs.
+        outputs: The steps whose outputs it returns.
+        output_names: Their names.
+    """
+
+    def __init__(self, name: str, sources: Sequence[Source], outputs: Sequence[Step], output_names: Sequence[str]):
+        self.name = name
+        self.sources = list(sources)
+        self.outputs = list(outputs)
+        self.output_names = list(output_names)
+
+    def steps(self) -> list[Step]:
+        """Return what the outputs need, each step after its inputs; all sources among them."""
+        found: dict[int, Step] = {id(source): source for source in self.sources}
+        waiting: list[tuple[Step, Iterator[Step]]] = []
+        for output in self.outputs:
+            if id(output) in found:
+                continue
+            waiting.append((output, iter(output.inputs)))
+            while waiting:
+                step, rest = waiting[-1]
+                following = next((one for one in rest if id(one) not in found), None)
+                if following is not None:
+                    waiting.append((following, iter(following.inputs)))
+                else:
+                    found[id(step)] = step
+                    waiting.pop()
+        return list(found.values())
+
+    def readers(self) -> dict[int, list[Step]]:
+        """Return by `id` of a step those that read it, each once."""
+        found: dict[int, list[Step]] = defaultdict(list)
+        for step in self.steps():
+            for one in {id(one): one for one in step.inputs}.values():
+                found[id(one)].append(step)
+        return found
+
+    def is_output(self, step: Step) -> bool:
+        """Return whether the network returns the output of a step."""
+        return any(step is output for output in self.outputs)
+
+    def replace(self, old: Step, new: Step) -> None:
+        """Let all that reads `old` read `new`, but `new` itself."""
+        for step in self.steps():
+            if step is not new:
+                step.inputs = [new if one is old else one for one in step.inputs]
+        self.outputs = [new if one is old else one for one in self.outputs]
+
+    def binary_convolutions(self) -> list[BinaryConvolution]:
+        """Return the binary convolutions in the order in which they are computed."""
+        return [step for step in self.steps() if isinstance(step, BinaryConvolution)]
