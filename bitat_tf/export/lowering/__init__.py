@@ -7,19 +7,39 @@
 | `constants` | constants per channel move to where they cost nothing |
 | `signs` | signs skip what they make superfluous, are computed once, and are what binary convolutions write |
 | `operators` | the operators on signs, in TensorFlow and in a file |
+| `grids` | int8 grids for what is not binary |
 | `file` | steps computed, and written by TensorFlow's converter |
 """
 
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
 from bitat_tf._keras import keras
-from bitat_tf.export.lowering.constants import merge, move_shifts, sink_reshapes
+from bitat_tf.export.lowering.constants import merge, move_shifts, scale_kernels, sink_reshapes
 from bitat_tf.export.lowering.expand import expand
 from bitat_tf.export.lowering.file import convert, run
+from bitat_tf.export.lowering.grids import INPUT_TYPES, Int8Input, measure, place_grids
 from bitat_tf.export.lowering.operators import TensorFlowOperators
+from bitat_tf.export.lowering.program import Program
 from bitat_tf.export.lowering.signs import Limits, move_signs, share_signs, write_signs
-from bitat_tf.export.lowering.steps import Program
 from bitat_tf.graph import CallGraph
 
-__all__ = ["Program", "TensorFlowOperators", "convert", "expand", "fold", "lower", "run"]
+__all__ = [
+    "INPUT_TYPES",
+    "Int8Input",
+    "Program",
+    "TensorFlowOperators",
+    "convert",
+    "expand",
+    "fold",
+    "lower",
+    "lower_to_int8",
+    "run",
+]
+
+
+Measure = Callable[[Program], Limits]
 
 
 def lower(model: keras.Model, allow_partial: bool = False) -> Program:
@@ -28,25 +48,48 @@ def lower(model: keras.Model, allow_partial: bool = False) -> Program:
     Args:
         model: A functional or sequential model.
         allow_partial: Whether binary layers that are not binarized yet stay float.
+
+    Raises:
+        ValueError: If a layer is not binarized, or its quantizers are no signs.
     """
     program = expand(CallGraph(model), model.name, list(model.output_names), allow_partial)
     fold(program)
     return program
 
 
-def fold(program: Program, limits: Limits | None = None) -> None:
+def lower_to_int8(
+    model: keras.Model, calibration: Sequence[np.ndarray], input_type: str = "float32"
+) -> tuple[Program, Int8Input]:
+    """Return a binarized model as the steps of the device, folded, with int8 grids for what is not binary.
+
+    Args:
+        model: A functional or sequential model.
+        calibration: Inputs on which the ranges are measured, an array of shape (n, ...) for each input.
+        input_type: What the file takes: "float32", "int8" or "uint8".
+
+    Raises:
+        ValueError: As `lower`.
+    """
+    program = expand(CallGraph(model), model.name, list(model.output_names))
+    # The thresholds of signs stay within the ranges, or the grids would be spread over values that never come.
+    fold(program, lambda current: measure(current, calibration))
+    return program, place_grids(program, calibration, input_type)
+
+
+def fold(program: Program, limits: Measure | None = None) -> None:
     """Leave out of a program what the device need not compute; its outputs stay the same, to rounding.
 
     Args:
         program: What is changed.
-        limits: Smallest and largest value of each channel of a step's output, for an int8 rest. Default: none.
+        limits: Gives the smallest and largest value of each channel of a step's output, for an int8 rest. Default: none.
     """
     merge(program)
     sink_reshapes(program)
     for _ in range(2):  # a threshold that moved may let a sign skip one step more
-        move_signs(program, limits)
+        move_signs(program, None if limits is None else limits(program))
         merge(program)
         move_shifts(program)
         merge(program)
+    scale_kernels(program)
     write_signs(program)
     share_signs(program)

@@ -3,13 +3,14 @@
 import numpy as np
 
 from bitat_tf.export.lowering import steps
-from bitat_tf.export.lowering.steps import Affine, BinaryConvolution, Linear, Program, Sign, Slope, Step
+from bitat_tf.export.lowering.program import Program
+from bitat_tf.export.lowering.steps import Affine, BinaryConvolution, Linear, Sign, Slope, Step
 
 _FREE = (Linear, BinaryConvolution)  # a constant that follows becomes their bias
 
 
 def merge(program: Program) -> None:
-    """Make one step of constants that follow one another, and of binary kernels and what follows them; leave out what does nothing."""
+    """Make one step of constants in a row, and of binary kernels and what follows them; leave out what does nothing."""
     for step in program.steps():
         if isinstance(step, Affine):
             _merge_affine(program, step)
@@ -21,13 +22,13 @@ def _merge_affine(program: Program, step: Affine) -> None:
     (below,) = step.inputs
     scale = 1.0 if step.scale is None else step.scale
     shift = 0.0 if step.shift is None else step.shift
-    if isinstance(below, Affine) and only_reader(program, below) is step:
+    if isinstance(below, Affine) and program.only_reader(below) is step:
         step.inputs = below.inputs
         shift = shift if below.shift is None else shift + scale * below.shift
         scale = scale if below.scale is None else scale * below.scale
         _set(step, scale, shift)
         _merge_affine(program, step)
-    elif isinstance(below, BinaryConvolution) and below.thresholds is None and only_reader(program, below) is step:
+    elif isinstance(below, BinaryConvolution) and below.thresholds is None and program.only_reader(below) is step:
         below.multiplier, below.bias = below.multiplier * scale, below.bias * scale + shift
         program.replace(step, below)
     else:
@@ -37,9 +38,9 @@ def _merge_affine(program: Program, step: Affine) -> None:
 
 
 def _merge_clamp(program: Program, step: steps.Clamp) -> None:
-    """Make one of two clamps; let a binary kernel compute the ReLU after it: max(alpha c, 0) = alpha max(c, 0) for alpha >= 0."""
+    """Make one of two clamps; let a binary kernel compute the ReLU after it: max(a c, 0) = a max(c, 0) for a >= 0."""
     (below,) = step.inputs
-    if only_reader(program, below) is not step:
+    if program.only_reader(below) is not step:
         return
     if isinstance(below, steps.Clamp) and below.low <= step.high and step.low <= below.high:
         step.low, step.high, step.inputs = max(step.low, below.low), min(step.high, below.high), below.inputs
@@ -58,9 +59,9 @@ def _set(step: Affine, scale: np.ndarray | float, shift: np.ndarray | float) -> 
 def move_shifts(program: Program) -> None:
     r"""Move shifts of steps that are operators of their own: forwards into all that reads them, or backwards.
 
-    - What is added to a tensor goes forwards, through shortcuts, poolings, concatenations and float kernels without padding, into
-      everything that reads it: the threshold of a sign, \( \mathrm{sign}(x + \zeta + \beta) \), the shift of a normalization,
-      a bias. It stays if one of the readers cannot take it.
+    - What is added to a tensor goes forwards, through shortcuts, poolings, concatenations and float kernels without padding,
+      into everything that reads it: the threshold of a sign, \( \mathrm{sign}(x + \zeta + \beta) \), the shift of a
+      normalization, a bias. It stays if one of the readers cannot take it.
     - What is left goes backwards into the bias or the shift of what is alone read by it.
     - The threshold of a sign goes backwards too.
     """
@@ -79,9 +80,38 @@ def move_shifts(program: Program) -> None:
                 step.threshold = None
 
 
+def scale_kernels(program: Program) -> None:
+    """Let float kernels take up the scale of what they alone read, through a reshape too."""
+    for step in program.steps():
+        if not isinstance(step, Linear):
+            continue
+        below, reader = step.inputs[0], step
+        while isinstance(below, steps.Reshape) and program.only_reader(below) is reader:
+            below, reader = below.inputs[0], below  # type: ignore[assignment]
+        if not isinstance(below, Affine) or below.scale is None or program.only_reader(below) is not reader:
+            continue
+        channels = step.inputs[0].channels
+        if channels % len(below.scale) == 0 and below.scale.all():
+            step.kernel = _scaled(step, np.tile(below.scale, channels // len(below.scale)))
+            # scale x + shift = scale (x + shift / scale), and what is padded stays 0.
+            _set(below, 1.0, 0.0 if below.shift is None else below.shift / below.scale)
+            if below.shift is None:
+                program.replace(below, below.inputs[0])
+
+
+def _scaled(step: Linear, scale: np.ndarray) -> np.ndarray:
+    """Return a float kernel for inputs that were divided by a scale for every channel."""
+    if step.is_dense or step.depthwise:  # (d, units) or (height, width, channels, multiplier)
+        return step.kernel * scale[:, None]
+    channels, filters = step.kernel.shape[2:]
+    groups = len(scale) // channels
+    by_group = scale.reshape(groups, channels).T  # of the channels of a group: (channels of a group, groups)
+    return step.kernel * np.repeat(by_group, filters // groups, axis=1)
+
+
 def _is_free(program: Program, step: Affine) -> bool:
     """Return whether a shift is the bias of the step before."""
-    return isinstance(step.inputs[0], _FREE) and only_reader(program, step.inputs[0]) is step
+    return isinstance(step.inputs[0], _FREE) and program.only_reader(step.inputs[0]) is step
 
 
 def move_forwards(program: Program, source: Step, shift: np.ndarray) -> bool:
@@ -143,7 +173,7 @@ def _passed_on(step: Step, shifts: list[np.ndarray | None]) -> np.ndarray | None
 
 
 def _through_kernel(step: Linear, shift: np.ndarray) -> np.ndarray | None:
-    """Return what a float kernel makes of a constant per channel; None where padding with zeros makes it less at the borders."""
+    """Return what a float kernel makes of a constant per channel; None where zeros around make it less at the borders."""
     if step.is_dense:
         return shift @ step.kernel
     if step.padding != "valid" and step.kernel.shape[:2] != (1, 1):
@@ -162,7 +192,7 @@ def passes_shift(step: Step) -> bool:
 
 
 def move_backwards(program: Program, step: Step, reader: Step, shift: np.ndarray) -> bool:
-    """Raise the output of `step`, which `reader` alone reads, by `shift`; return False, and change nothing, if that is no gain."""
+    """Raise the output of `step`, which `reader` alone reads; return False, and change nothing, if that is no gain."""
     found = _backwards(program, step, reader, shift)
     if found is None:
         return False
@@ -176,15 +206,21 @@ def move_backwards(program: Program, step: Step, reader: Step, shift: np.ndarray
     return True
 
 
+def can_move_backwards(program: Program, step: Step, reader: Step) -> bool:
+    """Return whether the output of `step`, which `reader` alone reads, can be raised without a further operator."""
+    return _backwards(program, step, reader, np.ones(step.channels)) is not None
+
+
 def _backwards(program: Program, step: Step, reader: Step, shift: np.ndarray) -> list[tuple[Step, np.ndarray]] | None:
-    if only_reader(program, step) is not reader or reader.inputs.count(step) != 1 or step.shape[-1:] != shift.shape:
+    if program.only_reader(step) is not reader or reader.inputs.count(step) != 1 or step.shape[-1:] != shift.shape:
         return None
     if isinstance(step, Linear) or (isinstance(step, BinaryConvolution) and step.thresholds is None):
         return [(step, shift)]
     if isinstance(step, Affine):
         if step.shift is not None or _is_free(program, step):
             return [(step, shift)]
-        return _backwards(program, step.inputs[0], step, shift / step.scale) if step.scale is not None and step.scale.all() else None
+        scaled = step.scale is not None and step.scale.all()
+        return _backwards(program, step.inputs[0], step, shift / step.scale) if scaled else None
     if isinstance(step, steps.Sum):
         found = (_backwards(program, one, step, shift) for one in step.inputs)
         return next((moves for moves in found if moves is not None), None)
@@ -201,12 +237,6 @@ def _backwards(program: Program, step: Step, reader: Step, shift: np.ndarray) ->
 def _add_after(program: Program, step: Step, shift: np.ndarray) -> None:
     bias = Affine(name=f"{step.name}/bias", inputs=[step], shape=step.shape, shift=shift)
     program.replace(step, bias)
-
-
-def only_reader(program: Program, step: Step) -> Step | None:
-    """Return the one step that reads another; None if there are several, or the network returns it."""
-    readers = program.readers()[id(step)]
-    return readers[0] if len(readers) == 1 and not program.is_output(step) else None
 
 
 def sink_reshapes(program: Program) -> None:
@@ -229,7 +259,7 @@ def sink_reshapes(program: Program) -> None:
 
 
 def _sink(program: Program, reshape: steps.Reshape) -> bool:
-    reader = only_reader(program, reshape)
+    reader = program.only_reader(reshape)
     if not isinstance(reader, (Affine, Slope, steps.Clamp)):
         return False
     below, shape = reshape.inputs[0], reshape.shape

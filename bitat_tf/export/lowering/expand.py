@@ -1,5 +1,6 @@
 """A Keras model as a program of steps: every layer call becomes the few steps that it stands for."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,24 @@ from bitat_tf._copies import copy_layer, copy_weights, float32_policy
 from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering import steps
 from bitat_tf.export.lowering.binary_kernel import binary_kernel, gives_signs
-from bitat_tf.export.lowering.steps import Program, Shape, Step
+from bitat_tf.export.lowering.layer_kinds import (
+    DEPTHWISE,
+    as_array,
+    clamp_bounds,
+    elementwise_function,
+    geometry_of,
+    is_binary_layer_of_larq,
+    is_channels_last,
+    is_operator,
+    is_quantized,
+    kernel_of,
+    latent_or_binary,
+    normalization,
+    normalizes_channels,
+    sample_shape,
+)
+from bitat_tf.export.lowering.program import Program
+from bitat_tf.export.lowering.steps import Shape, Step
 from bitat_tf.graph import CallGraph, LayerCall, free_name
 from bitat_tf.layers import BinaryLayer, RPReLU
 from bitat_tf.quantizers import RSign
@@ -30,7 +48,6 @@ _SAME_VALUES = (L.GlobalMaxPooling2D, L.Cropping2D, L.ZeroPadding2D, L.Permute, 
 _RESHAPES = (L.Flatten, L.Reshape)
 _CONVOLUTIONS = (L.Conv2D, lq.layers.QuantConv2D)
 _DENSE = (L.Dense, lq.layers.QuantDense)
-_DEPTHWISE = (L.DepthwiseConv2D, lq.layers.QuantDepthwiseConv2D)
 
 
 def expand(graph: CallGraph, name: str, output_names: Sequence[str], allow_partial: bool = False) -> Program:
@@ -62,7 +79,9 @@ class _Expansion:
         for call in self._graph.sources:
             dtype = tf.as_dtype(call.layer.dtype or "float32")
             dtype = tf.float32 if dtype.is_floating else dtype
-            source = steps.Source(name=free_name(call.layer.name, self._names), inputs=[], shape=_sample(call), dtype=dtype)
+            source = steps.Source(
+                name=free_name(call.layer.name, self._names), inputs=[], shape=sample_shape(call), dtype=dtype
+            )
             self._outputs[id(call), 0] = source
             sources.append(source)
         for call in self._graph.calls:
@@ -79,7 +98,7 @@ class _Expansion:
         if len(inputs) == 1:
             return [self._of_one_input(call, inputs[0])]
         alike = len({shape[1:] for shape in call.input_shapes}) == 1
-        if alike and (type(layer) is L.Add or _is_operator(layer, "__operators__.add")):
+        if alike and (type(layer) is L.Add or is_operator(layer, "__operators__.add")):
             return [self._make(steps.Sum, call, inputs)]
         if type(layer) is L.Concatenate and layer.axis in (-1, len(call.output_shapes[0]) - 1):
             return [self._make(steps.Concatenation, call, inputs)]
@@ -90,26 +109,38 @@ class _Expansion:
         kind = type(layer)
         if kind in _WITHOUT_EFFECT:
             return inputs
-        if isinstance(layer, BinaryLayer) or _is_binary_layer_of_larq(layer):
+        if isinstance(layer, BinaryLayer) or is_binary_layer_of_larq(layer):
             return self._binary_layer(call, inputs)
-        if kind in (*_CONVOLUTIONS, *_DEPTHWISE, *_DENSE) and not _is_quantized(layer) and _is_channels_last(layer):
+        if kind in (*_CONVOLUTIONS, *DEPTHWISE, *_DENSE) and not is_quantized(layer) and is_channels_last(layer):
             return self._float_layer(call, inputs)
-        if isinstance(layer, L.BatchNormalization) and kind.call is L.BatchNormalization.call and _is_last(layer, call):
-            return self._make(steps.Affine, call, [inputs], **_normalization(layer))
+        if (
+            isinstance(layer, L.BatchNormalization)
+            and kind.call is L.BatchNormalization.call
+            and normalizes_channels(layer, call)
+        ):
+            scale, shift = normalization(layer)
+            return self._make(steps.Affine, call, [inputs], scale=scale, shift=shift)
         if kind is RPReLU:
-            before = self._make(steps.Affine, call, [inputs], suffix="shift_before", shift=-_array(layer.shift_before))
-            after = self._make(steps.Slope, call, [before], suffix="prelu", slope=_array(layer.prelu.alpha).ravel())
-            return self._make(steps.Affine, call, [after], shift=_array(layer.shift_after))
+            before = self._make(steps.Affine, call, [inputs], suffix="shift_before", shift=-as_array(layer.shift_before))
+            after = self._make(steps.Slope, call, [before], suffix="prelu", slope=as_array(layer.prelu.alpha).ravel())
+            return self._make(steps.Affine, call, [after], shift=as_array(layer.shift_after))
+        if (
+            kind is L.Rescaling
+            and np.size(layer.scale) in (1, inputs.channels)
+            and np.size(layer.offset) in (1, inputs.channels)
+        ):
+            scale, shift = (np.broadcast_to(np.asarray(value, float), inputs.channels) for value in (layer.scale, layer.offset))
+            return self._make(steps.Affine, call, [inputs], scale=scale, shift=shift)
         if kind is L.PReLU and int(np.prod(layer.alpha.shape)) == inputs.channels == layer.alpha.shape[-1]:
-            return self._make(steps.Slope, call, [inputs], slope=_array(layer.alpha).ravel())
+            return self._make(steps.Slope, call, [inputs], slope=as_array(layer.alpha).ravel())
         if kind is L.LeakyReLU:
             return self._make(steps.Slope, call, [inputs], slope=np.full(inputs.channels, float(layer.alpha)))
         if kind is L.MaxPooling2D and layer.data_format == "channels_last":
             pooling = {"window": layer.pool_size, "strides": layer.strides, "padding": layer.padding}
             return self._make(steps.MaxPool, call, [inputs], **pooling)
-        if kind in _RESHAPES and getattr(layer, "data_format", None) != "channels_first" and None not in _sample(call):
+        if kind in _RESHAPES and getattr(layer, "data_format", None) != "channels_first" and None not in sample_shape(call):
             return self._make(steps.Reshape, call, [inputs])
-        function = _function(layer)
+        function = elementwise_function(layer)
         return self._keras_call(call, [inputs]) if function is None else self._activation(call, inputs, function)
 
     def _activation(self, call: LayerCall, inputs: Step, function: Any) -> Step:
@@ -123,13 +154,13 @@ class _Expansion:
 
     def _float_layer(self, call: LayerCall, inputs: Step, kernel: np.ndarray | None = None, padding: str | None = None) -> Step:
         layer = call.layer
-        options: dict[str, Any] = {"kernel": _kernel(layer) if kernel is None else kernel}
+        options: dict[str, Any] = {"kernel": kernel_of(layer) if kernel is None else kernel}
         if not isinstance(layer, L.Dense):
-            options.update(_geometry(layer), depthwise=isinstance(layer, _DEPTHWISE))
+            options.update(geometry_of(layer), depthwise=isinstance(layer, DEPTHWISE))
             options["padding"] = padding or options["padding"]
         outputs: Step = self._make(steps.Linear, call, [inputs], suffix="kernel", **options)
         if layer.use_bias:
-            outputs = self._make(steps.Affine, call, [outputs], suffix="bias", shift=_array(layer.bias))
+            outputs = self._make(steps.Affine, call, [outputs], suffix="bias", shift=as_array(layer.bias))
         return self._activation(call, outputs, layer.activation)
 
     def _binary_layer(self, call: LayerCall, inputs: Step) -> Step:
@@ -138,21 +169,25 @@ class _Expansion:
         if state != "binary":
             if not self._allow_partial:
                 raise ValueError(
-                    f"to_tflite: every binary layer must be binarized. Received: layer {call.path!r} in state {state!r}. Finish "
-                    "the schedule, call `layer.set_binary()`, or pass allow_partial=True to leave such layers float."
+                    f"to_tflite: every binary layer must be binarized. Received: layer {call.path!r} in state {state!r}. "
+                    "Finish the schedule, call `layer.set_binary()`, or pass allow_partial=True to leave such layers float."
                 )
             return self._not_yet_binary(call, inputs)
         signs, alpha = binary_kernel(layer, call.path)
         if isinstance(layer, L.Dense):
             return self._binary_dense(call, inputs, signs[None, None], alpha)
-        outputs = self._binary_convolution(call, self._sign(call, inputs), signs, alpha, **_geometry(layer))
+        outputs = self._binary_convolution(call, self._sign(call, inputs), signs, alpha, **geometry_of(layer))
         return self._after_kernel(call, outputs)
 
     def _binary_dense(self, call: LayerCall, inputs: Step, signs: np.ndarray, alpha: np.ndarray) -> Step:
         """Return a dense layer as a 1x1 convolution: of one pixel, or of all pixels of a picture."""
         image = inputs
         if len(inputs.shape) != 3:
-            shape = (1, 1, inputs.channels) if len(inputs.shape) == 1 else (1, int(np.prod(inputs.shape[:-1])), inputs.channels)
+            shape = (
+                (1, 1, inputs.channels)
+                if len(inputs.shape) == 1
+                else (1, math.prod(size or 0 for size in inputs.shape[:-1]), inputs.channels)
+            )
             image = self._reshape(call, inputs, shape, "pixels")
         outputs = self._after_kernel(call, self._binary_convolution(call, self._sign(call, image), signs, alpha))
         return outputs if image is inputs else self._reshape(call, outputs, (*inputs.shape[:-1], outputs.channels), "rows")
@@ -181,7 +216,7 @@ class _Expansion:
     def _after_kernel(self, call: LayerCall, outputs: Step) -> Step:
         layer = call.layer
         if layer.use_bias:
-            bias = _array(layer.bias)
+            bias = as_array(layer.bias)
             name = free_name(f"{call.path}/bias", self._names)
             outputs = steps.Affine(name=name, inputs=[outputs], shape=outputs.shape, shift=bias)
         function = layer.activation
@@ -195,12 +230,13 @@ class _Expansion:
 
     def _sign(self, call: LayerCall, inputs: Step) -> Step:
         quantizer = call.layer.input_quantizer
-        threshold = _array(quantizer.threshold) if type(quantizer) is RSign else None
+        threshold = as_array(quantizer.threshold) if type(quantizer) is RSign else None
         if threshold is None and not gives_signs(quantizer):
             raise ValueError(
                 f"to_tflite: the input quantizer of a binary layer must give signs, +1 for 0. Received: {quantizer!r} of layer "
                 f"{call.path!r}. Use bitat_tf.quantizers.RSign, or one of Larq's that is a sign, as 'ste_sign'."
             )
+        threshold = None if threshold is None or not threshold.any() else threshold
         name = free_name(f"{call.path}/sign", self._names)
         return steps.Sign(name=name, inputs=[inputs], shape=inputs.shape, threshold=threshold)
 
@@ -216,20 +252,20 @@ class _Expansion:
                 return self._padded(call, inputs, pads, kernel_is_binary)
         else:
             inputs = self._activation(call, inputs, layer.float_activation)
-        return self._float_layer(call, inputs, _latent_or_binary(layer, kernel_is_binary))
+        return self._float_layer(call, inputs, latent_or_binary(layer, kernel_is_binary))
 
     def _padded(self, call: LayerCall, inputs: Step, value: float, kernel_is_binary: bool) -> Step:
         """Return a float convolution of signs, padded with `value`."""
         layer = call.layer
         convolution = steps.BinaryConvolution(
-            name="", path="", inputs=[], shape=(), kernel=np.ones(layer.kernel.shape, np.int8), **_geometry(layer)
+            name="", path="", inputs=[], shape=(), kernel=np.ones(layer.kernel.shape, np.int8), **geometry_of(layer)
         )
         pads = [(0, 0), *convolution.pads(inputs.shape[:2]), (0, 0)]  # type: ignore[arg-type]
         shape = (*(size + sum(pad) for size, pad in zip(inputs.shape[:2], pads[1:3], strict=True)), inputs.channels)  # type: ignore
         padded = self._make(
             steps.Function, call, [inputs], suffix="pad", shape=shape, function=lambda x: tf.pad(x, pads, constant_values=value)
         )
-        return self._float_layer(call, padded, _latent_or_binary(layer, kernel_is_binary), padding="valid")
+        return self._float_layer(call, padded, latent_or_binary(layer, kernel_is_binary), padding="valid")
 
     def _keras_call(self, call: LayerCall, inputs: list[Step], number: int = 0) -> Step:
         layer = call.layer
@@ -242,6 +278,7 @@ class _Expansion:
             call=call,
             layer=self._float32_layer(layer),
             output=number,
+            dtype=tf.as_dtype(tf.nest.flatten(call.node.outputs)[number].dtype),
             same_values=kind in _SAME_VALUES or (kind is L.UpSampling2D and layer.interpolation == "nearest"),
             passes_shift=kind in _PASS_SHIFTS and channels_last,
         )
@@ -265,87 +302,7 @@ class _Expansion:
 
     def _make(self, kind: Callable[..., Step], call: LayerCall, inputs: list[Step], suffix: str = "", **options: Any) -> Step:
         name = free_name(f"{call.path}/{suffix}" if suffix else call.path, self._names)
-        options.setdefault("shape", _sample(call) if kind is not steps.Affine or suffix != "shift_before" else inputs[0].shape)
+        options.setdefault(
+            "shape", sample_shape(call) if kind is not steps.Affine or suffix != "shift_before" else inputs[0].shape
+        )
         return kind(name=name, inputs=list(inputs), **options)
-
-
-def clamp_bounds(function: Any) -> tuple[float, float] | None:
-    """Return the bounds of a function or layer min(max(x, low), high); None if it is another one."""
-    if isinstance(function, L.ReLU):
-        plain = not function.negative_slope and not function.threshold
-        return (0.0, np.inf if function.max_value is None else float(function.max_value)) if plain else None
-    if isinstance(function, L.Activation):
-        return clamp_bounds(function.activation)
-    if function in (keras.activations.relu, tf.nn.relu):
-        return 0.0, np.inf
-    if function in (tf.nn.relu6, getattr(keras.activations, "relu6", tf.nn.relu6)):
-        return 0.0, 6.0
-    return (-1.0, 1.0) if function is lq.activations.hard_tanh else None
-
-
-def _function(layer: keras.layers.Layer) -> Any:
-    """Return the element-wise function that a layer computes; None if it is another one."""
-    if type(layer) is L.ReLU:
-        return layer if clamp_bounds(layer) is not None else None
-    if type(layer) is L.Activation:
-        return layer.activation
-    if type(layer) is L.Softmax and layer.axis == -1:
-        return keras.activations.softmax
-    for symbol, function in (("nn.relu", tf.nn.relu), ("nn.relu6", tf.nn.relu6)):
-        if _is_operator(layer, symbol):
-            return function
-    return None
-
-
-def _is_operator(layer: keras.layers.Layer, symbol: str) -> bool:
-    """Return whether a layer is an operator of TensorFlow that was used on Keras tensors."""
-    return type(layer).__name__ == "TFOpLambda" and getattr(layer, "symbol", None) == symbol
-
-
-def _is_quantized(layer: keras.layers.Layer) -> bool:
-    names = ("input_quantizer", "kernel_quantizer", "depthwise_quantizer")
-    return any(getattr(layer, name, None) is not None for name in names)
-
-
-def _is_binary_layer_of_larq(layer: keras.layers.Layer) -> bool:
-    quantizers = getattr(layer, "input_quantizer", None), getattr(layer, "kernel_quantizer", None)
-    return type(layer) in (lq.layers.QuantConv2D, lq.layers.QuantDense) and all(
-        getattr(quantizer, "precision", None) == 1 for quantizer in quantizers
-    )
-
-
-def _is_channels_last(layer: keras.layers.Layer) -> bool:
-    return getattr(layer, "data_format", "channels_last") == "channels_last"
-
-
-def _is_last(layer: keras.layers.BatchNormalization, call: LayerCall) -> bool:
-    axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
-    return len(axes) == 1 and axes[0] in (-1, len(call.input_shapes[0]) - 1)
-
-
-def _normalization(layer: keras.layers.BatchNormalization) -> dict[str, np.ndarray]:
-    scale = 1 / np.sqrt(_array(layer.moving_variance) + layer.epsilon)
-    scale = scale if layer.gamma is None else scale * _array(layer.gamma)
-    shift = -scale * _array(layer.moving_mean)
-    return {"scale": scale, "shift": shift if layer.beta is None else shift + _array(layer.beta)}
-
-
-def _geometry(layer: keras.layers.Layer) -> dict[str, Any]:
-    return {"strides": tuple(layer.strides), "dilation": tuple(layer.dilation_rate), "padding": layer.padding}
-
-
-def _kernel(layer: keras.layers.Layer) -> np.ndarray:
-    return _array(layer.depthwise_kernel if isinstance(layer, _DEPTHWISE) else layer.kernel)
-
-
-def _latent_or_binary(layer: BinaryLayer, kernel_is_binary: bool) -> np.ndarray:
-    kernel = layer.latent_kernel
-    return _array(layer.kernel_quantizer(kernel) if kernel_is_binary else kernel)
-
-
-def _array(values: Any) -> np.ndarray:
-    return np.asarray(tf.convert_to_tensor(values), np.float64)
-
-
-def _sample(call: LayerCall) -> Shape:
-    return tuple(call.output_shapes[0][1:])

@@ -6,7 +6,8 @@ from typing import Any
 from bitat_tf._keras import tf
 from bitat_tf.export.lowering.finishing import finish
 from bitat_tf.export.lowering.operators import FileOperators
-from bitat_tf.export.lowering.steps import BinaryOperators, Program
+from bitat_tf.export.lowering.program import Program
+from bitat_tf.export.lowering.steps import BinaryOperators
 from bitat_tf.tflite_file.content import parse
 
 
@@ -21,12 +22,17 @@ def run(program: Program, inputs: Sequence[Any], operators: BinaryOperators) -> 
     Returns:
         The outputs of all steps, by `id`.
     """
-    tensors: dict[int, Any] = {id(source): tensor for source, tensor in zip(program.sources, inputs, strict=True)}
+    given = dict(zip(map(id, program.sources), inputs, strict=True))
+    tensors: dict[int, Any] = {}
     for step in program.steps():
-        if id(step) not in tensors:
-            with tf.name_scope(scope(step.name)):
+        with tf.name_scope(scope(step.name)):
+            if id(step) in given:
+                output = given[id(step)]
+            else:
                 output = step.compute(operators, *(tensors[id(one)] for one in step.inputs))
-                tensors[id(step)] = output if step.grid is None else tf.quantization.fake_quant_with_min_max_args(output, *step.grid)
+            if step.grid is not None:
+                output = tf.quantization.fake_quant_with_min_max_args(output, *step.grid)
+            tensors[id(step)] = output
     return tensors
 
 
@@ -53,7 +59,8 @@ def convert(program: Program, input_type: str = "float32") -> Any:
         return [tf.identity(tensors[id(output)]) for output in program.outputs]
 
     signature = [
-        tf.TensorSpec((None, *source.shape), source.dtype, name=f"input_{number}") for number, source in enumerate(program.sources)
+        tf.TensorSpec((None, *source.shape), source.dtype, name=f"input_{number}")
+        for number, source in enumerate(program.sources)
     ]
     function = network.get_concrete_function(*signature)
     # With an object it goes through a SavedModel, which keeps the functions apart; without, they would be inlined.
@@ -64,16 +71,15 @@ def convert(program: Program, input_type: str = "float32") -> Any:
     converter.allow_custom_ops = True
     if any(step.grid is not None for step in program.steps()):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.inference_input_type = tf.as_dtype(input_type)
     try:
         content = converter.convert()
     except (tf.errors.OpError, RuntimeError, ValueError, converter_error()) as error:
         raise ValueError(
-            f"to_tflite: TensorFlow's converter cannot write the model {program.name!r}: {_first_line(error)}. A layer of it has no "
-            "form on the device (recurrent layers need unroll=True); bitat_tf.check(model) names what it knows of."
+            f"to_tflite: TensorFlow's converter cannot write the model {program.name!r}: {_first_line(error)}. A layer of it "
+            "has no form on the device (recurrent layers need unroll=True); bitat_tf.check(model) names what it knows of."
         ) from error
     model = parse(content)
-    finish(model, program, operators.steps)
+    finish(model, program, operators.steps, input_type)
     return model
 
 

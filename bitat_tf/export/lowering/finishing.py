@@ -1,14 +1,16 @@
 """What TensorFlow's converter cannot write: edits of the file afterwards, as objects of the flatbuffer schema."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from flatbuffers import flexbuffers
 
+from bitat_tf.export.lowering.integer_input import take_integers
+from bitat_tf.export.lowering.objects import code_of, custom_name, readers
 from bitat_tf.export.lowering.operators import STEP
-from bitat_tf.export.lowering.steps import BinaryConvolution, Program, Step
+from bitat_tf.export.lowering.program import Program
+from bitat_tf.export.lowering.steps import BinaryConvolution, Step
 from bitat_tf.tflite_file.content import schema
 
 _NONE = -1  # an input that an operator does not have
@@ -16,7 +18,7 @@ _SCOPE = "s/"  # before the names of steps
 _UNUSED_METADATA = (b"CONVERSION_METADATA",)
 
 
-def finish(model: Any, program: Program, custom: Sequence[Step]) -> None:
+def finish(model: Any, program: Program, custom: Sequence[Step], input_type: str = "float32") -> None:
     """Edit a file as the converter has written it, in place.
 
     Custom operators get the options and inputs that larq-compute-engine's have, tensors the names of steps, inputs and outputs
@@ -26,6 +28,7 @@ def finish(model: Any, program: Program, custom: Sequence[Step]) -> None:
         model: The objects of the file.
         program: What it was written from.
         custom: The steps of the custom operators, by the number in their options.
+        input_type: What the file takes for inputs that are quantized: "float32", "int8" or "uint8".
     """
     graph = model.subgraphs[0]
     _order_ends(model, graph, program)
@@ -33,27 +36,12 @@ def finish(model: Any, program: Program, custom: Sequence[Step]) -> None:
         tensor.name = _short_name(tensor.name)
     _finish_custom_operators(model, graph, custom)
     _skip_reshapes(model, graph)
+    _join_borders(model, graph)
+    if input_type != "float32":
+        take_integers(model, graph, input_type)
     _name_ends(model, graph, program)
     model.metadata = [entry for entry in model.metadata or [] if entry.name not in _UNUSED_METADATA]
     leave_out_unused(model)
-
-
-def code_of(model: Any, operator: Any) -> int:
-    """Return the builtin operator of an operator."""
-    code = model.operatorCodes[operator.opcodeIndex]
-    return max(code.builtinCode, code.deprecatedBuiltinCode)
-
-
-def custom_name(model: Any, operator: Any) -> str:
-    """Return the name of a custom operator, "" of another one."""
-    return (model.operatorCodes[operator.opcodeIndex].customCode or b"").decode()
-
-
-def readers(graph: Any) -> Counter[int]:
-    """Return how often each tensor is read, by operators and as outputs of the file."""
-    found = Counter(int(number) for operator in graph.operators for number in operator.inputs)
-    found.update(int(number) for number in graph.outputs)
-    return found
 
 
 def _short_name(name: bytes) -> bytes:
@@ -101,6 +89,51 @@ def _skip_reshapes(model: Any, graph: Any) -> None:
         for one in graph.operators
         if code_of(model, one) != schema.BuiltinOperator.RESHAPE or any(read[int(number)] for number in one.outputs)
     ]
+
+
+def _join_borders(model: Any, graph: Any) -> None:
+    """Let the operators on signs take and give int8 where the converter has put conversions around them."""
+    writers = {int(operator.outputs[0]): operator for operator in graph.operators}
+    for operator in graph.operators:
+        before = writers.get(int(operator.inputs[0]))
+        if custom_name(model, operator) == "LceQuantize" and before is not None:
+            if code_of(model, before) == schema.BuiltinOperator.DEQUANTIZE:
+                operator.inputs = np.array([before.inputs[0]], np.int32)
+    for operator in graph.operators:
+        if custom_name(model, operator) == "LceBconv2d":
+            _give_int8(model, graph, operator)
+    _leave_out_conversions(model, graph)
+
+
+def _give_int8(model: Any, graph: Any, operator: Any) -> None:
+    """Let a binary convolution write the int8 tensor itself where it is converted, and nothing reads its floats."""
+    output = int(operator.outputs[0])
+    after = [one for one in graph.operators if output in one.inputs]
+    if not after or output in graph.outputs or any(code_of(model, one) != schema.BuiltinOperator.QUANTIZE for one in after):
+        return
+    first = int(after[0].outputs[0])
+    grids = {_grid(graph.tensors[int(one.outputs[0])]) for one in after}
+    if len(grids) != 1 or graph.tensors[first].type != schema.TensorType.INT8:
+        return
+    graph.tensors[first].name = graph.tensors[output].name
+    operator.outputs = np.array([first], np.int32)
+    others = {int(one.outputs[0]) for one in after[1:]}
+    for one in graph.operators:
+        one.inputs = np.array([first if int(number) in others else number for number in one.inputs], np.int32)
+    graph.outputs = np.array([first if int(number) in others else number for number in graph.outputs], np.int32)
+    graph.operators = [one for one in graph.operators if not any(one is conversion for conversion in after)]
+
+
+def _grid(tensor: Any) -> tuple[float, int]:
+    return float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
+
+
+def _leave_out_conversions(model: Any, graph: Any) -> None:
+    kinds = (schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.DEQUANTIZE)
+    count = None
+    while count != len(graph.operators):
+        count, read = len(graph.operators), readers(graph)
+        graph.operators = [one for one in graph.operators if code_of(model, one) not in kinds or read[int(one.outputs[0])]]
 
 
 def _order_ends(model: Any, graph: Any, program: Program) -> None:

@@ -1,8 +1,8 @@
 """The operators on signs: as TensorFlow computes them, and as custom operators that its converter writes into a file.
 
-TensorFlow's converter turns a function whose `experimental_implements` is a NodeDef with the attribute `tfl_fusable_op` into a custom
-operator of that name: the tensors that it takes become inputs, its integers options. The body is never run by the converter; it
-gives shape and type.
+TensorFlow's converter turns a function whose `experimental_implements` is a NodeDef with the attribute `tfl_fusable_op` into a
+custom operator of that name: the tensors that it takes become inputs, its integers options. The body is never run by the
+converter; it gives shape and type.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def words(channels: int) -> int:
 
 
 def pack(signs: np.ndarray) -> np.ndarray:
-    """Return signs of shape (..., channels) as int32 words of shape (..., words); a set bit is -1, the lowest the first channel.
+    """Return signs of shape (..., channels) as int32 words of shape (..., words); a set bit is -1, the lowest is the first.
 
     Examples:
         >>> pack(np.array([[1, -1, -1, 1]]))
@@ -82,7 +82,7 @@ class FileOperators:
         return self._write("LceQuantize", step, {}, [inputs], (*inputs.shape[1:-1], words(inputs.shape[-1])), tf.int32)
 
     def convolve(self, step: BinaryConvolution, signs: Any) -> Any:
-        """Write an LceBconv2d; what it has none of, of multiplier, bias and thresholds, is its filter, and taken out afterwards."""
+        """Write an LceBconv2d. The filter stands in the place of inputs that it has not: they are taken out afterwards."""
         height, width = known_size(step.path, signs)
         kernel = tf.constant(pack(np.moveaxis(step.kernel, -1, 0)))
         rest = [tf.constant(as_float32(step.multiplier)), tf.constant(as_float32(step.bias)), kernel]
@@ -140,8 +140,8 @@ def known_size(path: str, tensor: Any) -> tuple[int, int]:
     height, width = tensor.shape[1:3]
     if height is None or width is None:
         raise ValueError(
-            f"to_tflite: the size of what a binary layer takes must be known. Received: {tuple(tensor.shape)} at {path!r}. Build the "
-            "model with a fixed input size and load the weights into it."
+            f"to_tflite: the size of what a binary layer takes must be known. Received: {tuple(tensor.shape)} at {path!r}. "
+            "Build the model with a fixed input size and load the weights into it."
         )
     return int(height), int(width)
 

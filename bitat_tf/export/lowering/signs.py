@@ -6,8 +6,9 @@ import numpy as np
 
 from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering import steps
-from bitat_tf.export.lowering.constants import only_reader
-from bitat_tf.export.lowering.steps import Affine, BinaryConvolution, MaxPool, Program, Sign, Step
+from bitat_tf.export.lowering.constants import can_move_backwards
+from bitat_tf.export.lowering.program import Program
+from bitat_tf.export.lowering.steps import Affine, BinaryConvolution, MaxPool, Sign, Step
 
 _ALWAYS = float(np.finfo(np.float32).max)  # a threshold with which every sum is positive
 _LARGEST_COUNT = 2**31 - 1
@@ -40,23 +41,32 @@ def move_signs(program: Program, limits: Limits | None = None) -> None:
                 for sign in signs:
                     _pool_signs(program, step, sign)
                 changed = True
-            elif len(step.inputs) == 1 and is_monotone(step):
+            elif len(step.inputs) == 1 and is_monotone(step) and _is_gain(program, step, signs, limits):
                 for sign in signs:
-                    _skip(step, sign, limits)
+                    sign.threshold = _threshold_before(step, sign, limits)
+                    sign.inputs = list(step.inputs)
                 changed = True
     share_signs(program)
 
 
-def _skip(step: Step, sign: Sign, limits: Limits | None) -> None:
+def _is_gain(program: Program, step: Step, signs: list[Sign], limits: Limits | None) -> bool:
+    """Return whether no sign gets a threshold, an operator of its own, in the place of a step that costs nothing."""
+    without = [sign for sign in signs if sign.threshold is None]
+    if isinstance(step, Affine) or all(_threshold_before(step, sign, limits) is None for sign in without):
+        return True
+    return can_move_backwards(program, step.inputs[0], step)
+
+
+def _threshold_before(step: Step, sign: Sign, limits: Limits | None) -> np.ndarray | None:
+    """Return the threshold of a sign that skips a step."""
     threshold = np.zeros(step.channels) if sign.threshold is None else sign.threshold
     bound = smallest_inputs(step, -threshold)
     new = np.where(np.isinf(bound), np.where(bound < 0, _ALWAYS, -_ALWAYS), -np.where(np.isinf(bound), 0, bound))
-    sign.inputs = list(step.inputs)
     if limits is not None:
         lowest, highest = limits(step.inputs[0])
         margin = 0.01 * (highest - lowest) + 1e-6
         new = np.clip(new, -highest - margin, -lowest + margin)
-    sign.threshold = new if new.any() else None
+    return new if new.any() else None
 
 
 def _pool_signs(program: Program, pool: MaxPool, sign: Sign) -> None:
@@ -96,7 +106,7 @@ def is_monotone(step: Step) -> bool:
 
 
 def smallest_inputs(step: Step, values: np.ndarray) -> np.ndarray:
-    """Return for each channel the smallest x with f(x) >= value for a monotone step f; -infinity for all x, infinity for none."""
+    """Return the smallest x with f(x) >= value of each channel for a monotone step f; -infinity: all x, infinity: none."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if isinstance(step, Affine):
             scale = np.ones_like(values) if step.scale is None else step.scale
@@ -147,7 +157,7 @@ def write_signs(program: Program) -> None:
     With zeros around the picture the number of signs differs from pixel to pixel: such convolutions write floats.
     """
     for step in program.binary_convolutions():
-        sign = only_reader(program, step)
+        sign = program.only_reader(step)
         if not isinstance(sign, Sign) or step.thresholds is not None:
             continue
         size = step.inputs[0].shape[:2]

@@ -1,11 +1,11 @@
 """A network as a graph of steps: what the device computes one after the other, with its constants as arrays.
 
-Kinds of steps are few: constants per channel (`Affine`), element-wise functions, linear operators, signs, binary convolutions, and
-calls of Keras layers of which nothing else is known. Every step has one output. Constants are float64 until they are written.
+Kinds of steps are few: constants per channel (`Affine`), element-wise functions, linear operators, signs, binary convolutions,
+and calls of Keras layers of which nothing else is known. Every step has one output. Constants are float64 until they are
+written.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -71,6 +71,7 @@ class KerasCall(Step):
         call: The call.
         layer: Its layer, or a copy of it in float32.
         output: Which of its outputs.
+        dtype: Of that output.
         same_values: Whether the outputs are values of the input, in another order or place (or zeros around them).
         passes_shift: Whether f(x + c) = f(x) + c for constants c of each channel.
     """
@@ -78,6 +79,7 @@ class KerasCall(Step):
     call: LayerCall
     layer: Any
     output: int = 0
+    dtype: Any = tf.float32
     same_values: bool = False
     passes_shift: bool = False
 
@@ -154,7 +156,8 @@ class Linear(Step):
     """The kernel of a float convolution or dense layer, without bias.
 
     Attributes:
-        kernel: (height, width, channels of a group, filters); depthwise (height, width, channels, multiplier); dense (d, units).
+        kernel: (height, width, channels of a group, filters); depthwise (height, width, channels, multiplier); dense
+            (d, units).
         strides, dilation, padding: As in Keras. A dense layer has none.
         depthwise: Whether the convolution is depthwise.
     """
@@ -306,61 +309,3 @@ def as_float32(values: np.ndarray) -> np.ndarray:
     """Return constants as they stand in a file."""
     limit = float(np.finfo(np.float32).max) / 4  # what is added to them stays finite
     return np.clip(values, -limit, limit).astype(np.float32)
-
-
-class Program:
-    """The steps of a network.
-
-    Args:
-        name: Of the network.
-        sources: Its inputs.
-        outputs: The steps whose outputs it returns.
-        output_names: Their names.
-    """
-
-    def __init__(self, name: str, sources: Sequence[Source], outputs: Sequence[Step], output_names: Sequence[str]):
-        self.name = name
-        self.sources = list(sources)
-        self.outputs = list(outputs)
-        self.output_names = list(output_names)
-
-    def steps(self) -> list[Step]:
-        """Return what the outputs need, each step after its inputs; all sources among them."""
-        found: dict[int, Step] = {id(source): source for source in self.sources}
-        waiting: list[tuple[Step, Iterator[Step]]] = []
-        for output in self.outputs:
-            if id(output) in found:
-                continue
-            waiting.append((output, iter(output.inputs)))
-            while waiting:
-                step, rest = waiting[-1]
-                following = next((one for one in rest if id(one) not in found), None)
-                if following is not None:
-                    waiting.append((following, iter(following.inputs)))
-                else:
-                    found[id(step)] = step
-                    waiting.pop()
-        return list(found.values())
-
-    def readers(self) -> dict[int, list[Step]]:
-        """Return by `id` of a step those that read it, each once."""
-        found: dict[int, list[Step]] = defaultdict(list)
-        for step in self.steps():
-            for one in {id(one): one for one in step.inputs}.values():
-                found[id(one)].append(step)
-        return found
-
-    def is_output(self, step: Step) -> bool:
-        """Return whether the network returns the output of a step."""
-        return any(step is output for output in self.outputs)
-
-    def replace(self, old: Step, new: Step) -> None:
-        """Let all that reads `old` read `new`, but `new` itself."""
-        for step in self.steps():
-            if step is not new:
-                step.inputs = [new if one is old else one for one in step.inputs]
-        self.outputs = [new if one is old else one for one in self.outputs]
-
-    def binary_convolutions(self) -> list[BinaryConvolution]:
-        """Return the binary convolutions in the order in which they are computed."""
-        return [step for step in self.steps() if isinstance(step, BinaryConvolution)]

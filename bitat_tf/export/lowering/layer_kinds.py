@@ -1,0 +1,108 @@
+"""What a Keras layer is: its function, geometry and constants, whatever of Keras', TensorFlow's or Larq's classes it has."""
+
+from typing import Any
+
+import larq as lq
+import numpy as np
+
+from bitat_tf._keras import keras, tf
+from bitat_tf.export.lowering.steps import Shape
+from bitat_tf.graph import LayerCall
+from bitat_tf.layers import BinaryLayer
+
+L = keras.layers
+DEPTHWISE = (L.DepthwiseConv2D, lq.layers.QuantDepthwiseConv2D)
+
+
+def clamp_bounds(function: Any) -> tuple[float, float] | None:
+    """Return the bounds of a function or layer min(max(x, low), high); None if it is another one."""
+    if isinstance(function, L.ReLU):
+        plain = not function.negative_slope and not function.threshold
+        return (0.0, np.inf if function.max_value is None else float(function.max_value)) if plain else None
+    if isinstance(function, L.Activation):
+        return clamp_bounds(function.activation)
+    if function in (keras.activations.relu, tf.nn.relu):
+        return 0.0, np.inf
+    if function in (tf.nn.relu6, getattr(keras.activations, "relu6", tf.nn.relu6)):
+        return 0.0, 6.0
+    return (-1.0, 1.0) if function is lq.activations.hard_tanh else None
+
+
+def elementwise_function(layer: keras.layers.Layer) -> Any:
+    """Return the element-wise function that a layer computes; None if it is another one."""
+    if type(layer) is L.ReLU:
+        return layer if clamp_bounds(layer) is not None else None
+    if type(layer) is L.Activation:
+        return layer.activation
+    if type(layer) is L.Softmax and layer.axis == -1:
+        return keras.activations.softmax
+    for symbol, function in (("nn.relu", tf.nn.relu), ("nn.relu6", tf.nn.relu6)):
+        if is_operator(layer, symbol):
+            return function
+    return None
+
+
+def is_operator(layer: keras.layers.Layer, symbol: str) -> bool:
+    """Return whether a layer is an operator of TensorFlow that was used on Keras tensors."""
+    return type(layer).__name__ == "TFOpLambda" and getattr(layer, "symbol", None) == symbol
+
+
+def is_quantized(layer: keras.layers.Layer) -> bool:
+    """Return whether a layer of Larq has a quantizer."""
+    names = ("input_quantizer", "kernel_quantizer", "depthwise_quantizer")
+    return any(getattr(layer, name, None) is not None for name in names)
+
+
+def is_binary_layer_of_larq(layer: keras.layers.Layer) -> bool:
+    """Return whether a layer of Larq has signs for its input and its kernel."""
+    quantizers = getattr(layer, "input_quantizer", None), getattr(layer, "kernel_quantizer", None)
+    return type(layer) in (lq.layers.QuantConv2D, lq.layers.QuantDense) and all(
+        getattr(quantizer, "precision", None) == 1 for quantizer in quantizers
+    )
+
+
+def is_channels_last(layer: keras.layers.Layer) -> bool:
+    """Return whether a layer's channels are its last axis."""
+    return getattr(layer, "data_format", "channels_last") == "channels_last"
+
+
+def normalizes_channels(layer: keras.layers.Layer, call: LayerCall) -> bool:
+    """Return whether a layer is a batch normalization, as Keras has it, of the last axis."""
+    if not isinstance(layer, L.BatchNormalization) or type(layer).call is not L.BatchNormalization.call:
+        return False
+    axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+    return len(axes) == 1 and axes[0] in (-1, len(call.input_shapes[0]) - 1)
+
+
+def normalization(layer: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
+    """Return scale and shift of a batch normalization at inference."""
+    scale = 1 / np.sqrt(as_array(layer.moving_variance) + layer.epsilon)
+    scale = scale if layer.gamma is None else scale * as_array(layer.gamma)
+    shift = -scale * as_array(layer.moving_mean)
+    return scale, shift if layer.beta is None else shift + as_array(layer.beta)
+
+
+def geometry_of(layer: keras.layers.Layer) -> dict[str, Any]:
+    """Return strides, dilation and padding of a convolution."""
+    return {"strides": tuple(layer.strides), "dilation": tuple(layer.dilation_rate), "padding": layer.padding}
+
+
+def kernel_of(layer: keras.layers.Layer) -> np.ndarray:
+    """Return the kernel of a float layer, float64."""
+    return as_array(layer.depthwise_kernel if isinstance(layer, DEPTHWISE) else layer.kernel)
+
+
+def latent_or_binary(layer: BinaryLayer, kernel_is_binary: bool) -> np.ndarray:
+    """Return the kernel that a layer in the middle of its binarization computes with."""
+    kernel = layer.latent_kernel
+    return as_array(layer.kernel_quantizer(kernel) if kernel_is_binary else kernel)
+
+
+def as_array(values: Any) -> np.ndarray:
+    """Return a variable or tensor as float64."""
+    return np.asarray(tf.convert_to_tensor(values), np.float64)
+
+
+def sample_shape(call: LayerCall) -> Shape:
+    """Return the shape of a call's first output, without the batch."""
+    return tuple(call.output_shapes[0][1:])
