@@ -90,6 +90,10 @@ class BinaryConv2D(BinaryLayer, lq.layers.QuantConv2D):
             )
         self._prepare_binary(kernel_quantizer, disentangled_regularizer, float_activation)
 
+    def convolution_op(self, inputs, kernel):
+        """Return the convolution with the kernel as it is now, float or alpha * sign(w)."""
+        return self._scaled(super().convolution_op(inputs, kernel))
+
     def _call_quantized(self, inputs):
         pad_values = self.pad_values
         self.pad_values = tf.where(self.input_is_binary, tf.cast(pad_values, inputs.dtype), tf.zeros((), inputs.dtype))

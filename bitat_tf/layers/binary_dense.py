@@ -63,6 +63,14 @@ class BinaryDense(BinaryLayer, lq.layers.QuantDense):
         )
         self._prepare_binary(kernel_quantizer, disentangled_regularizer, float_activation)
 
+    def _call_quantized(self, inputs):
+        inputs = tf.cast(inputs, self._compute_dtype_object)
+        kernel = tf.cast(self.kernel, inputs.dtype)
+        sums = tf.matmul(inputs, kernel) if inputs.shape.rank == 2 else tf.tensordot(inputs, kernel, [[-1], [0]])
+        outputs = self._scaled(sums)
+        outputs = tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs
+        return outputs if self.activation is None else self.activation(outputs)
+
     def geometry(self, binary: bool) -> PatchGeometry:
         """Return the geometry of a dense layer: every row is a picture of one pixel."""
         return PatchGeometry()

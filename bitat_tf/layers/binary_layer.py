@@ -110,9 +110,26 @@ class BinaryLayer:
 
         @lq.utils.set_precision(getattr(self.kernel_quantizer, "precision", 32))
         def quantize_if_binary(kernel):
-            return tf.where(self.kernel_is_binary, tf.cast(self.kernel_quantizer(kernel), kernel.dtype), kernel)
+            return tf.where(self.kernel_is_binary, tf.cast(self._kernel_signs(kernel), kernel.dtype), kernel)
 
         return quantize_if_binary
+
+    def _kernel_signs(self, kernel: tf.Tensor) -> tf.Tensor:
+        """Return the quantized kernel without its scale, if it has one that is multiplied with the sums: `_scaled`."""
+        if type(self.kernel_quantizer) is lq.quantizers.MagnitudeAwareSign:
+            return lq.quantizers.ste_sign(kernel, clip_value=self.kernel_quantizer.clip_value)
+        return self.kernel_quantizer(kernel)
+
+    def _scaled(self, sums: tf.Tensor) -> tf.Tensor:
+        """Return what the binary kernel alpha * sign(w) makes of its inputs, given the sums of sign(w).
+
+        Sums of signs are integers, exact in any order, on every device; with alpha inside of them each order rounds otherwise.
+        """
+        if type(self.kernel_quantizer) is not lq.quantizers.MagnitudeAwareSign:
+            return sums
+        latent = self.latent_kernel
+        alpha = tf.stop_gradient(tf.reduce_mean(tf.abs(latent), axis=list(range(latent.shape.rank - 1))))
+        return tf.cond(self.kernel_is_binary, lambda: sums * tf.cast(alpha, sums.dtype), lambda: tf.identity(sums))
 
     def call(self, inputs):
         """Return the layer's output: of the float layer, or of the binary one."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from bitat_tf._keras import tf
 from bitat_tf.export.lowering.finishing import finish
+from bitat_tf.export.lowering.names import scope
 from bitat_tf.export.lowering.operators import FileOperators
 from bitat_tf.export.lowering.program import Program
 from bitat_tf.export.lowering.steps import BinaryOperators
@@ -34,11 +35,6 @@ def run(program: Program, inputs: Sequence[Any], operators: BinaryOperators) -> 
                 output = tf.quantization.fake_quant_with_min_max_args(output, *step.grid)
             tensors[id(step)] = output
     return tensors
-
-
-def scope(name: str) -> str:
-    """Return a step's name as one that TensorFlow takes for a scope."""
-    return "".join(one if one.isalnum() and one.isascii() or one in "_./-" else "_" for one in f"s/{name}")
 
 
 def convert(program: Program, input_type: str = "float32") -> Any:

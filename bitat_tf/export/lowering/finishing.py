@@ -7,6 +7,7 @@ import numpy as np
 from flatbuffers import flexbuffers
 
 from bitat_tf.export.lowering.integer_input import take_integers
+from bitat_tf.export.lowering.names import SCOPE, scope
 from bitat_tf.export.lowering.objects import code_of, custom_name, readers
 from bitat_tf.export.lowering.operators import STEP
 from bitat_tf.export.lowering.program import Program
@@ -14,7 +15,6 @@ from bitat_tf.export.lowering.steps import BinaryConvolution, Step
 from bitat_tf.tflite_file.content import schema
 
 _NONE = -1  # an input that an operator does not have
-_SCOPE = "s/"  # before the names of steps
 _UNUSED_METADATA = (b"CONVERSION_METADATA",)
 
 
@@ -32,8 +32,7 @@ def finish(model: Any, program: Program, custom: Sequence[Step], input_type: str
     """
     graph = model.subgraphs[0]
     _order_ends(model, graph, program)
-    for tensor in graph.tensors:
-        tensor.name = _short_name(tensor.name)
+    _shorten_names(graph, program)
     _finish_custom_operators(model, graph, custom)
     _skip_reshapes(model, graph)
     _join_borders(model, graph)
@@ -44,10 +43,20 @@ def finish(model: Any, program: Program, custom: Sequence[Step], input_type: str
     leave_out_unused(model)
 
 
-def _short_name(name: bytes) -> bytes:
-    """Return the last step of those that a tensor is named after: "s/add;s/conv/Conv2D" stands for "add"."""
-    first = name.decode(errors="replace").split(";")[0]
-    return first.removeprefix(_SCOPE).encode()
+def _shorten_names(graph: Any, program: Program) -> None:
+    """Name tensors after steps: of "s/add/Add;s/conv/Conv2D", two operators in one, the first is the last step, "add"."""
+    for tensor in graph.tensors:
+        tensor.name = tensor.name.decode(errors="replace").split(";")[0].removeprefix(SCOPE).encode()
+    steps = {scope(step.name).removeprefix(SCOPE): step.name.encode() for step in program.steps()}
+    taken: set[bytes] = set()
+    for operator in reversed(graph.operators):
+        tensor = graph.tensors[operator.outputs[0]]
+        pieces = tensor.name.decode().split("/")
+        whole = ("/".join(pieces[:length]) for length in range(len(pieces), 0, -1))
+        name = next((steps[one] for one in whole if one in steps), tensor.name)
+        if name not in taken:  # of several operators of a step the last has its name
+            taken.add(name)
+            tensor.name = name
 
 
 def _finish_custom_operators(model: Any, graph: Any, custom: Sequence[Step]) -> None:
