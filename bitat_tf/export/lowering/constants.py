@@ -44,7 +44,7 @@ def _merge_clamp(program: Program, step: steps.Clamp) -> None:
         return
     if isinstance(below, steps.Clamp) and below.low <= step.high and step.low <= below.high:
         step.low, step.high, step.inputs = max(step.low, below.low), min(step.high, below.high), below.inputs
-    elif isinstance(below, BinaryConvolution) and not below.relu and below.thresholds is None:
+    elif isinstance(below, BinaryConvolution) and not below.relu and below.thresholds is None and not below.pads_zeros:
         if (step.low, step.high) == (0.0, np.inf) and not below.bias.any() and (below.multiplier >= 0).all():
             below.relu = True
             program.replace(step, below)

@@ -160,8 +160,7 @@ def write_signs(program: Program) -> None:
         sign = program.only_reader(step)
         if not isinstance(sign, Sign) or step.thresholds is not None:
             continue
-        size = step.inputs[0].shape[:2]
-        if step.pad_value == 0 and step.padding == "same" and any(any(pad) for pad in step.pads(size)):  # type: ignore[arg-type]
+        if step.pads_zeros:
             continue
         threshold = np.zeros(step.channels) if sign.threshold is None else sign.threshold
         step.thresholds, turned = sign_thresholds(step, threshold)

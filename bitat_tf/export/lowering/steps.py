@@ -296,6 +296,12 @@ class BinaryConvolution(Step):
             found.append((total // 2, total - total // 2))
         return found[0], found[1]
 
+    @property
+    def pads_zeros(self) -> bool:
+        """Whether zeros stand around the picture: larq-compute-engine then computes floats, and no activation."""
+        size = self.inputs[0].shape[:2]
+        return self.pad_value == 0 and any(any(pad) for pad in self.pads([one or 1 for one in size]))
+
     def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
         """Return the output."""
         return operators.convolve(self, tensors[0])

@@ -1,0 +1,305 @@
+"""The lowering: random binary networks against Keras, bit by bit inside, and the rules of folding one by one."""
+
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+from binary_networks import BinaryNetwork
+from engines import larq_compute_engine, run_everywhere
+
+from bitat_tf._keras import keras, tf
+from bitat_tf.export.inside import _binary_convolutions, _matched, _with_outputs, model_calls
+from bitat_tf.export.lowering import TensorFlowOperators, convert, expand, lower, run, steps
+from bitat_tf.graph import CallGraph
+from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
+from bitat_tf.quantizers import RSign
+from bitat_tf.tflite_file.content import serialize
+from bitat_tf.tflite_file.operators import read_operators
+
+L = keras.layers
+FAST, ALL = 12, 520
+FLOAT_KERNELS = ("CONV_2D", "FULLY_CONNECTED", "DEPTHWISE_CONV_2D")
+
+
+def outputs_of(program, inputs):
+    tensors = run(program, [tf.constant(array) for array in inputs], TensorFlowOperators())
+    return [tensors[id(output)].numpy() for output in program.outputs]
+
+
+def written(program):
+    return serialize(convert(program))
+
+
+def counts(content):
+    return Counter(operator.name for operator in read_operators(content))
+
+
+def expanded(model):
+    return expand(CallGraph(model), model.name, list(model.output_names))
+
+
+def assert_close(found, expected, rounding=1e-5):
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=rounding * max(1.0, float(np.abs(theirs).max())), rtol=0)
+
+
+@pytest.mark.parametrize("seed", [*range(FAST), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(FAST, ALL))])
+def test_random_networks_do_what_keras_does(seed):
+    """Outputs to rounding in every engine; signs before each binary layer bit by bit, values on a threshold among them."""
+    exact = seed % 2 == 0
+    network = BinaryNetwork(seed, exact)
+    model = network.build()
+    inputs = network.inputs(model)
+    calls, expected = model_calls(model, inputs)
+    program, content = lower(model), None
+    content = written(program)
+    assert_close(outputs_of(expanded(model), inputs), expected)
+    assert_close(outputs_of(program, inputs), expected)
+
+    found = counts(content)
+    assert found["LceBconv2d"] == len(calls)
+    float_kernels = sum(isinstance(step, steps.Linear) for step in program.steps())
+    assert sum(found[name] for name in FLOAT_KERNELS) == float_kernels
+
+    readers = _binary_convolutions(content)
+    with_signs = _with_outputs(content, [tensor for tensor, _, _ in readers])
+    for engine, arrays in run_everywhere(with_signs, inputs, program):
+        assert_close(arrays[: len(expected)], expected, 1e-4)
+        inside = [(key, channels, array) for (_, key, channels), array in zip(readers, arrays[len(expected) :], strict=True)]
+        matched = _matched(calls, inside)
+        assert len(matched) == len(calls), engine
+        for call, signs in matched:
+            different = signs != np.where(call.sums >= 0, 1, -1)
+            near = np.abs(call.sums) <= 1e-5 * np.abs(call.sums).max()
+            assert not (different & (~near | exact)).any(), (engine, call.layer)
+
+
+def small(build, shape=(6, 6, 32), seed=0):
+    """A binary network, its constants drawn."""
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input(shape, name="image")
+    model = keras.Model(inputs, build(inputs), name="small")
+    BinaryNetwork(seed).randomize(model)
+    for layer in binary_layers(model):
+        layer.set_binary()
+    return model
+
+
+def check(model, count=8):
+    """Lower a model and hold it against Keras; return the program and the numbers of operators in its file."""
+    inputs = [np.random.default_rng(1).normal(size=(count, *tensor.shape[1:])).astype(np.float32) for tensor in model.inputs]
+    program = lower(model)
+    expected = [np.asarray(output) for output in tf.nest.flatten(model(inputs if len(inputs) > 1 else inputs[0]))]
+    assert_close(outputs_of(program, inputs), expected)
+    return program, counts(written(program))
+
+
+def positive_gammas(model):
+    for layer in model.layers:
+        if isinstance(layer, L.BatchNormalization):
+            layer.gamma.assign(np.abs(layer.gamma) + 0.1)
+    return model
+
+
+def conv(filters=32, kernel=3, name=None, **arguments):
+    arguments = {"padding": "same", "use_bias": False, **arguments}
+    return BinaryConv2D(filters, kernel, name=name, **arguments)
+
+
+def test_nothing_stands_between_a_plain_chain_of_binary_layers():
+    def chain(x):
+        for number in range(3):
+            x = L.ReLU()(L.BatchNormalization()(conv(name=f"conv_{number}")(x)))
+        return conv(name="last")(x)
+
+    program, found = check(small(chain))
+    assert found == {"LceQuantize": 1, "LceBconv2d": 4} or found == {"ADD": 1, "LceQuantize": 1, "LceBconv2d": 4}
+    assert [step.thresholds is not None for step in program.binary_convolutions()] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.25, 2.0])
+@pytest.mark.parametrize("gamma", [1.5, -1.5, 0.0])
+def test_signs_of_every_possible_sum_are_those_of_the_layers(slope, gamma):
+    """Brute force: all sums that 9 * 3 signs can have, through batch normalization, PReLU and threshold, in float64."""
+
+    def build(x):
+        x = L.BatchNormalization(epsilon=0.0)(conv(8, name="first")(x))
+        x = RPReLU()(x)
+        return conv(4, 1, name="second")(x)
+
+    model = small(build, (5, 5, 3))
+    normalization = next(layer for layer in model.layers if isinstance(layer, L.BatchNormalization))
+    prelu = next(layer for layer in model.layers if isinstance(layer, RPReLU))
+    normalization.gamma.assign(np.full(8, gamma))
+    normalization.moving_variance.assign(np.ones(8))
+    normalization.moving_mean.assign(np.arange(-4.0, 4.0))
+    prelu.prelu.alpha.assign(np.full(prelu.prelu.alpha.shape, slope))
+    first, second = binary_layers(model)
+    program = lower(model)
+    step = program.binary_convolutions()[0]
+    assert step.thresholds is not None
+    sums = np.arange(-27, 28, 2.0)[:, None]
+    alpha = np.abs(first.latent_kernel.numpy()).mean(axis=(0, 1, 2)).astype(np.float64)
+    y = gamma * (alpha * sums - np.arange(-4.0, 4.0)) + normalization.beta.numpy()
+    y = y - prelu.shift_before.numpy()
+    y = np.where(y >= 0, y, slope * y) + prelu.shift_after.numpy() + second.input_quantizer.threshold.numpy()
+    turned = (step.kernel.astype(int) * np.where(first.latent_kernel.numpy() >= 0, 1, -1)).sum(axis=(0, 1, 2)) < 0
+    unlike = (27 - np.where(turned, -1, 1) * sums) / 2
+    clear = np.abs(y) > 1e-6
+    np.testing.assert_array_equal((unlike > step.thresholds)[clear], (y < 0)[clear])
+
+
+def test_dead_channels_and_ties_are_the_same_on_both_sides():
+    """All sums are integers, thresholds are met exactly, and a kernel of zeros gives zeros."""
+
+    def build(x):
+        return conv(16, name="second")(
+            conv(32, name="first", input_quantizer=RSign(), kernel_quantizer="magnitude_aware_sign")(x)
+        )
+
+    model = small(build, (7, 7, 31))
+    first, second = binary_layers(model)
+    kernel = np.random.default_rng(0).choice([-1.0, 1.0], first.kernel.shape)
+    kernel[..., ::4] = 0.0
+    first.kernel.assign(kernel)
+    second.input_quantizer.threshold.assign(np.tile([0.0, 1.0, -3.0, 5.0], 8))
+    x = np.random.default_rng(1).choice([-1.0, 1.0], (4, 7, 7, 31)).astype(np.float32)
+    sums = second.input_images(first(x), False)
+    assert (np.asarray(sums) + np.tile([0.0, 1.0, -3.0, 5.0], 8) == 0).mean() > 0.02  # ties are common here
+    content = written(lower(model))
+    expected = model(x).numpy()
+    for engine, (found,) in run_everywhere(content, [x]):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, err_msg=engine)
+
+
+def test_one_quantize_for_several_readers_of_the_same_signs():
+    def build(x):
+        return L.Concatenate()([conv(name=f"branch_{number}", input_quantizer="ste_sign")(x) for number in range(3)])
+
+    assert check(small(build))[1]["LceQuantize"] == 1
+
+
+def test_maxima_between_binary_layers_are_taken_of_signs():
+    def build(x):
+        x = conv(name="first")(x)
+        x = L.MaxPooling2D(2)(L.BatchNormalization()(x))
+        return conv(name="second")(x)
+
+    found = check(small(build))[1]
+    assert (found["LceBMaxPool2d"], found["MAX_POOL_2D"]) == (1, 0)
+
+
+@pytest.mark.parametrize("function", ["tanh", "sigmoid", "elu", "softplus", "relu", L.LeakyReLU(0.1), L.ReLU(6.0)])
+def test_monotone_steps_before_a_sign_vanish(function):
+    def build(x):
+        x = L.BatchNormalization()(conv(name="first")(x))
+        x = L.Activation(function)(x) if isinstance(function, str) else type(function).from_config(function.get_config())(x)
+        return conv(4, 1, name="second")(x)
+
+    found = check(positive_gammas(small(build)))[1]
+    assert set(found) <= {"ADD", "LceQuantize", "LceBconv2d"}
+    assert (found["LceQuantize"], found["LceBconv2d"]) == (1, 2)
+
+
+def test_a_relu_that_others_read_stays():
+    def build(x):
+        x = L.ReLU()(conv(name="first")(x))
+        return L.Add()([x, conv(name="second")(x)])
+
+    program, found = check(small(build))
+    assert program.binary_convolutions()[0].relu  # in the same operator
+    assert found["LceBconv2d"] == 2
+
+
+def test_shifts_of_rprelu_cost_no_operator():
+    def build(x):
+        for number in range(2):
+            x = RPReLU()(L.Add()([x, L.BatchNormalization()(conv(name=f"conv_{number}")(x))]))
+        return L.Conv2D(4, 1, name="head")(x)
+
+    found = check(small(build))[1]
+    assert found["PRELU"] == 2
+    assert found["ADD"] == 2 + 2  # the shortcuts, and a threshold before each sign: the tensor before it has other readers
+
+
+def test_float_kernels_take_up_scales_and_shifts():
+    def build(x):
+        x = L.Rescaling(1 / 127.5, -1.0)(x)
+        x = L.BatchNormalization()(L.Conv2D(8, 3, padding="same")(x))
+        x = L.BatchNormalization()(conv(32, name="binary")(x))
+        x = L.BatchNormalization()(L.ReLU()(x))
+        return L.Dense(4)(L.Flatten()(x))
+
+    found = check(small(build))[1]
+    assert found["MUL"] == 0
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_every_geometry_against_larq_compute_engine_and_keras(padding):
+    """Strides, dilations and kernels of all kinds, in one network side by side."""
+
+    def build(x):
+        found = []
+        for number, (kernel, stride, dilation) in enumerate(
+            [(1, 2, 1), ((1, 5), 1, 1), (3, 1, 2), (5, 3, 1), (2, 2, 1), (7, 1, 1)]
+        ):
+            y = conv(33, kernel, strides=stride, dilation_rate=dilation, padding=padding, name=f"conv_{number}")(x)
+            found.append(L.GlobalAveragePooling2D()(y))
+        return L.Add()(found)
+
+    model = small(build, (9, 11, 40))
+    x = np.random.default_rng(0).normal(size=(3, 9, 11, 40)).astype(np.float32)
+    for engine, (found,) in run_everywhere(written(lower(model)), [x]):
+        np.testing.assert_allclose(found, model(x).numpy(), atol=1e-4, err_msg=engine)
+
+
+def test_dense_layers_are_1x1_and_in_a_row_nothing_is_between_them():
+    def build(x):
+        x = BinaryDense(48, use_bias=False, name="first")(L.Flatten()(x))
+        x = L.BatchNormalization()(x)
+        return BinaryDense(10, name="second")(x)
+
+    found = check(small(build, (2, 2, 16)))[1]
+    assert found["LceBconv2d"] == 2
+    assert found["LceQuantize"] == 1
+    assert found["RESHAPE"] <= 2
+
+
+def test_the_file_is_no_larger_than_that_of_larq_compute_engines_converter():
+    lce = larq_compute_engine()
+    from bitat_tf.export.plain import to_plain_larq
+
+    def build(x):
+        for number in range(3):
+            x = L.ReLU()(L.BatchNormalization()(conv(64, name=f"conv_{number}")(x)))
+        return L.Dense(10)(L.GlobalAveragePooling2D()(x))
+
+    model = small(build, (8, 8, 64))
+    assert len(written(lower(model))) <= len(lce.convert_keras_model(to_plain_larq(model)))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda x: BinaryConv2D(4, 3, kernel_quantizer="ste_tern")(x), r"must give \+alpha and -alpha"),
+        (lambda x: BinaryConv2D(4, 3, input_quantizer="ste_heaviside")(x), "must give signs"),
+        (lambda x: BinaryConv2D(4, 3, padding="same", pad_values=0.5)(x), "padded with 1 or 0. Received: pad_values=0.5"),
+    ],
+)
+def test_what_the_device_has_not_is_refused_by_name(make, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        lower(small(make))
+    assert re.search("binary_conv2d", str(caught.value))
+
+
+def test_layers_of_other_precision_are_written_in_float32():
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        model = small(lambda x: L.Dense(4)(L.GlobalAveragePooling2D()(L.Conv2D(8, 1, activation="gelu")(conv()(x)))))
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    content = written(lower(model))
+    x = np.random.default_rng(0).normal(size=(4, 6, 6, 32)).astype(np.float32)
+    for _, (found,) in run_everywhere(content, [x]):
+        np.testing.assert_allclose(found, model(x).numpy(), atol=2e-2)
