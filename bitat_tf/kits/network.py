@@ -65,7 +65,8 @@ def read_network(path: str | os.PathLike) -> KitNetwork:
     file = read(path)
     if file.obstacle is not None:
         raise ValueError(
-            f"write_kit: expected a network that can be run. Received: {file.path}, which no interpreter takes ({file.obstacle})."
+            f"write_kit: expected a network that can be run. Received: {file.path}, which the interpreter does not take "
+            f"({file.obstacle})."
         )
     graph = file.model.subgraphs[0]
     inputs, outputs = indices(graph.inputs), indices(graph.outputs)

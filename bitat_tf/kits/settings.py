@@ -35,11 +35,11 @@ class Settings:
 
 
 def one_line(text: str) -> str:
-    """Return a text with an escape sequence, as of Python, in the place of all that is no character of a line.
+    r"""Return a text with an escape sequence, as of Python, in the place of all that is no character of a line.
 
     Examples:
-        >>> one_line("größte Maus"), one_line("two\\nlines")
-        ('größte Maus', 'two\\\\nlines')
+        >>> one_line("größte Maus"), one_line("two\nlines")
+        ('größte Maus', 'two\\nlines')
     """
     return "".join(ascii(one)[1:-1] if unicodedata.category(one) in _NO_TEXT else one for one in text)
 

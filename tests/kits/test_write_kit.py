@@ -24,9 +24,9 @@ from bitat_tf.kits.settings import class_names, settings_file, settings_of
 from bitat_tf.kits.targets import TARGETS
 
 
-def network(channels=3, dtype="float32", classes=(), **facts):
-    taken, given = TensorKind((1, 8, 8, channels), dtype), TensorKind((1, len(classes) or 3), "float32")
-    return KitNetwork(b"", **{"name": "net", "pixels": None, "operators": {"ADD": 2}, **facts}, input=taken, output=given, classes=classes)
+def network(channels=3, classes=(), name="net", pixels=None, operators=None):
+    taken, given = TensorKind((1, 8, 8, channels), "float32"), TensorKind((1, len(classes) or 3), "float32")
+    return KitNetwork(b"", name, taken, given, classes, pixels, operators or {"ADD": 2})
 
 
 def tracked(target):

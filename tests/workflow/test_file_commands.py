@@ -13,6 +13,7 @@ from bitat_tf.layers import binary_layers
 from bitat_tf.tflite_file import read
 from bitat_tf.tflite_file.runtime import runtime_obstacle
 
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """Return a folder with a network that was trained on digits of pixels 0..1, binary, and one that is float."""

@@ -28,12 +28,12 @@ values = pixels * np.array(settings["scale"])[:channels] + np.array(settings["of
 values = values.astype(np.float32)
 if taken.dtype != np.float32:
     limits = np.iinfo(taken.dtype)
-    scale, zero_point = np.float32(taken.scale or 1.0), taken.zero_point or 0
+    scale, zero_point = taken.scale or 1.0, taken.zero_point or 0
     if settings["takes_bytes"]:  # the pixels themselves, less 128 for int8, whatever the tensor's scale
         scale, zero_point = 1.0, limits.min
     values = np.clip(np.rint(values / scale) + zero_point, limits.min, limits.max).astype(taken.dtype)
 
-scores = interpreter.predict(values)[0]
+scores = np.asarray(interpreter.predict(values))[0]
 if given.scale is not None:
     scores = given.scale * (scores.astype(np.float32) - given.zero_point)
 labels = (here / "labels.txt").read_text("utf-8").splitlines()

@@ -1,4 +1,5 @@
-// Runs the classifier on pictures: a line of standard input each, "width height file of ARGB, file for what the network saw".
+// Prints the name of the network, and runs the classifier on pictures: a line of standard input each,
+// "width height file of ARGB, file for what the network saw".
 package com.example.classifier
 
 import android.content.AssetManager
@@ -18,11 +19,12 @@ class App(folder: String) : Context() {
 }
 
 fun main() {
+    println(Settings.NAME)
     for (line in generateSequence(::readLine)) {
         val (folder, width, height, pixels, seen) = line.split(" ")
         val buffer = ByteBuffer.wrap(File(pixels).readBytes()).order(ByteOrder.LITTLE_ENDIAN).asIntBuffer()
         val argb = IntArray(buffer.remaining()).also { buffer.get(it) }
-        Classifier(App(folder)).use { classifier ->
+        Classifier.open(App(folder), 1).use { classifier ->
             val results = classifier.classify(Bitmap(width.toInt(), height.toInt(), argb))
             println(results.joinToString(" ") { "${it.label}=${it.score}" })
         }

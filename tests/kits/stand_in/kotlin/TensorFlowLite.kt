@@ -28,10 +28,7 @@ interface Delegate {
 /** The model is a line of text: type, scale and zero point of input and output, the side, the channels, the classes. */
 class Interpreter(model: ByteBuffer, private val options: Options) : AutoCloseable {
     class Options {
-        var useXnnpack = true
         var threads = 0
-
-        fun setUseXNNPACK(value: Boolean): Options = apply { useXnnpack = value }
 
         fun setNumThreads(value: Int): Options = apply { threads = value }
 
@@ -46,8 +43,7 @@ class Interpreter(model: ByteBuffer, private val options: Options) : AutoCloseab
 
     init {
         check(options.threads > 0) { "the number of threads must be set" }
-        // larq-compute-engine's library does not bear XNNPACK; LiteRT's runs the rest of the network with it.
-        check(options.useXnnpack == options.delegates.isNotEmpty()) { "XNNPACK must be off, but for networks with a delegate" }
+        check(options.delegates.size == 1) { "the delegate must be given" }
         options.delegates.forEach { check(it.getNativeHandle() != 0L) { "the delegate must be alive" } }
         require(words[0] != "refused") { "Internal error: Cannot create interpreter: the network is refused" }
         val quantization = Tensor.QuantizationParams(words[1].toFloat(), words[2].toInt())

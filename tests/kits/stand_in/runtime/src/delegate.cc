@@ -15,7 +15,7 @@ struct TfLiteDelegate* tflite_plugin_create_delegate(char** keys, char** values,
   for (size_t i = 0; i < count; ++i) {
     if (std::strcmp(keys[i], "num_threads") == 0 && std::strspn(values[i], "0123456789") == std::strlen(values[i])) {
       delegate->threads = values[i];
-    } else if (std::strcmp(keys[i], "kernel") == 0) {
+    } else if (std::strcmp(keys[i], "kernel") == 0 && std::strcmp(values[i], "neon") != 0) {
       if (std::strcmp(values[i], "auto") != 0) delegate->kernel = values[i];
     } else {
       if (report != nullptr) report((std::string("the stand-in has no option ") + keys[i] + "=" + values[i]).c_str());

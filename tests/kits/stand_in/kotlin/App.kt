@@ -20,6 +20,8 @@ open class Activity : Context() {
 
     open fun onDestroy() {}
 
+    fun setTitle(title: CharSequence) = println("title: $title")
+
     fun setContentView(view: Group) {
         content = view
     }
