@@ -92,7 +92,7 @@ def write_kit(
         >>> report = bitat_tf.export.to_tflite(model, os.path.join(folder, "model.tflite"))
         >>> kit = write_kit(report.path, os.path.join(folder, "pi"), classes=["cat", "dog"], target="raspberry_pi")
         >>> kit.files
-        ('README.md', 'classify.py', 'model.tflite', 'labels.txt', 'picture.png', 'settings.json')
+        ('README.md', 'classify.py', 'settings.json', 'model.tflite', 'labels.txt', 'picture.png')
         >>> kit.classes
         ('cat', 'dog')
     """

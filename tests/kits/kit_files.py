@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import bitat_tf
@@ -32,6 +33,12 @@ def cmake(source, build, *arguments):
     assert not checked("cmake", "-S", source, "-B", build, *arguments).stderr
     checked("cmake", "--build", build, "-j2")
     return build
+
+
+def kotlin_has_errors(content):
+    """Return whether Kotlin has errors of syntax."""
+    tree_sitter, kotlin = pytest.importorskip("tree_sitter"), pytest.importorskip("tree_sitter_kotlin")
+    return tree_sitter.Parser(tree_sitter.Language(kotlin.language())).parse(content).root_node.has_error
 
 
 def write_stand_in_model(folder, dtype="float32", scale=0.0, zero=0, side=6, channels=3, classes=7):

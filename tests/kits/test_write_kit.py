@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from kit_files import DIGITS, HOSTILE, PROJECTS, REPOSITORY
+from kit_files import DIGITS, HOSTILE, PROJECTS, REPOSITORY, kotlin_has_errors
 from PIL import Image
 
 from bitat_tf._keras import keras, tf
@@ -134,7 +134,7 @@ def test_a_name_of_any_kind_gives_settings_that_compile(name, tmp_path):
     assert found["name"] == shown
     assert found["about"][1].startswith(f"{shown}: 0 bytes, sha256 e3b0c44298fc1c14")
     kotlin = settings_file(settings, "Settings.kt")
-    kotlin.encode("utf-8")
+    assert not kotlin_has_errors(kotlin.encode("utf-8"))
     literal = re.search(r"val NAME = (\".*\")\n", kotlin)[1]
     assert not re.search(r"(?<!\\)\$", literal)
     assert json.loads(literal.replace(r"\$", "$")) == shown
