@@ -15,7 +15,8 @@
 | `bitat_tf.applications` | ReActNet, Bi-Real Net, Real-to-Binary Net, MeliusNet, QuickNet; MobileNets |
 | `bitat_tf.export` | `to_tflite`: conversion with larq-compute-engine, folding, int8 for the rest, and its verification |
 | `bitat_tf.tflite_file` | what is in a file: `inspect`, `plot_graph`, `dump` |
-| `bitat_tf.deployment` | from the file to a device: `benchmark`, `write_kit` |
+| `bitat_tf.deployment` | how fast a file is: `benchmark` |
+| `bitat_tf.kits` | from the file to a program on a phone or a board: `write_kit` |
 | `bitat_tf.data` | images from folders |
 | `bitat_tf.workflow` (imported by itself) | the whole job, as `bitat-tf train` runs it |
 """
@@ -25,8 +26,8 @@ from bitat_tf import _keras  # noqa: F401, I001
 
 from importlib.metadata import version
 
-from bitat_tf import analysis, applications, calibration, callbacks, data, dependency, deployment, export, layers, quantizers
-from bitat_tf import regularizers, tflite_file
+from bitat_tf import analysis, applications, calibration, callbacks, data, dependency, deployment, export, kits, layers
+from bitat_tf import quantizers, regularizers, tflite_file
 from bitat_tf.conversion import binarize, plan_binarization
 from bitat_tf.distillation import Distiller
 from bitat_tf.inspection import check, summary
@@ -48,6 +49,7 @@ __all__ = [
     "dependency",
     "deployment",
     "export",
+    "kits",
     "layers",
     "plan_binarization",
     "quantizers",

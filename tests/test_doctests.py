@@ -27,6 +27,7 @@ PUBLIC = [
         bitat_tf.deployment,
         bitat_tf.export,
         bitat_tf.inspection,
+        bitat_tf.kits,
         bitat_tf.layers,
         bitat_tf.post_training,
         bitat_tf.quantizers,

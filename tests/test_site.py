@@ -28,6 +28,7 @@ PACKAGES = [
             "distillation",
             "export",
             "inspection",
+            "kits",
             "layers",
             "post_training",
             "quantizers",

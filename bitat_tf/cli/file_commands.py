@@ -7,8 +7,9 @@ from typing import Any
 
 from rich import get_console
 
-from bitat_tf.deployment import benchmark, parse_profile, write_kit
-from bitat_tf.deployment.kit_targets import ALL, LARQ
+from bitat_tf.deployment import benchmark
+from bitat_tf.kits import write_kit
+from bitat_tf.kits.targets import ALL
 from bitat_tf.tflite_file import dump, inspect, plot_graph
 from bitat_tf.workflow import load_model
 from bitat_tf.workflow.console import show_or_write, warn, write_json
@@ -55,7 +56,7 @@ def kit(options: dict[str, Any]) -> int:
     """Run `bitat-tf kit`; returns the exit code."""
     names = None if options["labels"] is None else _names(Path(options["labels"]))
     target, picture = options["target"], options["picture"]
-    file, own_picture = kit_source(options["file"], with_picture=target != LARQ and picture is None)
+    file, own_picture = kit_source(options["file"], with_picture=picture is None)
     written = write_kit(
         file,
         options["out"],
@@ -73,14 +74,6 @@ def kit(options: dict[str, Any]) -> int:
     return 0
 
 
-def profile(options: dict[str, Any]) -> int:
-    """Run `bitat-tf profile`; returns the exit code."""
-    text = sys.stdin.read() if options["file"] == "-" else Path(options["file"]).read_text("utf-8", errors="replace")
-    report = parse_profile(text)
-    _write(report, options["json"])
-    return 0
-
-
 def dump_file(options: dict[str, Any]) -> int:
     """Run `bitat-tf dump`; returns the exit code."""
     _write(dump(options["file"], options["out"], options["overwrite"]), options["json"])
@@ -93,7 +86,6 @@ FILE_COMMANDS: dict[str, Callable[[dict[str, Any]], int]] = {
     "inspect": inspect_file,
     "benchmark": benchmark_file,
     "kit": kit,
-    "profile": profile,
     "dump": dump_file,
 }
 

@@ -4,15 +4,15 @@ import argparse
 from typing import Any
 
 from bitat_tf._pixels import BYTES, PIXELS
-from bitat_tf.deployment.kit_targets import ALL, LARQ, TARGETS
 from bitat_tf.export.engines import ENGINES
+from bitat_tf.kits.targets import ALL, TARGETS
 
 _MODEL = "a Keras 2 model, saved with model.save('model.keras')"
 _FILE = "a .tflite file"
 
 
 def add_file_commands(commands) -> None:
-    """Add `export`, `verify`, `inspect`, `benchmark`, `kit`, `profile` and `dump` to the parser."""
+    """Add `export`, `verify`, `inspect`, `benchmark`, `kit` and `dump` to the parser."""
     _add_export(commands)
     _add_verify(commands)
     inspect = _add(
@@ -26,13 +26,6 @@ def add_file_commands(commands) -> None:
     inspect.add_argument("--picture", metavar="GRAPH.png", help="draw the graph, too (.png, .svg or .pdf)")
     _add_benchmark(commands)
     _add_kit(commands)
-    profile = _add(
-        commands,
-        "profile",
-        "turn the printed profile of lce_benchmark_model into a table",
-        "Reads what lce_benchmark_model prints with --enable_op_profiling=true, and sums it up: binary and float operators.",
-    )
-    profile.add_argument("file", metavar="PROFILE.txt", help="what was printed, as a file; - for standard input")
     dump = _add(
         commands,
         "dump",
@@ -123,21 +116,22 @@ def _add_kit(commands) -> None:
     kit = _add(
         commands,
         "kit",
-        "write what runs a .tflite file on Android, a Raspberry Pi and other 64-bit ARM",
-        "Writes a folder with the file, its labels, programs, and instructions. The target 'larq' is for larq-compute-engine's "
-        "own runtime: C++, Kotlin classes, a script that measures. The others run the file on stock LiteRT with bitat-runtime: "
-        "'android' is a complete app, 'cpp' a program with TensorFlow Lite's C API, 'raspberry-pi' a Python script, 'all' are "
-        "these three.",
+        "write a project that runs a .tflite file on Android, a Raspberry Pi, or from C++",
+        "Writes a project with the file, its labels, a picture and instructions. It runs the file in a stock interpreter with "
+        "bitat-runtime: 'android' is a complete app on LiteRT, 'cpp' a program with TensorFlow Lite's C API, 'raspberry_pi' a "
+        "Python script.",
         json=False,
     )
     kit.add_argument("file", metavar="model.tflite|RUN", help=f"{_FILE}, or the folder of a run")
-    kit.add_argument("--target", choices=(*TARGETS, ALL), default=LARQ, help="what the kit is for (default larq)")
+    kit.add_argument(
+        "--target", choices=(*TARGETS, ALL), default=ALL, help="what the kit is for (default all: one of each, in its folder)"
+    )
     kit.add_argument("--out", required=True, metavar="DIR", help="a new or empty folder")
     kit.add_argument("--labels", metavar="labels.txt", help="names of the classes, one a line (default: those in the file)")
     kit.add_argument(
         "--pixels", choices=(*PIXELS, BYTES), help="what the file expects of pixels (default: what it says itself)"
     )
-    kit.add_argument("--picture", metavar="PICTURE", help="a picture to classify, not for larq (default: one of a run's data)")
+    kit.add_argument("--picture", metavar="PICTURE", help="a picture to classify (default: one of a run's data)")
     kit.add_argument(
         "--runtime", metavar="DIR", help="C++ sources of bitat-runtime, for android, cpp and all (default: the installed ones)"
     )
