@@ -58,8 +58,8 @@ class Divergence:
         if not self.different:
             return "the outputs differ, and no sign before them"
         return (
-            f"first at {self.layer}: {self.different:,} of {self.signs:,} signs differ, {self.on_threshold:,} of them of values "
-            "on their threshold"
+            f"first at {self.layer}: {self.different:,} of {self.signs:,} signs differ, {self.on_threshold:,} of them of "
+            "values on their threshold"
         )
 
 
