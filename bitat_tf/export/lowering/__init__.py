@@ -2,13 +2,13 @@
 
 | module | what it holds |
 |---|---|
-| `steps` | the few kinds of steps that a network is made of |
-| `expand` | a model as steps (`binary_kernel`: the kernel of a binary layer as signs and scales) |
+| `steps`, `binary_steps`, `program` | the few kinds of steps that a network is made of |
+| `expand` | a model as steps (`layer_kinds`: what a Keras layer is; `binary_kernel`: a kernel as signs and scales) |
 | `constants` | constants per channel move to where they cost nothing |
 | `signs` | signs skip what they make superfluous, are computed once, and are what binary convolutions write |
 | `operators` | the operators on signs, in TensorFlow and in a file |
 | `grids` | int8 grids for what is not binary |
-| `file` | steps computed, and written by TensorFlow's converter |
+| `file` | steps computed, and written by TensorFlow's converter (`finishing`: what it cannot write) |
 """
 
 from collections.abc import Callable, Sequence

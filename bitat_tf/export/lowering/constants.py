@@ -3,8 +3,9 @@
 import numpy as np
 
 from bitat_tf.export.lowering import steps
+from bitat_tf.export.lowering.binary_steps import BinaryConvolution, MaxPool, Sign
 from bitat_tf.export.lowering.program import Program
-from bitat_tf.export.lowering.steps import Affine, BinaryConvolution, Linear, Sign, Slope, Step
+from bitat_tf.export.lowering.steps import Affine, Linear, Slope, Step
 
 _FREE = (Linear, BinaryConvolution)  # a constant that follows becomes their bias
 
@@ -188,7 +189,7 @@ def _through_kernel(step: Linear, shift: np.ndarray) -> np.ndarray | None:
 
 def passes_shift(step: Step) -> bool:
     """Return whether f(x + c) = f(x) + c for constants per channel."""
-    return isinstance(step, steps.MaxPool) or (isinstance(step, steps.KerasCall) and step.passes_shift)
+    return isinstance(step, MaxPool) or (isinstance(step, steps.KerasCall) and step.passes_shift)
 
 
 def move_backwards(program: Program, step: Step, reader: Step, shift: np.ndarray) -> bool:

@@ -7,16 +7,17 @@ from typing import Any
 import larq as lq
 import numpy as np
 
-from bitat_tf._copies import copy_layer, copy_weights, float32_policy
 from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering import steps
 from bitat_tf.export.lowering.binary_kernel import binary_kernel, gives_signs
+from bitat_tf.export.lowering.binary_steps import BinaryConvolution, MaxPool, Sign
 from bitat_tf.export.lowering.layer_kinds import (
     DEPTHWISE,
     as_array,
     clamp_bounds,
     elementwise_function,
     geometry_of,
+    in_float32,
     is_binary_layer_of_larq,
     is_channels_last,
     is_operator,
@@ -137,7 +138,7 @@ class _Expansion:
             return self._make(steps.Slope, call, [inputs], slope=np.full(inputs.channels, float(layer.alpha)))
         if kind is L.MaxPooling2D and layer.data_format == "channels_last":
             pooling = {"window": layer.pool_size, "strides": layer.strides, "padding": layer.padding}
-            return self._make(steps.MaxPool, call, [inputs], **pooling)
+            return self._make(MaxPool, call, [inputs], **pooling)
         if kind in _RESHAPES and getattr(layer, "data_format", None) != "channels_first" and None not in sample_shape(call):
             return self._make(steps.Reshape, call, [inputs])
         function = elementwise_function(layer)
@@ -202,7 +203,7 @@ class _Expansion:
             geometry["pad_value"] = int(pad_value)
         height, width = (1, 1) if isinstance(call.layer, L.Dense) else call.output_shapes[0][1:3]
         shape = (*(inputs.shape[:2] if isinstance(call.layer, L.Dense) else (height, width)), len(alpha))
-        return steps.BinaryConvolution(
+        return BinaryConvolution(
             name=free_name(f"{call.path}/convolution", self._names),
             path=call.path,
             inputs=[inputs],
@@ -238,7 +239,7 @@ class _Expansion:
             )
         threshold = None if threshold is None or not threshold.any() else threshold
         name = free_name(f"{call.path}/sign", self._names)
-        return steps.Sign(name=name, inputs=[inputs], shape=inputs.shape, threshold=threshold)
+        return Sign(name=name, inputs=[inputs], shape=inputs.shape, threshold=threshold)
 
     def _not_yet_binary(self, call: LayerCall, inputs: Step) -> Step:
         """Return a binary layer whose input or kernel is float."""
@@ -257,7 +258,7 @@ class _Expansion:
     def _padded(self, call: LayerCall, inputs: Step, value: float, kernel_is_binary: bool) -> Step:
         """Return a float convolution of signs, padded with `value`."""
         layer = call.layer
-        convolution = steps.BinaryConvolution(
+        convolution = BinaryConvolution(
             name="", path="", inputs=[], shape=(), kernel=np.ones(layer.kernel.shape, np.int8), **geometry_of(layer)
         )
         pads = [(0, 0), *convolution.pads(inputs.shape[:2]), (0, 0)]  # type: ignore[arg-type]
@@ -284,17 +285,9 @@ class _Expansion:
         )
 
     def _float32_layer(self, layer: keras.layers.Layer) -> keras.layers.Layer:
-        """Return the layer, or a copy of one that computes in another precision, which the device does not get."""
-        if layer.compute_dtype in (None, "float32") or not tf.as_dtype(layer.compute_dtype).is_floating:
-            return layer
+        """Return the layer, or its copy in float32: one for all its calls."""
         if id(layer) not in self._in_float32:
-            with float32_policy():
-                copy = copy_layer(layer, in_float32=True)
-                shapes = [tuple(tensor.shape) for tensor in tf.nest.flatten(layer.input)] if layer.inbound_nodes else []
-                if layer.weights and shapes:
-                    copy.build(shapes[0] if len(shapes) == 1 else shapes)
-                copy_weights(layer, copy)
-            self._in_float32[id(layer)] = copy
+            self._in_float32[id(layer)] = in_float32(layer)
         return self._in_float32[id(layer)]
 
     def _reshape(self, call: LayerCall, inputs: Step, shape: Shape, suffix: str) -> Step:
@@ -302,7 +295,5 @@ class _Expansion:
 
     def _make(self, kind: Callable[..., Step], call: LayerCall, inputs: list[Step], suffix: str = "", **options: Any) -> Step:
         name = free_name(f"{call.path}/{suffix}" if suffix else call.path, self._names)
-        options.setdefault(
-            "shape", sample_shape(call) if kind is not steps.Affine or suffix != "shift_before" else inputs[0].shape
-        )
+        options.setdefault("shape", sample_shape(call))
         return kind(name=name, inputs=list(inputs), **options)

@@ -1,5 +1,6 @@
 """A program as the content of a `.tflite` file, by TensorFlow's converter."""
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,9 +82,7 @@ def convert(program: Program, input_type: str = "float32") -> Any:
 
 def converter_error() -> type[Exception]:
     """Return the class of the converter's own errors."""
-    from tensorflow.lite.python.convert import ConverterError
-
-    return ConverterError
+    return importlib.import_module("tensorflow.lite.python.convert").ConverterError
 
 
 def _first_line(error: Exception) -> str:

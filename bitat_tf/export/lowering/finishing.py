@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from flatbuffers import flexbuffers
 
+from bitat_tf.export.lowering.binary_steps import BinaryConvolution
 from bitat_tf.export.lowering.integer_input import take_integers
 from bitat_tf.export.lowering.names import SCOPE, scope
 from bitat_tf.export.lowering.objects import code_of, custom_name, readers
 from bitat_tf.export.lowering.operators import STEP
 from bitat_tf.export.lowering.program import Program
-from bitat_tf.export.lowering.steps import BinaryConvolution, Step
+from bitat_tf.export.lowering.steps import Step
 from bitat_tf.tflite_file.content import schema
 
 _NONE = -1  # an input that an operator does not have

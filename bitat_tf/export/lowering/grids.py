@@ -7,10 +7,11 @@ import numpy as np
 
 from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering import steps
+from bitat_tf.export.lowering.binary_steps import BinaryConvolution, MaxPool, Sign
 from bitat_tf.export.lowering.file import run
 from bitat_tf.export.lowering.operators import TensorFlowOperators
 from bitat_tf.export.lowering.program import Program
-from bitat_tf.export.lowering.steps import Affine, BinaryConvolution, Clamp, KerasCall, Linear, Sign, Source, Step
+from bitat_tf.export.lowering.steps import Affine, Clamp, KerasCall, Linear, Source, Step
 
 LEVELS = 255
 INPUT_TYPES = ("float32", "int8", "uint8")
@@ -133,7 +134,7 @@ def _gives_signs(step: Step) -> bool:
     return (
         isinstance(step, Sign)
         or (isinstance(step, BinaryConvolution) and step.thresholds is not None)
-        or (isinstance(step, steps.MaxPool) and step.of_signs)
+        or (isinstance(step, MaxPool) and step.of_signs)
     )
 
 
@@ -153,7 +154,7 @@ def _is_fused(program: Program, step: Step) -> bool:
 
 def _keeps_grid(step: Step) -> bool:
     """Return whether the output of a step has the grid of its input, as it holds nothing but values of it."""
-    return isinstance(step, (steps.Reshape, steps.MaxPool)) or (isinstance(step, KerasCall) and step.same_values)
+    return isinstance(step, (steps.Reshape, MaxPool)) or (isinstance(step, KerasCall) and step.same_values)
 
 
 def _only_becomes_bits(program: Program, step: Step) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 import larq as lq
 import numpy as np
 
+from bitat_tf._copies import copy_layer, copy_weights, float32_policy
 from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering.steps import Shape
 from bitat_tf.graph import LayerCall
@@ -12,6 +13,19 @@ from bitat_tf.layers import BinaryLayer
 
 L = keras.layers
 DEPTHWISE = (L.DepthwiseConv2D, lq.layers.QuantDepthwiseConv2D)
+
+
+def in_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """Return a layer, or a copy of one that computes in another precision, which the device does not get."""
+    if layer.compute_dtype in (None, "float32") or not tf.as_dtype(layer.compute_dtype).is_floating:
+        return layer
+    with float32_policy():
+        copy = copy_layer(layer, in_float32=True)
+        shapes = [tuple(tensor.shape) for tensor in tf.nest.flatten(layer.input)] if layer.inbound_nodes else []
+        if layer.weights and shapes:
+            copy.build(shapes[0] if len(shapes) == 1 else shapes)
+        copy_weights(layer, copy)
+    return copy
 
 
 def clamp_bounds(function: Any) -> tuple[float, float] | None:

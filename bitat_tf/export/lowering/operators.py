@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from bitat_tf._keras import tf
-from bitat_tf.export.lowering.steps import BinaryConvolution, MaxPool, Sign, Step, as_float32
+from bitat_tf.export.lowering.binary_steps import BinaryConvolution, MaxPool, Sign
+from bitat_tf.export.lowering.steps import Step, as_float32
 
 STEP = "step"  # an option that tells which step an operator is of, and is taken out of the file afterwards
 _BITS = 32  # of a word; a bit that is 1 stands for -1

@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from bitat_tf.export.lowering.steps import BinaryConvolution, Source, Step
+from bitat_tf.export.lowering.binary_steps import BinaryConvolution
+from bitat_tf.export.lowering.steps import Source, Step
 
 
 class Program:

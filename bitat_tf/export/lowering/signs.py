@@ -6,9 +6,10 @@ import numpy as np
 
 from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering import steps
+from bitat_tf.export.lowering.binary_steps import BinaryConvolution, MaxPool, Sign
 from bitat_tf.export.lowering.constants import can_move_backwards
 from bitat_tf.export.lowering.program import Program
-from bitat_tf.export.lowering.steps import Affine, BinaryConvolution, MaxPool, Sign, Step
+from bitat_tf.export.lowering.steps import Affine, Step
 
 _ALWAYS = float(np.finfo(np.float32).max)  # a threshold with which every sum is positive
 _LARGEST_COUNT = 2**31 - 1
