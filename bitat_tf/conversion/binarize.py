@@ -9,9 +9,9 @@ from bitat_tf._validation import check_choice, check_model, check_number
 from bitat_tf.conversion.plan import BINARY, EXPAND, FLOAT, BinarizationPlan, LayerPlan, Skip, plan_layers
 from bitat_tf.conversion.rebuild import Changes, Rebuilder
 from bitat_tf.conversion.shortcuts import describe_shortcut, end_of_layer
-from bitat_tf.graph import CallGraph, LayerCall, is_graph
 from bitat_tf.inspection.float_layers import float_operator, obstacle
 from bitat_tf.inspection.neighbours import RELU_FUNCTIONS, is_relu
+from bitat_tf.model_graph import CallGraph, LayerCall, is_graph
 from bitat_tf.regularizers import DisentangledRegularizer
 
 

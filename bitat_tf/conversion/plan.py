@@ -9,10 +9,10 @@ from rich.table import Table
 
 from bitat_tf._keras import keras
 from bitat_tf._tables import as_text
-from bitat_tf.graph import CallGraph
 from bitat_tf.inspection.ends import first_calls, last_calls
 from bitat_tf.inspection.float_layers import float_operator, obstacle
 from bitat_tf.inspection.kernels import is_quantized
+from bitat_tf.model_graph import CallGraph
 
 BINARY, EXPAND, FLOAT = "binary", "expand", "float"
 Decision = tuple[str, str, str]  # action, reason, cure

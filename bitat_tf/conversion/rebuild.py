@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bitat_tf._copies import copy_layer, copy_weights
 from bitat_tf._keras import keras, tf
 from bitat_tf.conversion.replacement import Replacement
 from bitat_tf.conversion.shortcuts import add_shortcut
-from bitat_tf.graph import call_arguments, is_graph, layer_nodes
 from bitat_tf.layers import RPReLU
+from bitat_tf.model_graph import call_arguments, copy_layer, copy_weights, is_graph, layer_nodes
 from bitat_tf.regularizers import DisentangledRegularizer
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bitat_tf._copies import config_with_activation
 from bitat_tf._keras import keras
 from bitat_tf.layers import BinaryConv2D, BinaryDense
+from bitat_tf.model_graph import config_with_activation
 from bitat_tf.regularizers import DisentangledRegularizer
 
 # What a Conv2D has and a depthwise convolution calls otherwise, or has not.

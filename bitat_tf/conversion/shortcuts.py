@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from bitat_tf._keras import keras, tf
-from bitat_tf.graph import CallGraph, LayerCall
+from bitat_tf.model_graph import CallGraph, LayerCall
 
 Sizes = tuple[int, ...]  # the batch first, whose size does not matter
 

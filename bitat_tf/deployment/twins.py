@@ -4,12 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from bitat_tf._copies import copy_layer, copy_weights
 from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_finite, check_model
 from bitat_tf.export import to_plain_larq
-from bitat_tf.graph import is_graph
 from bitat_tf.layers import binary_layers
+from bitat_tf.model_graph import copy_layer, copy_weights, is_graph
 
 _RANDOM_SAMPLES = 8
 

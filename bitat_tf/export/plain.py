@@ -2,12 +2,11 @@
 
 import larq as lq
 
-from bitat_tf._copies import copy_layer, copy_weights, float32_config, float32_policy
 from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_model
 from bitat_tf.export.padding import trimmed_paddings
-from bitat_tf.graph import CallGraph, is_graph
 from bitat_tf.layers import BinaryConv2D, BinaryDense, BinaryLayer, binary_layers
+from bitat_tf.model_graph import CallGraph, copy_layer, copy_weights, float32_config, float32_policy, is_graph
 from bitat_tf.quantizers import revive_dead_channels
 
 

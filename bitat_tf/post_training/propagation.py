@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bitat_tf._keras import keras, tf
-from bitat_tf.graph import call_arguments, is_graph, layer_nodes
 from bitat_tf.layers import BinaryLayer
+from bitat_tf.model_graph import call_arguments, is_graph, layer_nodes
 
 _LARGE_BYTES = 2**32
 

@@ -16,9 +16,9 @@ from bitat_tf._validation import check_finite
 from bitat_tf.calibration.statistics import has_statistics
 from bitat_tf.conversion import BinarizationPlan, binarize, plan_binarization
 from bitat_tf.data import ImageData
-from bitat_tf.graph import CallGraph
 from bitat_tf.inspection import CheckReport
 from bitat_tf.layers import binary_layers
+from bitat_tf.model_graph import CallGraph
 from bitat_tf.workflow.binarize_config import BinarizeConfig
 from bitat_tf.workflow.console import show, warn
 from bitat_tf.workflow.images import load_images

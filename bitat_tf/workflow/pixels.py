@@ -2,7 +2,7 @@
 
 from bitat_tf._keras import keras, tf
 from bitat_tf._pixels import NEGATIVE, PIXELS, RAW
-from bitat_tf.graph import call_arguments, layer_nodes
+from bitat_tf.model_graph import call_arguments, layer_nodes
 
 __all__ = ["NEGATIVE", "PIXELS", "RAW", "check_channels", "taking_pixels"]
 

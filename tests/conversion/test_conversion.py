@@ -10,8 +10,8 @@ from bitat_tf._keras import keras, tf
 from bitat_tf.callbacks import Schedule, SequentialBinarization
 from bitat_tf.conversion.replacement import full_kernel
 from bitat_tf.export import to_tflite
-from bitat_tf.graph import CallGraph
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
+from bitat_tf.model_graph import CallGraph
 from bitat_tf.regularizers import DisentangledRegularizer
 
 L = keras.layers
