@@ -9,7 +9,7 @@ import pytest
 from benchmarks import accuracy
 from benchmarks.accuracy_options import commands, load, parse, setting_of
 from benchmarks.accuracy_page import BY_HAND, page, write_report
-from benchmarks.accuracy_recipes import ABLATIONS, RECIPES, bitat, rebuilt
+from benchmarks.accuracy_recipes import ABLATIONS, RECIPES, bitat, with_arguments
 from benchmarks.accuracy_results import (
     best_rate,
     chosen_runs,
@@ -199,10 +199,10 @@ def test_the_page_of_the_documentation_is_that_of_the_stored_results():
     assert generated == page(read_results(docs / "accuracy.jsonl")) + "\n"
 
 
-def test_a_rebuilt_network_computes_the_same(digits, tmp_path):
+def test_a_network_with_other_arguments_computes_the_same(digits, tmp_path):
     shared = run(digits, tmp_path, "--float-epochs", "1")
     model, _ = shared.train_float()
-    copy = rebuilt(model, disentangled={"error": "original", "num_groups": 16}, input_quantizer="ste_sign")
+    copy = with_arguments(model, disentangled={"error": "original", "num_groups": 16}, input_quantizer="ste_sign")
     images = shared.calibration[:8]
     np.testing.assert_allclose(copy.predict(images, verbose=0), model.predict(images, verbose=0), rtol=1e-5, atol=1e-5)
     regularizer = binary_layers(copy)[0].disentangled_regularizer

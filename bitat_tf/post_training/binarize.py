@@ -14,7 +14,7 @@ from bitat_tf.calibration.statistics import channel_means, check_memory, check_s
 from bitat_tf.dependency import Curvature, flip_descent, latent_weights, scale_from_products
 from bitat_tf.dependency.moments import MEMORY_LIMIT
 from bitat_tf.layers import BinaryLayer, binary_layers
-from bitat_tf.model_graph import copy_weights, is_graph, layer_uses
+from bitat_tf.model_graph import is_graph, layer_uses, rebuilt
 from bitat_tf.post_training.propagation import Flow, check_activations, propagate
 from bitat_tf.quantizers import RSign
 
@@ -178,8 +178,7 @@ def _checked_layers(model: keras.Model) -> list[BinaryLayer]:
 
 def _copy(model: keras.Model) -> keras.Model:
     """Return a model of the same weights, compiled in the same way where Keras can copy that."""
-    copy = keras.models.clone_model(model)
-    copy_weights(model, copy)
+    copy = rebuilt(model)
     if model.optimizer is not None:
         try:
             copy.compile_from_config(model.get_compile_config())
