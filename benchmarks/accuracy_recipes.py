@@ -100,7 +100,7 @@ def bitat(
 def with_error(run: Run, error: str) -> Trained:
     """BiTAT with another error as its loss, at the lambda at which the float network's signs cost as much as with Q_rel."""
     model = run.float_network()
-    found = bitat_tf.calibration.measure_dependency(model, run.calibration).network
+    found = bitat_tf.calibration.measure_dependency(model, run.calibration)
     # Q_orig and Q_ours are sums over the layers, Q_rel is their mean.
     total = {"original": found.q_orig, "disentangled": found.q_ours}[error]
     strength = found.q_rel * len(binary_layers(model)) / total

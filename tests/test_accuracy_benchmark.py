@@ -20,6 +20,7 @@ from benchmarks.accuracy_results import (
     runs_by_rate,
 )
 from benchmarks.accuracy_runs import Run, digest_of, parse_blocks
+from bitat_tf.calibration import measure_dependency
 from bitat_tf.callbacks import PRESETS
 from bitat_tf.data import load_digits
 from bitat_tf.layers import binary_layers
@@ -216,6 +217,20 @@ def test_every_call_begins_the_same_order_and_augmentation(digits, tmp_path):
         for (pictures, labels), (pictures_again, labels_again) in zip(first, again, strict=True):
             np.testing.assert_array_equal(labels, labels_again)
             np.testing.assert_array_equal(pictures, pictures_again)
+
+
+@pytest.mark.parametrize(("recipe", "error"), [("q-orig", "original"), ("q-ours", "disentangled")])
+def test_another_error_costs_as_much_as_the_default_one_where_it_starts(recipe, error, digits, tmp_path, monkeypatch):
+    shared, started = run(digits, tmp_path, "--float-epochs", "1"), []
+    model, _ = shared.train_float()
+    monkeypatch.setattr(Run, "sequential", lambda self, model, schedule, *rest, **more: started.append((model, schedule)))
+    ABLATIONS[recipe].train(shared)
+    ((network, schedule),) = started
+    layers = binary_layers(network)
+    assert {layer.disentangled_regularizer.error for layer in layers} == {error}
+    found = measure_dependency(model, shared.calibration)
+    total = found.q_orig if error == "original" else found.q_ours
+    assert schedule.strength * total == pytest.approx(found.q_rel * len(layers), rel=1e-4)
 
 
 def test_phases_that_do_not_fit_are_refused_and_the_papers_are_its_preset(digits, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ float one did, so that it, and every layer that it feeds, has to adapt: weights,
 that no binary layer feeds get the inputs that they always got, and stay as the user has frozen them.
 """
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 from bitat_tf._keras import keras
@@ -58,25 +58,24 @@ def unfreeze(model: keras.Model) -> None:
 
 def notes(model: keras.Model, must_train: Set[int]) -> tuple[str, ...]:
     """Return what is to be said of calls that are freed and of layers that are unfrozen, in sentences."""
-    called, frozen = calls_to_free(model, must_train), frozen_layers(model, must_train)
-    found = []
-    if called:
-        found.append(
-            f"called with training=False, which the binary network leaves out, since its batch normalizations need statistics "
-            f"of their own: {_listed(called)}."
-        )
-    if frozen:
-        found.append(
-            f"layers that were frozen (trainable=False) are trained now, since binary weights have to find their place: "
-            f"{_listed(frozen)}."
-        )
-    return tuple(found)
+    called, frozen = list(calls_to_free(model, must_train)), frozen_layers(model, must_train)
+    said = (
+        (
+            called,
+            "layers that were called with training=False follow the training now, since the batch normalizations of a binary "
+            "network need statistics of their own",
+        ),
+        (
+            frozen,
+            "layers that were frozen (trainable=False) are trained now, since binary weights have to find their place",
+        ),
+    )
+    return tuple(f"{text}: {_listed(paths)}." for paths, text in said if paths)
 
 
 def _holds(layer: keras.layers.Layer, must_train: Set[int]) -> bool:
     return any(id(part) in must_train for part in (layer, *layers_inside(layer)))
 
 
-def _listed(paths: Iterable[str]) -> str:
-    paths = list(paths)
+def _listed(paths: Sequence[str]) -> str:
     return ", ".join(paths[:_SHOWN]) + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")

@@ -151,20 +151,22 @@ def _ends(graph: CallGraph) -> dict[int, str]:
 
 
 def _plan_layer(layer: keras.layers.Layer, path: str, end: str, expand: bool) -> LayerPlan:
-    found, expansion = obstacle(layer), _EXPANSIONS.get(type(layer))
+    kind = type(layer).__name__
+
+    def stays_float(reason: str, cure: str = "", argument: Argument | None = None) -> LayerPlan:
+        return LayerPlan(path, kind, FLOAT, reason, cure if argument is None else str(argument), argument=argument)
+
     if is_quantized(layer):
-        action, reason, cure = FLOAT, "it has quantizers already, and is taken over as it is", ""
-    elif found is not None and expansion is None:
-        action, reason, cure = FLOAT, *found
-    elif found is not None and not expand:
-        action, reason, cure = FLOAT, found[0], Argument("depthwise", "expand", expansion)
-    elif end:
+        return stays_float("it has quantizers already, and is taken over as it is")
+    found, expansion = obstacle(layer), _EXPANSIONS.get(type(layer))
+    if found is not None and expansion is None:
+        return stays_float(*found)
+    if found is not None and expansion is not None and not expand:
+        return stays_float(found[0], argument=Argument("depthwise", "expand", expansion))
+    if end:
         reason = f"the {end} layer of the network: binary, it costs more accuracy than any other"
-        action, cure = FLOAT, Argument("first_and_last", True, "to make it binary all the same")
-    else:
-        action, reason, cure = (BINARY if found is None else EXPAND), "", ""
-    argument = cure if isinstance(cure, Argument) else None
-    return LayerPlan(path, type(layer).__name__, action, reason, str(cure), argument=argument)
+        return stays_float(reason, argument=Argument("first_and_last", True, "to make it binary all the same"))
+    return LayerPlan(path, kind, BINARY if found is None else EXPAND)
 
 
 def _skipped(
