@@ -1,5 +1,7 @@
 """The graph of a Keras model: its layer calls, the kinds of its layers, and the model built anew with other layers in it.
 
+For the package's own use: other rooms import from here, and Keras' own graph is read nowhere else.
+
 | module | what it holds |
 |---|---|
 | `nodes` | what Keras knows of each layer call; the one place that reads Keras' own graph |
