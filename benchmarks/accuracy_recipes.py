@@ -8,7 +8,8 @@ import bitat_tf
 from benchmarks.accuracy_runs import Run, Stopwatch
 from bitat_tf._keras import keras
 from bitat_tf.callbacks import PRESETS, Schedule
-from bitat_tf.layers import BinaryConv2D, BinaryLayer, binary_layers
+from bitat_tf.layers import BinaryConv2D, binary_layers
+from bitat_tf.model_graph import Substitute, rebuilt
 from bitat_tf.post_training import binarize_post_training
 from bitat_tf.workflow.config import POST_TRAINING_CALIBRATION
 
@@ -30,7 +31,7 @@ class Recipe:
 
 def one_shot(run: Run) -> Trained:
     """All layers at once, with Larq's straight-through estimator for inputs and weights."""
-    model = rebuilt(run.float_network(), input_quantizer="ste_sign")
+    model = with_arguments(run.float_network(), input_quantizer="ste_sign")
     for layer in binary_layers(model):
         layer.set_binary()
     return model, run.fit(model, run.epochs, [run.error_curve])
@@ -81,7 +82,7 @@ def bitat(
     """
     model = run.float_network()
     if regularizer:
-        model = rebuilt(model, disentangled=regularizer)
+        model = with_arguments(model, disentangled=regularizer)
     layers, epochs = len(binary_layers(model)), run.epochs * share
     lengths = phases(sequence * epochs / layers / 2)
     schedule = replace(schedule or Schedule(), **{**rates(run.learning_rate), **lengths, **changes})
@@ -99,7 +100,7 @@ def bitat(
 def with_error(run: Run, error: str) -> Trained:
     """BiTAT with another error as its loss, at the lambda at which the float network's signs cost as much as with Q_rel."""
     model = run.float_network()
-    found = bitat_tf.calibration.measure_dependency(model, run.calibration).network
+    found = bitat_tf.calibration.measure_dependency(model, run.calibration)
     # Q_orig and Q_ours are sums over the layers, Q_rel is their mean.
     total = {"original": found.q_orig, "disentangled": found.q_ours}[error]
     strength = found.q_rel * len(binary_layers(model)) / total
@@ -126,25 +127,26 @@ def phases(epochs: float) -> dict[str, float]:
     return {"quantization_epochs": epochs, "fine_tuning_epochs": epochs}
 
 
-def rebuilt(model: keras.Model, disentangled: dict[str, Any] | None = None, **changes: Any) -> keras.Model:
-    """Return a copy of a network whose binary layers have other arguments, with the same weights."""
+def with_arguments(model: keras.Model, disentangled: dict[str, Any] | None = None, **changes: Any) -> keras.Model:
+    """Return a copy of a network whose binary layers have other arguments, with the same weights.
 
-    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
-        config = layer.get_config()
-        if isinstance(layer, BinaryConv2D):
-            config.update(changes)
-            if disentangled:
-                own = config["disentangled_regularizer"]
-                config["disentangled_regularizer"] = {**own, "config": {**own["config"], **disentangled}}
-        return type(layer).from_config(config)
+    Args:
+        model: The network, in float state.
+        disentangled: Arguments of the layers' `DisentangledRegularizer` that are changed.
+        **changes: Arguments of the layers that are changed.
+    """
 
-    clone = keras.models.clone_model(model, clone_function=copy)
-    for layer, other in zip(model.layers, clone.layers, strict=True):
-        if isinstance(layer, BinaryLayer):
-            other.set_latent_kernel(layer.latent_kernel_matrix)
-        else:
-            other.set_weights(layer.get_weights())
-    return clone
+    def changed(layer: keras.layers.Layer) -> Substitute | None:
+        if not isinstance(layer, BinaryConv2D):
+            return None
+        config = {**layer.get_config(), **changes}
+        if disentangled:
+            own = config["disentangled_regularizer"]
+            config["disentangled_regularizer"] = {**own, "config": {**own["config"], **disentangled}}
+        new = type(layer).from_config(config)
+        return Substitute(new, lambda: new.set_latent_kernel(layer.latent_kernel_matrix))
+
+    return rebuilt(model, changed)
 
 
 def _bitat(text: str, **arguments: Any) -> Recipe:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_choice, check_model, check_number
-from bitat_tf.graph import is_graph
+from bitat_tf.model_graph import is_graph
 
 __all__ = ["Distiller", "distillation_loss"]
 

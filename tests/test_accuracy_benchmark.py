@@ -9,7 +9,7 @@ import pytest
 from benchmarks import accuracy
 from benchmarks.accuracy_options import commands, load, parse, setting_of
 from benchmarks.accuracy_page import BY_HAND, page, write_report
-from benchmarks.accuracy_recipes import ABLATIONS, RECIPES, bitat, rebuilt
+from benchmarks.accuracy_recipes import ABLATIONS, RECIPES, bitat, with_arguments
 from benchmarks.accuracy_results import (
     best_rate,
     chosen_runs,
@@ -20,6 +20,7 @@ from benchmarks.accuracy_results import (
     runs_by_rate,
 )
 from benchmarks.accuracy_runs import Run, digest_of, parse_blocks
+from bitat_tf.calibration import measure_dependency
 from bitat_tf.callbacks import PRESETS
 from bitat_tf.data import load_digits
 from bitat_tf.layers import binary_layers
@@ -199,10 +200,10 @@ def test_the_page_of_the_documentation_is_that_of_the_stored_results():
     assert generated == page(read_results(docs / "accuracy.jsonl")) + "\n"
 
 
-def test_a_rebuilt_network_computes_the_same(digits, tmp_path):
+def test_a_network_with_other_arguments_computes_the_same(digits, tmp_path):
     shared = run(digits, tmp_path, "--float-epochs", "1")
     model, _ = shared.train_float()
-    copy = rebuilt(model, disentangled={"error": "original", "num_groups": 16}, input_quantizer="ste_sign")
+    copy = with_arguments(model, disentangled={"error": "original", "num_groups": 16}, input_quantizer="ste_sign")
     images = shared.calibration[:8]
     np.testing.assert_allclose(copy.predict(images, verbose=0), model.predict(images, verbose=0), rtol=1e-5, atol=1e-5)
     regularizer = binary_layers(copy)[0].disentangled_regularizer
@@ -216,6 +217,20 @@ def test_every_call_begins_the_same_order_and_augmentation(digits, tmp_path):
         for (pictures, labels), (pictures_again, labels_again) in zip(first, again, strict=True):
             np.testing.assert_array_equal(labels, labels_again)
             np.testing.assert_array_equal(pictures, pictures_again)
+
+
+@pytest.mark.parametrize(("recipe", "error"), [("q-orig", "original"), ("q-ours", "disentangled")])
+def test_another_error_costs_as_much_as_the_default_one_where_it_starts(recipe, error, digits, tmp_path, monkeypatch):
+    shared, started = run(digits, tmp_path, "--float-epochs", "1"), []
+    model, _ = shared.train_float()
+    monkeypatch.setattr(Run, "sequential", lambda self, model, schedule, *rest, **more: started.append((model, schedule)))
+    ABLATIONS[recipe].train(shared)
+    ((network, schedule),) = started
+    layers = binary_layers(network)
+    assert {layer.disentangled_regularizer.error for layer in layers} == {error}
+    found = measure_dependency(model, shared.calibration)
+    total = found.q_orig if error == "original" else found.q_ours
+    assert schedule.strength * total == pytest.approx(found.q_rel * len(layers), rel=1e-4)
 
 
 def test_phases_that_do_not_fit_are_refused_and_the_papers_are_its_preset(digits, tmp_path, monkeypatch):

@@ -11,8 +11,8 @@ import bitat_tf
 from bitat_tf._keras import keras, tf
 from bitat_tf.callbacks import Schedule, SequentialBinarization
 from bitat_tf.distillation import Distiller, distillation_loss
-from bitat_tf.graph import is_graph
 from bitat_tf.layers import binary_layers
+from bitat_tf.model_graph import is_graph
 
 
 def logits(seed, shape=(5, 4)):

@@ -11,6 +11,7 @@ from bitat_tf.applications._building import (
     keeps_resolution,
     preprocess_input,
 )
+from bitat_tf.model_graph import rebuilt
 
 __all__ = ["MobileNetV1", "MobileNetV2", "preprocess_input"]
 
@@ -125,8 +126,8 @@ def _keras_network(
     if not keeps_resolution(input_shape):
         return network
 
-    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
-        changed = {"strides": (1, 1)} if layer.name == first_layer else {}
-        return type(layer).from_config({**layer.get_config(), **changed})
+    def without_strides(layer: keras.layers.Layer) -> keras.layers.Layer | None:
+        changed = {**layer.get_config(), "strides": (1, 1)}
+        return type(layer).from_config(changed) if layer.name == first_layer else None
 
-    return keras.models.clone_model(network, clone_function=copy)
+    return rebuilt(network, without_strides)

@@ -7,8 +7,8 @@ import numpy as np
 from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_number
 from bitat_tf.calibration.data import Calibration
-from bitat_tf.graph import is_graph, layer_nodes
 from bitat_tf.layers import BinaryLayer, binary_layers
+from bitat_tf.model_graph import is_graph, layer_nodes
 
 
 def find_blocks(model: keras.Model) -> dict[str, str]:

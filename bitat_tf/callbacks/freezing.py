@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bitat_tf._keras import keras
-from bitat_tf.graph import is_graph
+from bitat_tf.model_graph import is_graph
 
 
 def layers_below(model: keras.Model, layer: keras.layers.Layer) -> list[keras.layers.Layer]:

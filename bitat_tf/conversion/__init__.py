@@ -6,10 +6,11 @@
 | `plan` | which layers become binary, which stay float, and why |
 | `replacement` | the binary layers that take the place of float ones, and their weights |
 | `shortcuts` | shortcuts around binary layers |
-| `rebuild` | the model built anew, layer call by layer call |
+| `frozen` | frozen layers and calls with `training=False`, which would keep binary layers from training |
+| `changes` | what is different in the new model, on top of `model_graph.rebuilt` |
 """
 
 from bitat_tf.conversion.binarize import binarize, plan_binarization
-from bitat_tf.conversion.plan import BinarizationPlan, LayerPlan
+from bitat_tf.conversion.plan import Argument, BinarizationPlan, LayerPlan
 
-__all__ = ["BinarizationPlan", "LayerPlan", "binarize", "plan_binarization"]
+__all__ = ["Argument", "BinarizationPlan", "LayerPlan", "binarize", "plan_binarization"]

@@ -6,12 +6,13 @@ from rich import get_console
 
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_choice, check_model, check_number
+from bitat_tf.conversion.changes import Changes, changed
+from bitat_tf.conversion.frozen import calls_to_free, layers_that_must_train, notes, unfreeze
 from bitat_tf.conversion.plan import BINARY, EXPAND, FLOAT, BinarizationPlan, LayerPlan, Skip, plan_layers
-from bitat_tf.conversion.rebuild import Changes, Rebuilder
 from bitat_tf.conversion.shortcuts import describe_shortcut, end_of_layer
-from bitat_tf.graph import CallGraph, LayerCall, is_graph
 from bitat_tf.inspection.float_layers import float_operator, obstacle
-from bitat_tf.inspection.neighbours import RELU_FUNCTIONS, is_relu
+from bitat_tf.layers import BinaryLayer
+from bitat_tf.model_graph import RELU, CallGraph, LayerCall, activation_of, is_graph, relu_bounds
 from bitat_tf.regularizers import DisentangledRegularizer
 
 
@@ -33,6 +34,10 @@ def binarize(
     layers until a schedule makes them binary. Compile it, and train it with `callbacks.SequentialBinarization`, or pass it to
     `binarize_post_training`. Layers that stay float are listed, all of them, with the reason and the cure.
 
+    What transfer learning leaves behind is undone at the binary layers and at all layers that they feed, and said: layers that
+    are frozen (`trainable = False`) train again, and calls with `training=False` follow the model, so that batch normalizations
+    get statistics of the binary network. Layers below stay frozen.
+
     Args:
         model: A functional or sequential model, trained; nested models, shared layers, several inputs and outputs are fine. It
             is not changed.
@@ -50,7 +55,7 @@ def binarize(
             layer that has just become binary are new, and with Keras' 0.99 take hundreds of steps to show in validation and in
             a short schedule's result. Default 0.9, as in `applications`; None leaves them as they are.
         disentangled_regularizer: Of every binary layer: each gets a copy of it. Default as in `BinaryConv2D`.
-        verbose: 1 (default) prints the layers that stay float, 0 nothing.
+        verbose: 1 (default) prints the layers that stay float, with what was frozen and trains again; 0 nothing.
 
     Returns:
         A new functional `keras.Model`, not compiled. Layers keep their names; of binary layers that share one, in nested
@@ -83,8 +88,8 @@ def binarize(
             "binarize: `disentangled_regularizer` must be a bitat_tf.regularizers.DisentangledRegularizer. Received: "
             f"{disentangled_regularizer!r}. Regularizers of Keras stay where the float layers have them."
         )
-    graph, plans = _plan(model, skip, first_and_last, shortcuts, depthwise)
-    plan = BinarizationPlan(model.name, tuple(plans.values()))
+    graph, plans = _layer_plans(model, skip, first_and_last, shortcuts, depthwise)
+    plan = _plan(model, graph, plans)
     if not plan.binary:
         reasons = "; ".join(f"{layer.layer}: {layer.reason}" for layer in plan.layers[:10])
         raise ValueError(
@@ -96,9 +101,12 @@ def binarize(
     if shortcuts:
         calls = [call for call in graph.calls if id(call.layer) in binary and plans[id(call.layer)].action == BINARY]
         fitting = [call for call in calls if describe_shortcut(graph, call)[0]]
-        ends = {id(end_of_layer(graph, call).node): id(call.node) for call in fitting}
+        ends = {id(end_of_layer(graph, call).node): call.node for call in fitting}
     relus = _relus_before(graph, binary) if activation == "rprelu" else frozenset()
-    new = Rebuilder(Changes(binary, relus, ends, disentangled_regularizer, momentum)).rebuild(model)
+    freed = calls_to_free(model, _must_train(graph, plans)).values()
+    changes = Changes(binary, relus, ends, frozenset(map(id, freed)), disentangled_regularizer, momentum)
+    new = changed(model, changes)
+    unfreeze(new)
     if verbose:
         get_console().print(plan)
     return new
@@ -117,7 +125,8 @@ def plan_binarization(
         depthwise: As in `binarize`.
 
     Returns:
-        A `BinarizationPlan`: prints as a table of the layers that stay float; `plan.to_dicts()` has all.
+        A `BinarizationPlan`: prints as a table of the layers that stay float; `plan.to_dicts()` has all, `plan.notes` what is
+        said of frozen layers and of calls with `training=False`.
 
     Raises:
         TypeError, ValueError: As `binarize`, but for a model without a layer that can be made binary.
@@ -128,10 +137,19 @@ def plan_binarization(
         >>> [(layer.kind, layer.action) for layer in plan_binarization(model).layers]
         [('Conv2D', 'float'), ('DepthwiseConv2D', 'float'), ('Conv2D', 'binary'), ('Dense', 'float')]
     """
-    return BinarizationPlan(model.name, tuple(_plan(model, skip, first_and_last, shortcuts, depthwise)[1].values()))
+    return _plan(model, *_layer_plans(model, skip, first_and_last, shortcuts, depthwise))
 
 
-def _plan(
+def _plan(model: keras.Model, graph: CallGraph, plans: dict[int, LayerPlan]) -> BinarizationPlan:
+    return BinarizationPlan(model.name, tuple(plans.values()), notes(model, _must_train(graph, plans)))
+
+
+def _must_train(graph: CallGraph, plans: dict[int, LayerPlan]) -> set[int]:
+    binary = {key for key, layer in plans.items() if layer.action != FLOAT}
+    return layers_that_must_train(graph, lambda layer: id(layer) in binary or isinstance(layer, BinaryLayer))
+
+
+def _layer_plans(
     model: keras.Model, skip: Skip, first_and_last: bool, shortcuts: bool, depthwise: str
 ) -> tuple[CallGraph, dict[int, LayerPlan]]:
     check_choice("binarize", "depthwise", depthwise, ("keep", "expand"))
@@ -171,9 +189,9 @@ def _relus_before(graph: CallGraph, binary: frozenset[int]) -> frozenset[int]:
 def _becomes_rprelu(call: LayerCall, binary: frozenset[int]) -> bool:
     if None in call.output_shapes[0][-1:]:
         return False  # RPReLU has one slope a channel
-    if is_relu(call.layer):
-        return type(call.layer) is not keras.layers.ReLU or (call.layer.max_value is None and not call.layer.threshold)
+    if relu_bounds(call.layer) is not None:
+        return relu_bounds(call.layer) == RELU
     own = type(call.layer) in (keras.layers.Conv2D, keras.layers.Dense, keras.layers.DepthwiseConv2D)
     if not (own or id(call.layer) in binary) or call.layer.activity_regularizer is not None:
         return False  # such a regularizer is a function of what comes out of the ReLU
-    return call.layer.activation in RELU_FUNCTIONS
+    return relu_bounds(activation_of(call.layer)) == RELU

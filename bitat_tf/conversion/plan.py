@@ -5,22 +5,46 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from bitat_tf._keras import keras
 from bitat_tf._tables import as_text
-from bitat_tf.graph import CallGraph
 from bitat_tf.inspection.ends import first_calls, last_calls
 from bitat_tf.inspection.float_layers import float_operator, obstacle
 from bitat_tf.inspection.kernels import is_quantized
+from bitat_tf.model_graph import CallGraph
 
 BINARY, EXPAND, FLOAT = "binary", "expand", "float"
-Decision = tuple[str, str, str]  # action, reason, cure
+# What depthwise="expand" makes of a layer that has no binary kernel itself.
+_EXPANSIONS = {
+    keras.layers.DepthwiseConv2D: "for a full convolution",
+    keras.layers.SeparableConv2D: "for a full convolution and a binary 1x1 one",
+}
 _BAD_SKIP = (
     "binarize: `skip` must be a name or pattern, a function of a layer, or a list of those. Received: {!r} of type {}. For a "
     "layer pass its name."
 )
 Skip = str | Callable[[keras.layers.Layer], bool] | Sequence[str | Callable[[keras.layers.Layer], bool]] | None
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of `binarize` that would make a layer binary.
+
+    Attributes:
+        name: Its name.
+        value: What to pass.
+        effect: What that would do: "for a full convolution".
+    """
+
+    name: str
+    value: Any
+    effect: str
+
+    def __str__(self) -> str:
+        return f"Pass {self.name}={self.value!r} to binarize, {self.effect}."
 
 
 @dataclass(frozen=True)
@@ -35,6 +59,7 @@ class LayerPlan:
         reason: Why it stays float; empty otherwise.
         cure: What can be done about that; empty otherwise.
         shortcut: What the shortcut around it is, or why there is none; empty without `shortcuts`.
+        argument: The argument of `binarize` that `cure` speaks of, if it speaks of one.
     """
 
     layer: str
@@ -43,14 +68,23 @@ class LayerPlan:
     reason: str = ""
     cure: str = ""
     shortcut: str = ""
+    argument: Argument | None = None
 
 
 @dataclass(frozen=True)
 class BinarizationPlan:
-    """What `binarize` does with every layer that computes with a kernel. Prints as a table of those that stay float."""
+    """What `binarize` does with every layer that computes with a kernel. Prints as a table of those that stay float.
+
+    Attributes:
+        model: Name of the model.
+        layers: One plan for every such layer, in the order of the network.
+        notes: What else will be different: calls with `training=False` and frozen layers, which would keep binary layers from
+            finding their place.
+    """
 
     model: str
     layers: tuple[LayerPlan, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def binary(self) -> tuple[LayerPlan, ...]:
@@ -77,11 +111,11 @@ class BinarizationPlan:
             table.add_row(layer.layer, layer.kind, layer.reason, layer.cure)
         return table
 
-    def __rich__(self) -> Table:
-        return self.table()
+    def __rich__(self) -> Group:
+        return Group(self.table(), *map(Text, self.notes))
 
     def __str__(self) -> str:
-        return as_text(self.table(), 160).rstrip("\n")
+        return as_text(self, 160).rstrip("\n")
 
 
 def plan_layers(graph: CallGraph, skip: Skip, first_and_last: bool, expand: bool) -> dict[int, LayerPlan]:
@@ -104,10 +138,10 @@ def plan_layers(graph: CallGraph, skip: Skip, first_and_last: bool, expand: bool
         if float_operator(call.layer) is not None or obstacle(call.layer) is not None:
             layers[id(call.layer)] = call.layer
             paths.setdefault(id(call.layer), []).append(call.path)
-    decisions = {key: _decide(layer, ends.get(key, ""), expand) for key, layer in layers.items()}
-    for key in _skipped(layers, paths, decisions, skip):
-        decisions[key] = (FLOAT, "named in `skip`", "")
-    return {key: LayerPlan(paths[key][0], type(layer).__name__, *decisions[key]) for key, layer in layers.items()}
+    plans = {key: _plan_layer(layer, paths[key][0], ends.get(key, ""), expand) for key, layer in layers.items()}
+    for key in _skipped(layers, paths, plans, skip):
+        plans[key] = LayerPlan(plans[key].layer, plans[key].kind, FLOAT, "skipped, as you asked")
+    return plans
 
 
 def _ends(graph: CallGraph) -> dict[int, str]:
@@ -116,21 +150,27 @@ def _ends(graph: CallGraph) -> dict[int, str]:
     return {**last, **{id(call.layer): "first" for call in first_calls(graph)}}
 
 
-def _decide(layer: keras.layers.Layer, end: str, expand: bool) -> Decision:
+def _plan_layer(layer: keras.layers.Layer, path: str, end: str, expand: bool) -> LayerPlan:
+    kind = type(layer).__name__
+
+    def stays_float(reason: str, cure: str = "", argument: Argument | None = None) -> LayerPlan:
+        return LayerPlan(path, kind, FLOAT, reason, cure if argument is None else str(argument), argument=argument)
+
     if is_quantized(layer):
-        return FLOAT, "it has quantizers already, and is taken over as it is", ""
-    found = obstacle(layer)
-    expandable = expand and type(layer) in (keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
-    if found is not None and not expandable:
-        return FLOAT, *found
+        return stays_float("it has quantizers already, and is taken over as it is")
+    found, expansion = obstacle(layer), _EXPANSIONS.get(type(layer))
+    if found is not None and expansion is None:
+        return stays_float(*found)
+    if found is not None and expansion is not None and not expand:
+        return stays_float(found[0], argument=Argument("depthwise", "expand", expansion))
     if end:
         reason = f"the {end} layer of the network: binary, it costs more accuracy than any other"
-        return FLOAT, reason, "Pass first_and_last=True to binarize, to make it binary all the same."
-    return (EXPAND if expandable else BINARY), "", ""
+        return stays_float(reason, argument=Argument("first_and_last", True, "to make it binary all the same"))
+    return LayerPlan(path, kind, BINARY if found is None else EXPAND)
 
 
 def _skipped(
-    layers: Mapping[int, keras.layers.Layer], paths: Mapping[int, list[str]], decisions: Mapping[int, Decision], skip: Skip
+    layers: Mapping[int, keras.layers.Layer], paths: Mapping[int, list[str]], plans: Mapping[int, LayerPlan], skip: Skip
 ) -> set[int]:
     """Return the `id` of the layers that the user wants to stay float."""
     if skip is None or isinstance(skip, str) or callable(skip):
@@ -143,7 +183,7 @@ def _skipped(
             raise TypeError(_BAD_SKIP.format(rule, type(rule).__name__))
         if callable(rule):
             # Only layers that would become binary: a function need not know of all others.
-            skipped.update(key for key, layer in layers.items() if decisions[key][0] != FLOAT and rule(layer))
+            skipped.update(key for key, layer in layers.items() if plans[key].action != FLOAT and rule(layer))
             continue
         matched = {key for key, layer in layers.items() if any(fnmatchcase(name, rule) for name in (layer.name, *paths[key]))}
         if not matched:

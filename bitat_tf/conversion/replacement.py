@@ -1,12 +1,13 @@
 """Binary layers in place of float ones: the same arguments, the same outputs in float state."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from bitat_tf._copies import config_with_activation
 from bitat_tf._keras import keras
 from bitat_tf.layers import BinaryConv2D, BinaryDense
+from bitat_tf.model_graph import Names
 from bitat_tf.regularizers import DisentangledRegularizer
 
 # What a Conv2D has and a depthwise convolution calls otherwise, or has not.
@@ -23,36 +24,29 @@ class Replacement:
 
     Args:
         layer: The built float layer: a `Conv2D`, `Dense`, `DepthwiseConv2D` or `SeparableConv2D`.
+        config: Its configuration, with the name and the activation that the binary layer gets.
         regularizer: Copied for every binary layer; None for the default.
-        linear: Whether the layer's activation is left out, as another layer takes its place.
-        name: Name of the binary layer.
-        unique: Makes the name of a further layer unique in the model.
+        names: Of the model, for a further layer.
 
     Attributes:
         layers: The binary layers, to be called one after the other.
     """
 
     def __init__(
-        self,
-        layer: keras.layers.Layer,
-        regularizer: DisentangledRegularizer | None,
-        linear: bool,
-        name: str,
-        unique: Callable[[str], str],
+        self, layer: keras.layers.Layer, config: dict[str, Any], regularizer: DisentangledRegularizer | None, names: Names
     ):
         self._layer = layer
-        self._config = {**config_with_activation(layer), "name": name}
-        self._unique = unique
+        self._config = config
         self._regularizer = regularizer
-        self._activation = {"activation": None} if linear else {}
         self.layers: list[BinaryConv2D | BinaryDense]
         if isinstance(layer, keras.layers.SeparableConv2D):
-            self.layers = [self._full_convolution(), self._pointwise()]
+            first = {"name": names.free(f"{layer.name}_depthwise"), "use_bias": False}
+            self.layers = [self._full_convolution(**first, activation=None, activity_regularizer=None), self._pointwise()]
         elif isinstance(layer, keras.layers.DepthwiseConv2D):
             self.layers = [self._full_convolution()]
         else:
             kind = BinaryDense if isinstance(layer, keras.layers.Dense) else BinaryConv2D
-            self.layers = [self._make(kind, {**self._config, **self._activation})]
+            self.layers = [self._make(kind, dict(config))]
 
     def __call__(self, inputs):
         """Call the binary layers one after the other."""
@@ -60,7 +54,7 @@ class Replacement:
             inputs = layer(inputs)
         return inputs
 
-    def copy_weights(self) -> None:
+    def take_weights(self) -> None:
         """Give the binary layers, once they are built, the weights of the float layer."""
         layer = self._layer
         if isinstance(layer, keras.layers.SeparableConv2D):
@@ -79,19 +73,13 @@ class Replacement:
             config["disentangled_regularizer"] = own
         return kind(**config)
 
-    def _full_convolution(self) -> BinaryConv2D:
+    def _full_convolution(self, **changes: Any) -> BinaryConv2D:
         """Return the full convolution of a depthwise one: zero where a filter did not look."""
-        layer = self._layer
-        config = dict(self._config)
-        separable = isinstance(layer, keras.layers.SeparableConv2D)
-        kernel = {ours: config[theirs] for ours, theirs in _FROM_DEPTHWISE.items()}
-        for name in (*_ONLY_DEPTHWISE, *(name for name in config if name.startswith("pointwise"))):
-            config.pop(name, None)
-        config.update(kernel, filters=int(np.prod(layer.depthwise_kernel.shape[2:])), **self._activation)
-        if separable:
-            name = self._unique(f"{layer.name}_depthwise")
-            config.update(name=name, use_bias=False, activation=None, activity_regularizer=None)
-        return self._make(BinaryConv2D, config)
+        dropped = (*_ONLY_DEPTHWISE, *(name for name in self._config if name.startswith("pointwise")))
+        config = {name: value for name, value in self._config.items() if name not in dropped}
+        kernel = {ours: self._config[theirs] for ours, theirs in _FROM_DEPTHWISE.items()}
+        filters = int(np.prod(self._layer.depthwise_kernel.shape[2:]))
+        return self._make(BinaryConv2D, {**config, **kernel, "filters": filters, **changes})
 
     def _pointwise(self) -> BinaryConv2D:
         config = self._config
@@ -99,7 +87,7 @@ class Replacement:
         kept = ("name", "trainable", "dtype", "filters", "activation", "activity_regularizer", *bias)
         pointwise = {f"kernel_{what}": config[f"pointwise_{what}"] for what in ("initializer", "regularizer", "constraint")}
         own = {name: config[name] for name in kept if name in config}
-        return self._make(BinaryConv2D, {**own, **pointwise, "kernel_size": 1, **self._activation})
+        return self._make(BinaryConv2D, {**own, **pointwise, "kernel_size": 1})
 
 
 def full_kernel(depthwise: np.ndarray) -> np.ndarray:

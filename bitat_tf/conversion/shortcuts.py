@@ -1,12 +1,9 @@
 """Shortcuts around binary layers, as in Bi-Real Net: what a sign loses of its input gets past it."""
 
-from collections.abc import Callable
-
-from bitat_tf._keras import keras, tf
-from bitat_tf.graph import CallGraph, LayerCall
+from bitat_tf._keras import keras
+from bitat_tf.model_graph import CallGraph, LayerCall, Names, input_keys, output_keys, shapes_at
 
 Sizes = tuple[int, ...]  # the batch first, whose size does not matter
-
 
 _MOST_COPIES = 4  # as where a residual network's bottleneck widens
 
@@ -17,7 +14,7 @@ def end_of_layer(graph: CallGraph, call: LayerCall) -> LayerCall:
     if len(consumers) != 1 or graph.is_output(call) or not isinstance(consumers[0].layer, keras.layers.BatchNormalization):
         return call
     # A normalization outside of a nested model, or in its next call, takes the tensor under another name.
-    within = set(call.node.flat_output_ids) & set(consumers[0].node.flat_input_ids)
+    within = set(output_keys(call.node)) & set(input_keys(consumers[0].node))
     return consumers[0] if within else call
 
 
@@ -25,7 +22,7 @@ def describe_shortcut(graph: CallGraph, call: LayerCall) -> tuple[bool, str]:
     """Return whether there can be a shortcut around a call, and what it is, or why there is none."""
     source = call.inputs[0]
     # As the model that the layer stands in knows them: it is there that the shortcut is built.
-    given, wanted = tuple(call.node.keras_inputs[0].shape), tuple(tf.nest.flatten(call.node.outputs)[0].shape)
+    (given, *_), (wanted, *_) = shapes_at(call.node)
     for consumer in graph.consumers(end_of_layer(graph, call)):
         if isinstance(consumer.layer, keras.layers.Add) and any(other is source for other in consumer.inputs):
             return False, "none: there is one already"
@@ -58,20 +55,20 @@ def pooling_of(given: Sizes, wanted: Sizes) -> tuple[int, int] | None:
     return strides[0], strides[1]
 
 
-def add_shortcut(inputs, outputs, name: str, unique: Callable[[str], str]):
+def add_shortcut(inputs, outputs, name: str, names: Names):
     """Return `outputs` plus the shortcut from `inputs`, both symbolic tensors that `describe_shortcut` found to fit.
 
     Args:
         inputs: What goes into the binary layer.
         outputs: What comes out of it, or of the normalization after it.
         name: What the names of the new layers begin with.
-        unique: Makes a name unique in the model.
+        names: Of the model.
     """
     given, wanted = tuple(inputs.shape), tuple(outputs.shape)
     stride = pooling_of(given, wanted) if len(given) == 4 else (1, 1)
     if stride != (1, 1):
-        inputs = keras.layers.AveragePooling2D(stride, padding="same", name=unique(f"{name}_shortcut_pool"))(inputs)
+        inputs = keras.layers.AveragePooling2D(stride, padding="same", name=names.free(f"{name}_shortcut_pool"))(inputs)
     times = wanted[-1] // given[-1]
     if times > 1:
-        inputs = keras.layers.Concatenate(name=unique(f"{name}_shortcut_copies"))([inputs] * times)
-    return keras.layers.Add(name=unique(f"{name}_shortcut"))([outputs, inputs])
+        inputs = keras.layers.Concatenate(name=names.free(f"{name}_shortcut_copies"))([inputs] * times)
+    return keras.layers.Add(name=names.free(f"{name}_shortcut"))([outputs, inputs])

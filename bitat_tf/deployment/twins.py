@@ -4,12 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from bitat_tf._copies import copy_layer, copy_weights
 from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_finite, check_model
 from bitat_tf.export import to_plain_larq
-from bitat_tf.graph import is_graph
 from bitat_tf.layers import binary_layers
+from bitat_tf.model_graph import is_graph, rebuilt
 
 _RANDOM_SAMPLES = 8
 
@@ -101,17 +100,10 @@ def _converted(converter: Any, where: str) -> bytes:
 
 def _float_copy(model: keras.Model) -> keras.Model:
     """Return a copy in which the binary layers are float layers of Keras."""
-    copy = keras.models.clone_model(model, clone_function=_copied)
-    copy_weights(model, copy)
+    copy = rebuilt(model)
     for layer in binary_layers(copy):
         layer.set_binary(input=False, kernel=False)
     return to_plain_larq(copy, allow_partial=True)
-
-
-def _copied(layer: keras.layers.Layer) -> keras.layers.Layer:
-    if isinstance(layer, keras.Model):
-        return keras.models.clone_model(layer, clone_function=_copied)
-    return copy_layer(layer)
 
 
 def _samples(shape: tuple[int, ...], data: np.ndarray | None) -> np.ndarray:

@@ -20,8 +20,8 @@ from bitat_tf.export.plain import count_binary_operators, to_plain_larq
 from bitat_tf.export.report import ExportReport, count_operators
 from bitat_tf.export.request import check_description, check_sizes, check_zero_padding, verification_data
 from bitat_tf.export.verification import accuracy, agreement, run_tflite
-from bitat_tf.graph import CallGraph
 from bitat_tf.layers import binary_layers
+from bitat_tf.model_graph import CallGraph
 from bitat_tf.tflite_file.content import SEAL_FORMAT, parse, sealed
 from bitat_tf.tflite_file.operators import Operator, read_operators
 

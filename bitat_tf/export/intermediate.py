@@ -10,7 +10,7 @@ from larq_compute_engine.mlir.python import tflite_schema as schema
 from bitat_tf._keras import keras, tf
 from bitat_tf.export.int8.layers import FakeQuantization
 from bitat_tf.export.int8.placement import is_binary
-from bitat_tf.graph import CallGraph, LayerCall, call_again, call_all, make_names_unique
+from bitat_tf.model_graph import CallGraph, LayerCall, call_again, call_all, make_names_unique
 from bitat_tf.tflite_file.content import parse, serialize
 
 _ROUNDING = 1e-4  # of the largest value of a layer: float operators in another order

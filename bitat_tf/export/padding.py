@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from bitat_tf._keras import keras
-from bitat_tf.graph import CallGraph, LayerCall
+from bitat_tf.model_graph import CallGraph, LayerCall
 
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 

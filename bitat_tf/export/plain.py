@@ -2,12 +2,11 @@
 
 import larq as lq
 
-from bitat_tf._copies import copy_layer, copy_weights, float32_config, float32_policy
 from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_model
 from bitat_tf.export.padding import trimmed_paddings
-from bitat_tf.graph import CallGraph, is_graph
 from bitat_tf.layers import BinaryConv2D, BinaryDense, BinaryLayer, binary_layers
+from bitat_tf.model_graph import CallGraph, Substitute, float32_config, rebuilt
 from bitat_tf.quantizers import revive_dead_channels
 
 
@@ -50,7 +49,8 @@ def to_plain_larq(model: keras.Model, allow_partial: bool = False) -> keras.Mode
         allow_partial: Whether binary layers that are not binarized yet may stay float.
 
     Raises:
-        ValueError: If the model has no binary layers, or some are not binarized and `allow_partial` is False.
+        ValueError: If the model is neither functional nor sequential, has no binary layers, or some are not binarized and
+            `allow_partial` is False.
         TypeError: If it is no Keras 2 model.
     """
     check_model(model, "to_plain_larq")
@@ -67,24 +67,20 @@ def to_plain_larq(model: keras.Model, allow_partial: bool = False) -> keras.Mode
             f"{', '.join(missing[:10])}{', ...' if len(missing) > 10 else ''}. Finish the schedule, call `layer.set_binary()`, "
             "or pass allow_partial=True to leave them float."
         )
-    paddings = trimmed_paddings(model) if is_graph(model) else {}
+    paddings = trimmed_paddings(model)
 
-    def plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if isinstance(layer, keras.Model):
-            return keras.models.clone_model(layer, clone_function=plain_layer)
+    def plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer | Substitute | None:
+        if isinstance(layer, BinaryLayer):
+            plain = _plain_layer(layer)
+            return Substitute(plain, lambda: _copy_weights(layer, plain))
         if id(layer) in paddings:
             return keras.layers.ZeroPadding2D.from_config({**layer.get_config(), "padding": paddings[id(layer)]})
-        return _plain_layer(layer)
+        return None
 
-    with float32_policy():
-        plain = keras.models.clone_model(model, clone_function=plain_layer)
-    _copy_weights(model, plain)
-    return plain
+    return rebuilt(model, plain_layer, in_float32=True)
 
 
-def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    if not isinstance(layer, BinaryLayer):
-        return copy_layer(layer, in_float32=True)
+def _plain_layer(layer: BinaryLayer) -> keras.layers.Layer:
     input_is_binary, kernel_is_binary = bool(layer.input_is_binary.numpy()), bool(layer.kernel_is_binary.numpy())
     config = float32_config(layer.get_config())
     # Regularizers act on training only, and the constraint's warning of Larq is about training too.
@@ -107,19 +103,13 @@ def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     return plain
 
 
-def _copy_weights(layer: keras.layers.Layer, plain: keras.layers.Layer) -> None:
-    if isinstance(layer, keras.Model):
-        for inner, inner_plain in zip(layer.layers, plain.layers, strict=True):
-            _copy_weights(inner, inner_plain)
-    elif isinstance(layer, BinaryLayer):
-        kernel = layer.latent_kernel.numpy()
-        plain.kernel.assign(revive_dead_channels(kernel) if layer.kernel_is_binary.numpy() else kernel)
-        if layer.use_bias:
-            plain.bias.assign(layer.bias)
-        if layer.input_is_binary.numpy():
-            plain.input_quantizer.set_weights(layer.input_quantizer.get_weights())
-    else:
-        copy_weights(layer, plain)
+def _copy_weights(layer: BinaryLayer, plain: keras.layers.Layer) -> None:
+    kernel = layer.latent_kernel.numpy()
+    plain.kernel.assign(revive_dead_channels(kernel) if layer.kernel_is_binary.numpy() else kernel)
+    if layer.use_bias:
+        plain.bias.assign(layer.bias)
+    if layer.input_is_binary.numpy():
+        plain.input_quantizer.set_weights(layer.input_quantizer.get_weights())
 
 
 def count_binary_operators(plain: keras.Model) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from bitat_tf._keras import keras
 from bitat_tf._pixels import PIXELS
 from bitat_tf._validation import check_choice, check_finite, check_labels
-from bitat_tf.graph import CallGraph
+from bitat_tf.model_graph import CallGraph
 
 _RANDOM_SAMPLES = 16
 

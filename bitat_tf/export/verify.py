@@ -17,7 +17,7 @@ from bitat_tf.export.intermediate import Comparison, Parting
 from bitat_tf.export.plain import to_plain_larq
 from bitat_tf.export.request import check_sizes, verification_data
 from bitat_tf.export.verification import Agreement, accuracy, agreement, on_grid, sample_differences
-from bitat_tf.graph import CallGraph
+from bitat_tf.model_graph import CallGraph
 from bitat_tf.tflite_file.content import schema
 from bitat_tf.tflite_file.reading import TfliteFile, read
 

@@ -1,7 +1,7 @@
 """The first and the last convolutions and dense layers of a network, which are best left float."""
 
-from bitat_tf.graph import CallGraph, LayerCall
 from bitat_tf.inspection.float_layers import float_operator
+from bitat_tf.model_graph import CallGraph, LayerCall
 
 
 def first_calls(graph: CallGraph) -> list[LayerCall]:

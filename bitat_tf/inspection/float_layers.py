@@ -1,7 +1,7 @@
 """What the device runs for a layer that stays float, and why a layer cannot usefully be made binary."""
 
 from bitat_tf._keras import keras
-from bitat_tf.graph import is_graph
+from bitat_tf.model_graph import is_graph
 
 WORD = 32  # bits of a word of packed channels: the converter wants whole words in every group
 # The first that fits: in Keras, a depthwise or transposed convolution is a kind of convolution.

@@ -7,11 +7,11 @@ import larq as lq
 import numpy as np
 
 from bitat_tf._keras import keras, tf
-from bitat_tf.graph import CallGraph, LayerCall
 from bitat_tf.inspection.findings import ERROR, NOTE, WARNING, Finding
 from bitat_tf.inspection.float_layers import WORD, float_operator
 from bitat_tf.inspection.signs import SignProblem, filter_problem, sign_problem
 from bitat_tf.layers import BinaryDense, BinaryLayer
+from bitat_tf.model_graph import CallGraph, LayerCall
 from bitat_tf.quantizers import revive_dead_channels
 
 BINARY_OPERATOR = "LceBconv2d"

@@ -7,9 +7,9 @@ from typing import Any
 import larq as lq
 
 from bitat_tf._keras import keras
-from bitat_tf.graph import Shape
 from bitat_tf.inspection.float_layers import float_operator
 from bitat_tf.layers import BinaryLayer, RPReLU
+from bitat_tf.model_graph import Shape
 
 _FLAGS = ("input_is_binary", "kernel_is_binary")
 _TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_model
-from bitat_tf.graph import CallGraph, is_graph
 from bitat_tf.inspection.ends import first_calls, last_calls
 from bitat_tf.inspection.findings import ERROR, NOTE, WARNING, CheckReport, Finding, KernelPrediction, sorted_findings
 from bitat_tf.inspection.float_layers import float_operator, obstacle
 from bitat_tf.inspection.kernels import is_quantized, predict_kernels
 from bitat_tf.inspection.neighbours import findings_of_neighbours
 from bitat_tf.layers import binary_layers
+from bitat_tf.model_graph import CallGraph, is_graph
 
 
 def check(model: keras.Model) -> CheckReport:

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 
 from bitat_tf._keras import keras, tf
-from bitat_tf.graph import CallGraph, LayerCall
 from bitat_tf.inspection.ends import first_calls, last_calls
 from bitat_tf.inspection.findings import NOTE, WARNING, Finding
 from bitat_tf.inspection.float_layers import float_operator
 from bitat_tf.inspection.kernels import Kernel
 from bitat_tf.layers import RPReLU
+from bitat_tf.model_graph import CallGraph, LayerCall
 from bitat_tf.quantizers import RSign
 
 RELU_FUNCTIONS = (keras.activations.relu, tf.nn.relu)

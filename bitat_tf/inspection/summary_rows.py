@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from bitat_tf._keras import keras
-from bitat_tf.graph import CallGraph, LayerCall, Shape, is_graph
 from bitat_tf.inspection.file_size.prediction import FileSize, predict_file_size
 from bitat_tf.inspection.kernels import Kernel, predict_kernels
 from bitat_tf.inspection.layer_profile import Parameters, call_macs, input_precision, layer_parameters
 from bitat_tf.layers import BinaryLayer
+from bitat_tf.model_graph import CallGraph, LayerCall, Shape, is_graph
 
 _NO_GRAPH = (
     "{} is a subclassed model without a graph of layers: shapes, kernels, MACs and the size of the file are not known. Build "

@@ -7,15 +7,14 @@ import larq as lq
 import numpy as np
 from rich.progress import Progress
 
-from bitat_tf._copies import copy_weights
 from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_choice, check_model
 from bitat_tf.calibration import Calibration, layer_statistics
 from bitat_tf.calibration.statistics import channel_means, check_memory, check_statistics_possible, float_outputs
 from bitat_tf.dependency import Curvature, flip_descent, latent_weights, scale_from_products
 from bitat_tf.dependency.moments import MEMORY_LIMIT
-from bitat_tf.graph import is_graph, layer_uses
 from bitat_tf.layers import BinaryLayer, binary_layers
+from bitat_tf.model_graph import is_graph, layer_uses, rebuilt
 from bitat_tf.post_training.propagation import Flow, check_activations, propagate
 from bitat_tf.quantizers import RSign
 
@@ -179,8 +178,7 @@ def _checked_layers(model: keras.Model) -> list[BinaryLayer]:
 
 def _copy(model: keras.Model) -> keras.Model:
     """Return a model of the same weights, compiled in the same way where Keras can copy that."""
-    copy = keras.models.clone_model(model)
-    copy_weights(model, copy)
+    copy = rebuilt(model)
     if model.optimizer is not None:
         try:
             copy.compile_from_config(model.get_compile_config())

@@ -3,12 +3,12 @@
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bitat_tf._keras import keras, tf
-from bitat_tf.graph import call_arguments, is_graph, layer_nodes
 from bitat_tf.layers import BinaryLayer
+from bitat_tf.model_graph import call_arguments, input_keys, is_graph, layer_nodes, output_keys, shapes_at, tensor_keys
 
 _LARGE_BYTES = 2**32
 
@@ -46,24 +46,23 @@ def propagate(model: keras.Model, float_model: keras.Model, flows: list[Flow], v
     Returns:
         What comes out, one for each output of the model.
     """
-    edges: dict[str, Flow] = {str(id(tensor)): flow for tensor, flow in zip(model.inputs, flows, strict=True)}
-    outputs = [str(id(tensor)) for tensor in model.outputs]
+    edges: dict[str, Flow] = dict(zip(tensor_keys(model.inputs), flows, strict=True))
     waiting = _uses_of_edges(model)  # an edge is dropped after its last use
     for node in layer_nodes(model):
         layer, float_layer = node.layer, float_model.get_layer(node.layer.name)
-        inputs = [edges[edge] for edge in node.flat_input_ids]
+        inputs = [edges[edge] for edge in input_keys(node)]
         if is_graph(layer):
             results = propagate(layer, float_layer, inputs, visit)
         else:
             if len(inputs) == 1:
                 visit(layer, float_layer, inputs[0])
-            results = _run(node, layer, float_layer, dict(zip(node.flat_input_ids, inputs, strict=True)))
-        edges.update(zip(node.flat_output_ids, results, strict=True))
-        for edge in node.flat_input_ids:
+            results = _run(node, layer, float_layer, dict(zip(input_keys(node), inputs, strict=True)))
+        edges.update(zip(output_keys(node), results, strict=True))
+        for edge in input_keys(node):
             waiting[edge] -= 1
             if not waiting[edge]:
                 del edges[edge]
-    return [edges[edge] for edge in outputs]
+    return [edges[edge] for edge in tensor_keys(model.outputs)]
 
 
 def check_activations(where: str, model: keras.Model, samples: int) -> None:
@@ -79,25 +78,28 @@ def check_activations(where: str, model: keras.Model, samples: int) -> None:
 
 def _peak_values(model: keras.Model) -> int:
     """Return how many numbers of one sample are alive at once, at most; unknown sizes count as 1."""
-    sizes = {str(id(tensor)): math.prod(size or 1 for size in tensor.shape[1:]) for tensor in model.inputs}
+    sizes = dict(zip(tensor_keys(model.inputs), map(_size, (tensor.shape for tensor in model.inputs)), strict=True))
     waiting, peak = _uses_of_edges(model), 0
     for node in layer_nodes(model):
-        outputs = tf.nest.flatten(node.outputs)
         inner = _peak_values(node.layer) if is_graph(node.layer) else 0
-        sizes.update({str(id(tensor)): math.prod(size or 1 for size in tensor.shape[1:]) for tensor in outputs})
+        sizes.update(zip(output_keys(node), map(_size, shapes_at(node)[1]), strict=True))
         peak = max(peak, sum(sizes.values()) + inner)
-        for edge in node.flat_input_ids:
+        for edge in input_keys(node):
             waiting[edge] -= 1
             if not waiting[edge]:
                 del sizes[edge]
     return peak
 
 
+def _size(shape: Sequence[int | None]) -> int:
+    return math.prod(size or 1 for size in shape[1:])
+
+
 def _uses_of_edges(model: keras.Model) -> Counter[str]:
     """Return how often each tensor is used, as an output of the model too."""
-    uses = Counter(str(id(tensor)) for tensor in model.outputs)
+    uses = Counter(tensor_keys(model.outputs))
     for node in layer_nodes(model):
-        uses.update(node.flat_input_ids)
+        uses.update(input_keys(node))
     return uses
 
 

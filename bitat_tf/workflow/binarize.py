@@ -1,7 +1,6 @@
 """The job of an engineer who brings a trained float network: it becomes a verified binary one."""
 
 import os
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,10 +14,11 @@ from bitat_tf._keras import keras
 from bitat_tf._validation import check_finite
 from bitat_tf.calibration.statistics import has_statistics
 from bitat_tf.conversion import BinarizationPlan, binarize, plan_binarization
+from bitat_tf.conversion.plan import Argument
 from bitat_tf.data import ImageData
-from bitat_tf.graph import CallGraph
 from bitat_tf.inspection import CheckReport
 from bitat_tf.layers import binary_layers
+from bitat_tf.model_graph import CallGraph
 from bitat_tf.workflow.binarize_config import BinarizeConfig
 from bitat_tf.workflow.console import show, warn
 from bitat_tf.workflow.images import load_images
@@ -29,10 +29,6 @@ from bitat_tf.workflow.pixels import PIXELS, RAW, check_channels, taking_pixels
 
 _SAMPLES = 256  # training images that the other scalings are tried on
 _CLEARLY_BETTER = 0.1
-# The plan speaks of arguments of `bitat_tf.binarize`; here they are options.
-_ARGUMENT = re.compile(
-    r"\b(?P<name>first_and_last|shortcuts|depthwise)=(?P<value>True|'[^']*'|\"[^\"]*\")(?: to binarize\b,?)?"
-)
 _CONVERTIBLE = 21  # the rule that tells of `bitat_tf.binarize`: what it leaves float here, the plan lists with the reason
 
 
@@ -61,7 +57,7 @@ class LoadedNetwork:
         }
         self.plan = _with_options(plan_binarization(self._trained, **self._options))
         self.from_logits = True
-        self._warnings: list[str] = []
+        self._warnings = [*self.plan.notes]
         self._facts: dict[str, Any] = {}
 
     def load_images(self) -> ImageData:
@@ -86,23 +82,12 @@ class LoadedNetwork:
         model = binarize(self._trained, activation=config.activation, verbose=0, **self._options)
         if config.post_training:
             _check_post_training(model)
-        frozen = [
-            layer.name
-            for layer in model._flatten_layers(include_self=False)
-            if layer._trainable_weights and not layer.trainable
-        ]
-        if frozen:
-            self._warnings.append(
-                f"layers that were frozen (trainable=False) are trained now, since binary weights have to find their place: "
-                f"{', '.join(frozen[:5])}{f' and {len(frozen) - 5} more' if len(frozen) > 5 else ''}."
-            )
-        model.trainable = True
         return taking_pixels(model, config.pixels)
 
     def introduce(self, report: CheckReport, evaluate: Callable[[keras.Model], float]) -> None:
         """Print what stays float, what `check` says, and how accurate the model is as it came."""
         report = replace(report, findings=tuple(finding for finding in report.findings if finding.rule != _CONVERTIBLE))
-        show(self.plan)
+        show(replace(self.plan, notes=()))  # which are among the warnings
         get_console().print(report.summary_line(), highlight=False)
         accuracy = evaluate(taking_pixels(self._trained, self._config.pixels))
         get_console().print(f"the model as it came: test accuracy {accuracy:.2%}", highlight=False)
@@ -201,14 +186,11 @@ def _check_post_training(model: keras.Model) -> None:
 
 
 def _with_options(plan: BinarizationPlan) -> BinarizationPlan:
-    """Return a plan that names the options of the command instead of the arguments of `bitat_tf.binarize`."""
-    layers = [
-        replace(layer, reason=layer.reason.replace("`skip`", "--skip"), cure=_ARGUMENT.sub(_option, layer.cure))
-        for layer in plan.layers
-    ]
+    """Return a plan whose cures name the options of the command instead of the arguments of `bitat_tf.binarize`."""
+    layers = [layer if layer.argument is None else replace(layer, cure=_option(layer.argument)) for layer in plan.layers]
     return replace(plan, layers=tuple(layers))
 
 
-def _option(argument: re.Match[str]) -> str:
-    name, value = argument["name"].replace("_", "-"), argument["value"]
-    return f"--{name}" if value == "True" else f"--{name} {value[1:-1]}"
+def _option(argument: Argument) -> str:
+    option = f"--{argument.name.replace('_', '-')}"
+    return f"Pass {option if argument.value is True else f'{option} {argument.value}'} {argument.effect}."

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bitat_tf._keras import keras
-from bitat_tf.graph import CallGraph, is_graph
+from bitat_tf.model_graph import CallGraph, is_graph
 
 _REBUILD = (
     "new = <the code that built it, with keras.Input({shape})>; new.set_weights(model.get_weights()); new.save('model.keras')"

@@ -2,7 +2,7 @@
 
 from bitat_tf._keras import keras, tf
 from bitat_tf._pixels import NEGATIVE, PIXELS, RAW
-from bitat_tf.graph import call_arguments, layer_nodes
+from bitat_tf.model_graph import CallGraph, Names, Substitute, layers_inside, rebuilt
 
 __all__ = ["NEGATIVE", "PIXELS", "RAW", "check_channels", "taking_pixels"]
 
@@ -24,7 +24,7 @@ def taking_pixels(model: keras.Model, pixels: str) -> keras.Model:
         pixels: Key of `PIXELS`.
 
     Returns:
-        A functional model of the same layers, with a `Rescaling` layer before them; `model` itself for "0..255".
+        A copy of the model with a `Rescaling` layer before its layers; `model` itself for "0..255".
 
     Examples:
         >>> model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten()])
@@ -34,16 +34,12 @@ def taking_pixels(model: keras.Model, pixels: str) -> keras.Model:
     if pixels == RAW:
         return model
     scaling = PIXELS[pixels]
-    inputs = keras.Input(model.input_shape[1:], name=model.input_names[0])
-    names = {layer.name for layer in model._flatten_layers()}
-    name = next(name for name in ("pixels", *(f"pixels_{number}" for number in range(len(names)))) if name not in names)
     scale, offset = (list(value) if isinstance(value, tuple) else value for value in (scaling.scale, scaling.offset))
-    # The layers are called once more, in the graph of the new model: a model around the model would put its name before
-    # theirs in every table.
-    ordered = tf.reverse(inputs, [-1]) if scaling.reverse else inputs
-    edges = {str(id(model.inputs[0])): keras.layers.Rescaling(scale, offset, name=name)(ordered)}
-    for node in layer_nodes(model):
-        arguments, keywords = call_arguments(node, edges)
-        outputs = node.layer(*arguments, **keywords)
-        edges.update(zip(node.flat_output_ids, tf.nest.flatten(outputs), strict=True))
-    return keras.Model(inputs, edges[str(id(model.outputs[0]))], name=model.name)
+    first, names = CallGraph(model).sources[0].layer, Names(layers_inside(model))
+
+    def scaled(inputs):
+        ordered = tf.reverse(inputs, [-1]) if scaling.reverse else inputs
+        return keras.layers.Rescaling(scale, offset, name=names.free("pixels"))(ordered)
+
+    # In the graph of the model: a model around the model would put its name before those of the layers in every table.
+    return rebuilt(model, lambda layer: Substitute(scaled) if layer is first else None)

@@ -9,8 +9,8 @@ import pytest
 import tflite_reader
 from bitat_tf import binarize, plan_binarization
 from bitat_tf.export import fold, to_plain_larq
-from bitat_tf.graph import CallGraph
 from bitat_tf.layers import RPReLU, binary_layers
+from bitat_tf.model_graph import CallGraph
 
 _SOURCE = Path(__file__).parents[2] / "tests" / "random_networks.py"
 

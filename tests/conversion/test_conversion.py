@@ -10,8 +10,8 @@ from bitat_tf._keras import keras, tf
 from bitat_tf.callbacks import Schedule, SequentialBinarization
 from bitat_tf.conversion.replacement import full_kernel
 from bitat_tf.export import to_tflite
-from bitat_tf.graph import CallGraph
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
+from bitat_tf.model_graph import CallGraph
 from bitat_tf.regularizers import DisentangledRegularizer
 
 L = keras.layers
@@ -98,7 +98,7 @@ def test_the_plan_lists_every_layer_with_reason_and_cure():
         ("last", "float"),
     ]  # fmt: skip
     reasons = {layer.layer: (layer.reason, layer.cure) for layer in plan.kept_float}
-    assert reasons["dense"][0] == "named in `skip`"
+    assert reasons["dense"][0] == "skipped, as you asked"
     assert "the first layer of the network" in reasons["first"][0]
     assert "first_and_last=True" in reasons["last"][1]
     assert reasons["depthwise"] == (
@@ -109,8 +109,12 @@ def test_the_plan_lists_every_layer_with_reason_and_cure():
     assert "net: 2 layers can become binary, 4 stay float" in text
     assert all(layer.layer in text for layer in plan.kept_float)
     assert json.loads(json.dumps(plan.to_dicts()))[1] == {
-        "layer": "block_conv", "kind": "Conv2D", "action": "binary", "reason": "", "cure": "", "shortcut": "",
+        "layer": "block_conv", "kind": "Conv2D", "action": "binary", "reason": "", "cure": "", "shortcut": "", "argument": None,
     }  # fmt: skip
+    named = {layer.layer: layer.argument and (layer.argument.name, layer.argument.value) for layer in plan.layers}
+    assert named["first"] == named["last"] == ("first_and_last", True)
+    assert named["depthwise"] == ("depthwise", "expand")
+    assert named["dense"] is named["pointwise"] is None
 
 
 def test_the_layers_that_stay_float_are_printed(capsys):
@@ -209,16 +213,26 @@ def test_expanded_separable_convolutions(use_bias, strides):
     same_outputs(model, binary)
 
 
-@pytest.mark.parametrize("kind", ["ReLU", "Activation", "of TensorFlow"])
+RELUS = {
+    "layer": L.ReLU,
+    "activation": lambda: L.Activation("relu"),
+    "function of TensorFlow": lambda: L.Activation(tf.nn.relu),
+    "operator": lambda: tf.nn.relu,
+    "operator with its argument named": lambda: lambda x: tf.nn.relu(features=x),
+}
+
+
+@pytest.mark.parametrize("kind", RELUS)
 def test_rprelu_starts_as_the_relu_before_a_binary_layer(kind):
-    function = tf.nn.relu if kind == "of TensorFlow" else "relu"
-    relu = L.ReLU(name="act") if kind == "ReLU" else L.Activation(function, name="act")
-    layers = [L.Conv2D(8, 3), relu, L.MaxPooling2D(), L.Conv2D(8, 1, activation="relu", name="binary"), L.ReLU()]
-    model = keras.Sequential([keras.Input((8, 8, 3)), *layers, L.Conv2D(4, 1)])
+    inputs = keras.Input((8, 8, 3))
+    x = L.MaxPooling2D()(RELUS[kind]()(L.Conv2D(8, 3)(inputs)))
+    x = L.ReLU()(L.Conv2D(8, 1, activation="relu", name="binary")(x))
+    model = keras.Model(inputs, L.Conv2D(4, 1)(x))
     binary = binarize(model, activation="rprelu", verbose=0)
     # After the binary layer no other one comes: its own ReLU and the one above it stay.
-    assert [layer.name for layer in binary.layers if isinstance(layer, RPReLU)] == ["act"]
-    np.testing.assert_array_equal(binary.get_layer("act").prelu.alpha, np.zeros((1, 1, 8)))
+    (rprelu,) = [layer for layer in binary.layers if isinstance(layer, RPReLU)]
+    assert rprelu.name == model.layers[2].name
+    np.testing.assert_array_equal(rprelu.prelu.alpha, np.zeros((1, 1, 8)))
     same_outputs(model, binary)
 
 
@@ -328,15 +342,6 @@ def test_python_lambdas_are_carried_over():
         [keras.Input((8, 8, 3)), L.Conv2D(4, 1), L.Lambda(lambda x: x * 2), L.Conv2D(4, 1), L.Conv2D(2, 1)]
     )
     same_outputs(model, binarize(model, verbose=0))
-
-
-def test_what_the_user_has_frozen_stays_frozen():
-    model = convolutional()
-    model.get_layer("block_conv").trainable = False
-    model.get_layer("block_bn").trainable = False
-    binary = binarize(model, verbose=0)
-    frozen = [layer.name for layer in binary.layers if layer.weights and not layer.trainable]
-    assert frozen == ["block_conv", "block_bn"]
 
 
 def test_every_layer_gets_a_copy_of_the_regularizer():

@@ -7,8 +7,8 @@ import pytest
 from bitat_tf import binarize, check, plan_binarization
 from bitat_tf.export import fold, to_plain_larq
 from bitat_tf.export.intermediate import Comparison
-from bitat_tf.graph import CallGraph
 from bitat_tf.layers import RPReLU, binary_layers
+from bitat_tf.model_graph import CallGraph
 from bitat_tf.tflite_file.running import run
 from tests.file_kernels import expected_kernels, kernels_in_file
 from tests.random_networks import RandomNetwork

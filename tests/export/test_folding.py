@@ -13,8 +13,8 @@ from bitat_tf._keras import keras
 from bitat_tf.applications import QuickNet, ReActNetA
 from bitat_tf.export import fold, read_operators, run_tflite, to_plain_larq
 from bitat_tf.export.folding.parts import PartlyShiftedPReLU
-from bitat_tf.graph import CallGraph
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
+from bitat_tf.model_graph import CallGraph
 
 L = keras.layers
 

@@ -11,8 +11,8 @@ from engines import larq_compute_engine, run_everywhere
 from bitat_tf._keras import keras, tf
 from bitat_tf.export.inside import _binary_convolutions, _matched, _with_outputs, model_calls
 from bitat_tf.export.lowering import TensorFlowOperators, convert, expand, lower, run, steps
-from bitat_tf.graph import CallGraph
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
+from bitat_tf.model_graph import CallGraph
 from bitat_tf.tflite_file.content import serialize
 from bitat_tf.tflite_file.operators import read_operators
 

@@ -8,11 +8,11 @@ import pytest
 from bitat_tf._keras import keras
 from bitat_tf.applications import ReActNet
 from bitat_tf.export import read_operators, to_plain_larq
-from bitat_tf.graph import CallGraph
 from bitat_tf.inspection.file_size.prediction import predict_file_size, predict_operators
 from bitat_tf.inspection.kernels import predict_kernels
 from bitat_tf.inspection.model_summary import summary
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
+from bitat_tf.model_graph import CallGraph
 
 L = keras.layers
 

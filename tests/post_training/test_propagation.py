@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bitat_tf._keras import keras, tf
-from bitat_tf.graph import layer_uses
 from bitat_tf.layers import BinaryLayer
+from bitat_tf.model_graph import layer_uses
 from bitat_tf.post_training.propagation import Flow, propagate
 
 

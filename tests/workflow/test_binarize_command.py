@@ -91,7 +91,7 @@ def test_a_softmax_network_without_training(digits_model, untrained, tmp_path, c
     code, printed, _ = call("binarize", path, "--data", "digits", "--out", out, *options)
     assert code == 0
     assert "network/conv_2" in printed
-    assert "named in --skip" in printed
+    assert "skipped, as you asked" in printed
     assert "bitat_tf.binarize" not in printed
     assert "WARNING" not in printed
     report = json.loads((out / "report.json").read_text())

@@ -4,12 +4,11 @@ from collections import Counter
 
 import numpy as np
 
-from bitat_tf._copies import copy_layer, copy_weights, float32_policy
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_model
 from bitat_tf.export.folding.moves import Moves, apply
 from bitat_tf.export.folding.parts import Convolution, Normalization, Part, ShiftedPReLU, part_of
-from bitat_tf.graph import CallGraph, LayerCall, is_graph
+from bitat_tf.model_graph import CallGraph, LayerCall, copy_layer, copy_weights, float32_policy, is_graph
 
 
 def fold(model: keras.Model) -> keras.Model:

@@ -4,7 +4,7 @@ import numpy as np
 
 from bitat_tf._keras import keras
 from bitat_tf.export.folding.parts import Convolution, Part
-from bitat_tf.graph import CallGraph, LayerCall
+from bitat_tf.model_graph import CallGraph, LayerCall
 
 _LAYERS = keras.layers
 # f(x + c) = f(x) + c for a constant c per channel. Averages leave out what they pad, and maxima too.

@@ -5,10 +5,10 @@ from abc import ABC, abstractmethod
 import larq as lq
 import numpy as np
 
-from bitat_tf._copies import config_with_activation
 from bitat_tf._keras import keras, tf
 from bitat_tf.export.plain import PointwiseQuantDense
 from bitat_tf.layers import RPReLU
+from bitat_tf.model_graph import config_with_activation
 from bitat_tf.quantizers import RSign
 
 _SIGNS = (lq.quantizers.SteSign, lq.quantizers.ApproxSign, lq.quantizers.SwishSign)

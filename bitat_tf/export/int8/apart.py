@@ -8,8 +8,8 @@ import numpy as np
 from bitat_tf._keras import keras
 from bitat_tf.export.folding.parts import Normalization, PartlyShiftedPReLU, part_of
 from bitat_tf.export.int8.placement import is_fused
-from bitat_tf.graph import CallGraph, LayerCall, call_again, free_name
 from bitat_tf.layers import RPReLU
+from bitat_tf.model_graph import CallGraph, LayerCall, call_again, free_name
 
 _FUSED = (None, keras.activations.linear, keras.activations.relu)  # the same operator computes these
 

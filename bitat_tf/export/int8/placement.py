@@ -1,7 +1,7 @@
 """Which tensors of a network are quantized to int8: those that are written to memory on the device, and are not bits."""
 
 from bitat_tf._keras import keras
-from bitat_tf.graph import CallGraph, LayerCall
+from bitat_tf.model_graph import CallGraph, LayerCall
 
 _LAYERS = keras.layers
 _MATRIX = (_LAYERS.Conv2D, _LAYERS.DepthwiseConv2D, _LAYERS.Dense, _LAYERS.SeparableConv2D)

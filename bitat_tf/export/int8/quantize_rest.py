@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from bitat_tf._copies import float32_policy
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_choice, check_model
 from bitat_tf.export.folding import fold
@@ -14,7 +13,7 @@ from bitat_tf.export.int8.placement import quantized_calls
 from bitat_tf.export.int8.ranges import channel_ranges, range_with_zero
 from bitat_tf.export.plain import to_plain_larq
 from bitat_tf.export.request import check_sizes, verification_data
-from bitat_tf.graph import CallGraph, LayerCall, call_again, call_all, free_name, make_names_unique
+from bitat_tf.model_graph import CallGraph, LayerCall, call_again, call_all, float32_policy, free_name, make_names_unique
 from bitat_tf.quantizers import RSign
 
 # Ranges that TFLite's int8 operators have by definition.

@@ -23,7 +23,7 @@ from bitat_tf.export.lowering.grids import INPUT_TYPES, Int8Input, measure, plac
 from bitat_tf.export.lowering.operators import TensorFlowOperators
 from bitat_tf.export.lowering.program import Program
 from bitat_tf.export.lowering.signs import Limits, move_signs, share_signs, write_signs
-from bitat_tf.graph import CallGraph
+from bitat_tf.model_graph import CallGraph
 
 __all__ = [
     "INPUT_TYPES",

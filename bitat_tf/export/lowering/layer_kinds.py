@@ -8,8 +8,8 @@ import numpy as np
 from bitat_tf._copies import copy_layer, copy_weights, float32_policy
 from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering.steps import Shape
-from bitat_tf.graph import LayerCall
 from bitat_tf.layers import BinaryLayer
+from bitat_tf.model_graph import LayerCall
 
 L = keras.layers
 DEPTHWISE = (L.DepthwiseConv2D, lq.layers.QuantDepthwiseConv2D)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from bitat_tf._keras import tf
-from bitat_tf.graph import LayerCall, call_on
+from bitat_tf.model_graph import LayerCall, call_on
 
 Shape = tuple[int | None, ...]
 

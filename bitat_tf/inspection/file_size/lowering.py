@@ -7,12 +7,12 @@ from typing import Any
 import larq as lq
 
 from bitat_tf._keras import keras
-from bitat_tf.graph import CallGraph
 from bitat_tf.inspection.file_size.activations import activation_steps
 from bitat_tf.inspection.file_size.operators import Constant, Operator, OperatorGraph, Size
 from bitat_tf.inspection.file_size.other_layers import lower_other_layer
 from bitat_tf.inspection.file_size.steps import Chain, one_sample
 from bitat_tf.inspection.kernels import Kernel
+from bitat_tf.model_graph import CallGraph
 
 BINARY = "LceBconv2d"
 _WORD = 32

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from bitat_tf.graph import LayerCall
+from bitat_tf.model_graph import LayerCall
 
 Size = tuple[int, ...]  # a shape whose axes are all known, with a batch of one
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bitat_tf.graph import CallGraph
 from bitat_tf.inspection.file_size.fusion import fuse
 from bitat_tf.inspection.file_size.lowering import lower
 from bitat_tf.inspection.file_size.operators import OperatorGraph, file_bytes, join_names
 from bitat_tf.inspection.file_size.other_layers import UNKNOWN
 from bitat_tf.inspection.kernels import Kernel
+from bitat_tf.model_graph import CallGraph
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from bitat_tf.graph import LayerCall, Shape
 from bitat_tf.inspection.file_size.operators import Constant, Operator, Size, join_names
+from bitat_tf.model_graph import LayerCall, Shape
 
 _SUFFIX = 8  # "/Conv2D", "/BiasAdd", "/add" after a layer's path
 

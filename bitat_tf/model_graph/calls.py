@@ -1,50 +1,21 @@
 """The calls of layers in a functional or sequential model: their order, and what is connected to what."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bitat_tf._keras import keras, tf
-
-Shape = tuple[int | None, ...]
-
-
-# A functional model may be of a subclass with a `call` of its own, which does what it likes with the graph.
-_CALLS_OF_GRAPHS = (keras.Sequential.call, keras.Sequential.__base__.call)
-
-
-def is_graph(layer: keras.layers.Layer) -> bool:
-    """Return whether a layer is a functional or sequential model, which does nothing but call its layers."""
-    return isinstance(layer, keras.Model) and layer._is_graph_network and type(layer).call in _CALLS_OF_GRAPHS
-
-
-def layer_nodes(model: keras.Model) -> Iterator[Any]:
-    """Yield Keras' nodes, one for each layer call, of a functional model in the order in which Keras runs them."""
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        yield from (node for node in model._nodes_by_depth[depth] if not node.is_input)
-
-
-def call_arguments(node: Any, edges: Mapping[str, Any]) -> tuple[tuple, dict[str, Any]]:
-    """Return the arguments of a layer call with other tensors in the places of its own.
-
-    Args:
-        node: Keras' node of the call.
-        edges: The tensors, by the ids of those that they replace (`node.flat_input_ids`).
-    """
-    # A list each, as Keras takes every use of a tensor off it.
-    return node.map_arguments({edge: [edges[edge]] * len(node.flat_input_ids) for edge in node.flat_input_ids})
-
-
-def layer_uses(model: keras.Model) -> Counter[str]:
-    """Return how often each layer is used in a functional model, nested models included, by name."""
-    uses: Counter[str] = Counter()
-    for node in layer_nodes(model):
-        if is_graph(node.layer):
-            uses.update(layer_uses(node.layer))
-        else:
-            uses[node.layer.name] += 1
-    return uses
+from bitat_tf.model_graph.nodes import (
+    Shape,
+    call_arguments,
+    input_keys,
+    is_graph,
+    layer_nodes,
+    output_keys,
+    shapes_at,
+    tensor_keys,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,10 +98,10 @@ class CallGraph:
         return any(call is output for output in self.outputs)
 
     def _walk(self, model: keras.Model, prefix: str, sources: "list[_Edge]") -> "list[_Edge]":
-        edges = {str(id(tensor)): source for tensor, source in zip(model.inputs, sources, strict=True)}
+        edges = dict(zip(tensor_keys(model.inputs), sources, strict=True))
         known = all(shape == tuple(tensor.shape) for tensor, (*_, shape) in zip(model.inputs, sources, strict=True))
         for node in layer_nodes(model):
-            inputs = [edges[edge] for edge in node.flat_input_ids]
+            inputs = [edges[key] for key in input_keys(node)]
             if is_graph(node.layer):
                 results = self._walk(node.layer, f"{prefix}{node.layer.name}/", inputs)
             else:
@@ -141,8 +112,8 @@ class CallGraph:
                 call = LayerCall(node.layer, path, node, below, numbers, input_shapes, output_shapes)
                 self.calls.append(call)
                 results = [(call, number, shape) for number, shape in enumerate(output_shapes)]
-            edges.update(zip(node.flat_output_ids, results, strict=True))
-        return [edges[str(id(tensor))] for tensor in model.outputs]
+            edges.update(zip(output_keys(node), results, strict=True))
+        return [edges[key] for key in tensor_keys(model.outputs)]
 
 
 _Edge = tuple[LayerCall, int, Shape]  # one output of a call
@@ -156,7 +127,7 @@ def call_on(call: LayerCall, tensors: Sequence[Any], layer: keras.layers.Layer |
         tensors: What stands in the place of its inputs, in order.
         layer: What is called in the place of its layer. Default: that itself.
     """
-    arguments, keywords = call_arguments(call.node, dict(zip(call.node.flat_input_ids, tensors, strict=True)))
+    arguments, keywords = call_arguments(call.node, dict(zip(input_keys(call.node), tensors, strict=True)))
     return (call.layer if layer is None else layer)(*arguments, **keywords)
 
 
@@ -211,7 +182,7 @@ def make_names_unique(graph: CallGraph) -> None:
 
 def _output_shapes(node: Any, input_shapes: tuple[Shape, ...], known: bool) -> tuple[Shape, ...]:
     """Return the shapes of a call's outputs; a nested model may be given pictures of a size that it does not know itself."""
-    own = tuple(tuple(tensor.shape) for tensor in tf.nest.flatten(node.outputs))
+    own = tuple(shapes_at(node)[1])
     if known or all(size is not None for shape in own for size in shape[1:]):
         return own
     given = [tf.TensorShape(shape) for shape in input_shapes]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bitat_tf._keras import keras
+from bitat_tf.model_graph.nodes import layers_inside
 
 _HALF = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")  # precisions that the device does not get
 
@@ -86,3 +87,11 @@ def copy_weights(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
         finalize = getattr(part, "finalize_state", None)  # of layers that compute constants from adapted weights
         if finalize is not None and part.weights:
             finalize()
+
+
+def set_own_trainable(layer: keras.layers.Layer, trainable: bool) -> None:
+    """Freeze a layer or model, or let it train again, and leave the flags of the layers inside of it as they are."""
+    inside = [(part, part.trainable) for part in layers_inside(layer)]  # a model before its layers, whose flags it sets
+    layer.trainable = trainable
+    for part, own in inside:
+        part.trainable = own

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from bitat_tf._copies import copy_layer, copy_weights
 from bitat_tf._keras import keras
-from bitat_tf.graph import CallGraph, is_graph, layer_nodes, layer_uses
+from bitat_tf.model_graph import CallGraph, copy_layer, copy_weights, is_graph, layer_nodes, layer_uses
 
 L = keras.layers
 

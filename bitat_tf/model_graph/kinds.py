@@ -1,0 +1,81 @@
+"""What kinds of layers compute, however they are written: a ReLU is one as a layer, as a function and as an operator."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from bitat_tf._keras import keras, tf
+
+
+class ReLUBounds(NamedTuple):
+    """What a ReLU computes: min(x, high) for x >= low, and low + negative_slope * (x - low) below.
+
+    Attributes:
+        low: Where the ReLU begins, 0.
+        high: The largest output: 6 of a ReLU6, infinity where there is none.
+        negative_slope: Slope of the outputs below `low`; 0 of a plain ReLU.
+    """
+
+    low: float
+    high: float
+    negative_slope: float
+
+
+_INFINITY = float("inf")
+RELU, _RELU6 = ReLUBounds(0.0, _INFINITY, 0.0), ReLUBounds(0.0, 6.0, 0.0)
+_FUNCTIONS = {
+    keras.activations.relu: RELU,
+    tf.nn.relu: RELU,
+    tf.nn.relu6: _RELU6,
+    tf.nn.leaky_relu: ReLUBounds(0.0, _INFINITY, 0.2),  # as a function without further arguments
+}
+_OPERATORS = {"nn.relu": RELU, "nn.relu6": _RELU6}
+
+
+def activation_of(layer: keras.layers.Layer) -> Callable | None:
+    """Return the activation that a layer applies to what it has computed, a function or a layer; None if it has none.
+
+    Examples:
+        >>> activation_of(keras.layers.Dense(3)) is activation_of(keras.layers.Flatten()) is None
+        True
+        >>> activation_of(keras.layers.Dense(3, activation="relu")).__name__
+        'relu'
+    """
+    activation = getattr(layer, "activation", None)
+    return None if activation is keras.activations.linear else activation
+
+
+def relu_bounds(activation: Any) -> ReLUBounds | None:
+    """Return what a ReLU computes.
+
+    Known are `keras.layers.ReLU`, `LeakyReLU`, `Activation` of one of them or of a function, the functions "relu", "relu6",
+    "leaky_relu" as Keras or TensorFlow has them, and `tf.nn.relu(x)`, `tf.nn.relu6(x)` called on the output of a layer.
+
+    Args:
+        activation: A layer, or the activation inside of one, as `activation_of` returns it.
+
+    Returns:
+        Its bounds and slope. None for everything else: no ReLU, one with a threshold, which jumps, and subclasses, which may
+        compute something else.
+
+    Examples:
+        >>> relu_bounds(keras.layers.Activation("relu"))
+        ReLUBounds(low=0.0, high=inf, negative_slope=0.0)
+        >>> relu_bounds(keras.layers.ReLU(6.0)).high
+        6.0
+        >>> relu_bounds(keras.layers.Dense(3, activation="relu")) is None
+        True
+        >>> relu_bounds(activation_of(keras.layers.Dense(3, activation="relu"))) == RELU
+        True
+    """
+    if type(activation) is keras.layers.ReLU:
+        if activation.threshold:
+            return None
+        high = _INFINITY if activation.max_value is None else float(activation.max_value)
+        return ReLUBounds(0.0, high, float(activation.negative_slope))
+    if type(activation) is keras.layers.LeakyReLU:
+        return ReLUBounds(0.0, _INFINITY, float(activation.alpha))
+    if type(activation) is keras.layers.Activation:
+        return relu_bounds(activation.activation)
+    if type(activation).__name__ == "TFOpLambda":  # Keras' own layer for an operator that is called on a layer's output
+        return _OPERATORS.get(activation.symbol)
+    return None if isinstance(activation, keras.layers.Layer) else _FUNCTIONS.get(activation)
