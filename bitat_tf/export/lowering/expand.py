@@ -31,7 +31,7 @@ from bitat_tf.export.lowering.layer_kinds import (
 from bitat_tf.export.lowering.program import Program
 from bitat_tf.export.lowering.steps import Shape, Step
 from bitat_tf.layers import BinaryLayer, RPReLU
-from bitat_tf.model_graph import CallGraph, LayerCall, copy_layer, copy_weights, float32_policy, free_name
+from bitat_tf.model_graph import CallGraph, LayerCall, free_name, relu_bounds
 from bitat_tf.quantizers import RSign
 
 L = keras.layers
@@ -134,8 +134,9 @@ class _Expansion:
             return self._make(steps.Affine, call, [inputs], scale=scale, shift=shift)
         if kind is L.PReLU and int(np.prod(layer.alpha.shape)) == inputs.channels == layer.alpha.shape[-1]:
             return self._make(steps.Slope, call, [inputs], slope=as_array(layer.alpha).ravel())
-        if kind is L.LeakyReLU:
-            return self._make(steps.Slope, call, [inputs], slope=np.full(inputs.channels, float(layer.alpha)))
+        relu = relu_bounds(layer)
+        if relu is not None and relu.negative_slope and relu.high == np.inf:
+            return self._make(steps.Slope, call, [inputs], slope=np.full(inputs.channels, relu.negative_slope))
         if kind is L.MaxPooling2D and layer.data_format == "channels_last":
             pooling = {"window": layer.pool_size, "strides": layer.strides, "padding": layer.padding}
             return self._make(MaxPool, call, [inputs], **pooling)

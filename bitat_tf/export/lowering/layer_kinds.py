@@ -5,11 +5,10 @@ from typing import Any
 import larq as lq
 import numpy as np
 
-from bitat_tf._copies import copy_layer, copy_weights, float32_policy
 from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering.steps import Shape
 from bitat_tf.layers import BinaryLayer
-from bitat_tf.model_graph import LayerCall
+from bitat_tf.model_graph import LayerCall, copy_layer, copy_weights, float32_policy, relu_bounds
 
 L = keras.layers
 DEPTHWISE = (L.DepthwiseConv2D, lq.layers.QuantDepthwiseConv2D)
@@ -30,30 +29,19 @@ def in_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 def clamp_bounds(function: Any) -> tuple[float, float] | None:
     """Return the bounds of a function or layer min(max(x, low), high); None if it is another one."""
-    if isinstance(function, L.ReLU):
-        plain = not function.negative_slope and not function.threshold
-        return (0.0, np.inf if function.max_value is None else float(function.max_value)) if plain else None
-    if isinstance(function, L.Activation):
-        return clamp_bounds(function.activation)
-    if function in (keras.activations.relu, tf.nn.relu):
-        return 0.0, np.inf
-    if function in (tf.nn.relu6, getattr(keras.activations, "relu6", tf.nn.relu6)):
-        return 0.0, 6.0
+    bounds = relu_bounds(function)
+    if bounds is not None:
+        return None if bounds.negative_slope else (bounds.low, bounds.high)
     return (-1.0, 1.0) if function is lq.activations.hard_tanh else None
 
 
 def elementwise_function(layer: keras.layers.Layer) -> Any:
-    """Return the element-wise function that a layer computes; None if it is another one."""
-    if type(layer) is L.ReLU:
-        return layer if clamp_bounds(layer) is not None else None
+    """Return the element-wise function that a layer computes, or a softmax; None if it is another one."""
+    if clamp_bounds(layer) is not None:
+        return layer
     if type(layer) is L.Activation:
         return layer.activation
-    if type(layer) is L.Softmax and layer.axis == -1:
-        return keras.activations.softmax
-    for symbol, function in (("nn.relu", tf.nn.relu), ("nn.relu6", tf.nn.relu6)):
-        if is_operator(layer, symbol):
-            return function
-    return None
+    return keras.activations.softmax if type(layer) is L.Softmax and layer.axis == -1 else None
 
 
 def is_operator(layer: keras.layers.Layer, symbol: str) -> bool:
