@@ -11,7 +11,7 @@
 | `bitat_tf.analysis` | looking into networks, and the paper's experiments, with plots |
 | `bitat_tf.binarize` | a trained Keras network becomes one with binary layers, in float state |
 | `bitat_tf.binarize_post_training` | binarization without training |
-| `bitat_tf.check`, `bitat_tf.summary` | what will be binary on the device, and what it costs |
+| `bitat_tf.check`, `bitat_tf.summary` | what will be binary on the device, and what it takes |
 | `bitat_tf.applications` | ReActNet, Bi-Real Net, Real-to-Binary Net, MeliusNet, QuickNet; MobileNets |
 | `bitat_tf.export` | `to_tflite`: conversion with larq-compute-engine, folding, int8 for the rest, and its verification |
 | `bitat_tf.tflite_file` | what is in a file: `inspect`, `plot_graph`, `dump` |

@@ -12,12 +12,11 @@ from bitat_tf.callbacks.divergence import check_loss, check_weights
 from bitat_tf.callbacks.error_log import error_logs, layer_errors, layer_rows
 from bitat_tf.callbacks.freezing import Freezer, layers_below
 from bitat_tf.callbacks.learning_rate import ScheduledLearningRate
+from bitat_tf.callbacks.problems import warn_of_problems
 from bitat_tf.callbacks.progress import ProgressLine
 from bitat_tf.callbacks.schedule import QUANTIZATION, Phase, Schedule, Timeline, get_schedule
 from bitat_tf.callbacks.stages import Stages, resolve_blocks
 from bitat_tf.callbacks.workers import check_equal_on_all_workers
-from bitat_tf.inspection import check
-from bitat_tf.inspection.findings import describe_errors
 from bitat_tf.layers import BinaryLayer, binary_layers
 
 _FEW_SAMPLES = 8
@@ -95,7 +94,7 @@ class SequentialBinarization(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Check the model and the data, and forget the run before."""
         self._layers = {layer.name: layer for layer in self._ordered_layers(self.model)}
-        self._warn_of_problems()
+        warn_of_problems(self.model, self._layers)
         self._rate = ScheduledLearningRate(self.model)
         calibration = Calibration(self.calibration, self.model, "SequentialBinarization")
         # Every batch is checked now, not after hours in the stage that meets it.
@@ -174,23 +173,6 @@ class SequentialBinarization(keras.callbacks.Callback):
             )
         if self._progress:
             self._progress.close()
-
-    def _warn_of_problems(self) -> None:
-        """Say now what would be found out after training: layers that stay float on the device, or train without the loss."""
-        report = check(self.model)
-        if not report.ok:
-            warnings.warn(
-                "SequentialBinarization: some layers will not be binary in the exported file, or will compute something else. "
-                f"{describe_errors(report)} bitat_tf.check(model) lists everything.",
-                stacklevel=2,
-            )
-        grouped = [name for name, layer in self._layers.items() if not has_statistics(layer)]
-        if grouped:
-            warnings.warn(
-                f"SequentialBinarization: grouped convolutions have no single covariance; {', '.join(grouped)} become binary "
-                "without the disentangled loss, by straight-through gradients alone. Use groups=1 where it matters.",
-                stacklevel=2,
-            )
 
     def _ordered_layers(self, model: keras.Model) -> list[BinaryLayer]:
         check_model(model, "SequentialBinarization")

@@ -34,15 +34,17 @@ def build_parser() -> argparse.ArgumentParser:
     for name, short, long in (
         (
             "check",
-            "say what of a model will be binary on the device, and what will not",
-            "Checks a model against the rules for fused binary kernels, before days of training are spent on it. Exit code: 0, "
-            "1 if a layer that is meant to be binary stays float or the export fails, 2 if there is no usable model.",
+            "say what of a model will be binary on the device, and what will cost accuracy",
+            "Tells of a model which layers cannot be binary on the device, and what will cost accuracy or time, before days of "
+            "training are spent on it; of a float network, what `bitat-tf binarize` would make of it. Exit code: 0, 1 if a "
+            "layer that is meant to be binary cannot be or the export fails, 2 if there is no usable model.",
         ),
         (
             "summary",
             "show the layers of a model: parameters, operations, size of the file",
-            "Shows what every layer of a model costs on the device: parameters and operations, binary and float, and the size "
-            "of the file. Exit code: 0, or 2 if there is no usable model.",
+            "Shows what every layer of a model costs on the device: parameters and operations, binary and float, and about "
+            "the size of the file; of a float network, what `bitat-tf binarize` would make of it. Exit code: 0, or 2 if there "
+            "is no usable model.",
         ),
     ):
         command = commands.add_parser(name, help=short, description=long)

@@ -7,10 +7,12 @@ from rich import get_console
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_choice, check_model, check_number
 from bitat_tf.conversion.changes import Changes, changed
-from bitat_tf.conversion.frozen import calls_to_free, layers_that_must_train, notes, unfreeze
-from bitat_tf.conversion.plan import BINARY, EXPAND, FLOAT, BinarizationPlan, LayerPlan, Skip, plan_layers
+from bitat_tf.conversion.frozen import unfreeze
 from bitat_tf.conversion.shortcuts import describe_shortcut, end_of_layer
-from bitat_tf.inspection.float_layers import float_operator, obstacle
+from bitat_tf.conversion.skip import Skip, without_skipped
+from bitat_tf.inspection.adaptation import calls_to_free, layers_that_must_train, notes
+from bitat_tf.inspection.kernel_layers import float_operator, obstacle
+from bitat_tf.inspection.plan import BINARY, EXPAND, FLOAT, BinarizationPlan, LayerPlan, plan_layers
 from bitat_tf.layers import BinaryLayer
 from bitat_tf.model_graph import RELU, CallGraph, LayerCall, activation_of, is_graph, relu_bounds
 from bitat_tf.regularizers import DisentangledRegularizer
@@ -160,7 +162,7 @@ def _layer_plans(
             "whose graph is not known. Build it with keras.Model(inputs, outputs), or use bitat_tf.layers in it."
         )
     graph = CallGraph(model)
-    plans = plan_layers(graph, skip, first_and_last, expand=depthwise == "expand")
+    plans = without_skipped(graph, plan_layers(graph, first_and_last, expand=depthwise == "expand"), skip)
     if shortcuts:
         for call in graph.calls:
             plan = plans.get(id(call.layer))

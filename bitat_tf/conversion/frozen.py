@@ -1,47 +1,8 @@
-"""What would keep a network from training once layers become binary: frozen layers, and calls with `training=False`.
-
-Both come from transfer learning, where a trained backbone is to stay as it is. A binary layer computes something else than the
-float one did, so that it, and every layer that it feeds, has to adapt: weights, and statistics of batch normalizations. Layers
-that no binary layer feeds get the inputs that they always got, and stay as the user has frozen them.
-"""
-
-from collections.abc import Callable, Sequence, Set
-from typing import Any
+"""Networks from transfer learning, whose binary layers are let train: `inspection.adaptation` says which layers have to."""
 
 from bitat_tf._keras import keras
-from bitat_tf.layers import BinaryLayer
-from bitat_tf.model_graph import CallGraph, calls_fixed_to_inference, is_graph, layers_inside, set_own_trainable
-
-_SHOWN = 5
-
-
-def layers_that_must_train(
-    graph: CallGraph, is_binary: Callable[[keras.layers.Layer], bool] = lambda layer: isinstance(layer, BinaryLayer)
-) -> set[int]:
-    """Return the `id` of the binary layers of a network, and of all layers that their outputs reach."""
-    reached: set[int] = set()
-    for call in graph.calls:
-        if is_binary(call.layer) or any(id(source) in reached for source in call.inputs):
-            reached.add(id(call))
-    return {id(call.layer) for call in graph.calls if id(call) in reached}
-
-
-def calls_to_free(model: keras.Model, must_train: Set[int]) -> dict[str, Any]:
-    """Return Keras' nodes of the calls with `training=False` of layers that must train, or of models with such, by path."""
-    return {path: node for path, node in calls_fixed_to_inference(model) if _holds(node.layer, must_train)}
-
-
-def frozen_layers(model: keras.Model, must_train: Set[int], prefix: str = "") -> list[str]:
-    """Return the paths of the layers that must train and are frozen."""
-    found = []
-    for layer in dict.fromkeys(model.layers):
-        if is_graph(layer):
-            found += frozen_layers(layer, must_train, f"{prefix}{layer.name}/")
-        elif id(layer) in must_train and layer.weights and not layer.trainable:
-            found.append(prefix + layer.name)
-    if not found and not model.trainable and _holds(model, must_train):
-        return [prefix.rstrip("/") or model.name]  # frozen as a whole, whatever its layers are
-    return found
+from bitat_tf.inspection.adaptation import holds, layers_that_must_train
+from bitat_tf.model_graph import CallGraph, is_graph, layers_inside, set_own_trainable
 
 
 def unfreeze(model: keras.Model) -> None:
@@ -50,32 +11,7 @@ def unfreeze(model: keras.Model) -> None:
     for part in [model, *layers_inside(model)]:
         if part.trainable:
             continue
-        if is_graph(part) and _holds(part, must_train):
+        if is_graph(part) and holds(part, must_train):
             set_own_trainable(part, True)
         elif id(part) in must_train:
             part.trainable = True
-
-
-def notes(model: keras.Model, must_train: Set[int]) -> tuple[str, ...]:
-    """Return what is to be said of calls that are freed and of layers that are unfrozen, in sentences."""
-    called, frozen = list(calls_to_free(model, must_train)), frozen_layers(model, must_train)
-    said = (
-        (
-            called,
-            "layers that were called with training=False follow the training now, since the batch normalizations of a binary "
-            "network need statistics of their own",
-        ),
-        (
-            frozen,
-            "layers that were frozen (trainable=False) are trained now, since binary weights have to find their place",
-        ),
-    )
-    return tuple(f"{text}: {_listed(paths)}." for paths, text in said if paths)
-
-
-def _holds(layer: keras.layers.Layer, must_train: Set[int]) -> bool:
-    return any(id(part) in must_train for part in (layer, *layers_inside(layer)))
-
-
-def _listed(paths: Sequence[str]) -> str:
-    return ", ".join(paths[:_SHOWN]) + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")

@@ -2,27 +2,18 @@
 
 | module | what it holds |
 |---|---|
-| `model_check`, `findings` | `check`: the rules for fused binary kernels, and what breaks them |
-| `kernels`, `float_layers`, `signs` | which operator runs each layer, and why it is a float one |
-| `neighbours`, `ends` | rules about what stands around a binary layer; the first and the last layers |
-| `model_summary`, `summary_rows`, `layer_profile` | `summary`: states, parameters and operations of every layer |
-| `file_size` | the size of the file: which operators the converter writes, and their bytes |
+| `model_check`, `findings`, `rules` | `check`: what of a model cannot be binary, and what costs accuracy or time |
+| `binary_layer_rules`, `surroundings` | the rules: a binary layer itself, what is around it |
+| `adaptation` | layers that have to follow binary ones, and cannot: frozen ones, calls with `training=False` |
+| `model_summary`, `summary_rows`, `layer_profile` | `summary`: states, parameters, operations of all layers; size of the file |
+| `plan`, `outlook` | what `bitat_tf.binarize` would make of a float network |
+| `kernel_layers` | convolutions and dense layers: what runs them, and why some stay float |
 """
 
-from bitat_tf.inspection.file_size import FileSize
-from bitat_tf.inspection.findings import CheckReport, Finding, KernelPrediction
+from bitat_tf.inspection.findings import CheckReport, Finding
 from bitat_tf.inspection.model_check import check
 from bitat_tf.inspection.model_summary import ModelSummary, summary
+from bitat_tf.inspection.outlook import Outlook
 from bitat_tf.inspection.summary_rows import SummaryRow, SummaryTotals
 
-__all__ = [
-    "CheckReport",
-    "FileSize",
-    "Finding",
-    "KernelPrediction",
-    "ModelSummary",
-    "SummaryRow",
-    "SummaryTotals",
-    "check",
-    "summary",
-]
+__all__ = ["CheckReport", "Finding", "ModelSummary", "Outlook", "SummaryRow", "SummaryTotals", "check", "summary"]

@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 
 from bitat_tf._tables import as_text
+from bitat_tf.inspection.outlook import Outlook
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 SEVERITIES = (ERROR, WARNING, NOTE)
@@ -21,7 +22,7 @@ class Finding:
 
     Attributes:
         rule: Number of the rule, as in docs/rules.md.
-        severity: "error" (a layer that is meant to be binary will not be, or the file cannot be written), "warning" (it runs,
+        severity: "error" (a layer that is meant to be binary cannot be, or the file cannot be written), "warning" (it runs,
             but slower or less accurately than it could) or "note".
         layer: Path of the layer, the names of nested models before its own; "" for the model as a whole.
         effect: What will happen on the device.
@@ -36,33 +37,22 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class KernelPrediction:
-    """What the device runs for one call of a layer.
-
-    Attributes:
-        layer: Path of the layer.
-        operator: Operator of the file: "LceBconv2d", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", ...
-        binary: Whether it is a binary kernel.
-    """
-
-    layer: str
-    operator: str
-    binary: bool
-
-
-@dataclass(frozen=True)
 class CheckReport:
     """What `check` found. Prints as a table.
 
     Attributes:
         model: Name of the model.
         findings: All findings, errors first.
-        kernels: The operator expected for every call of a convolution or dense layer, in order.
+        binary_layers: Paths of the calls of binary layers without an error, in order: each becomes one `LceBconv2d`.
+        other_layers: Paths of the calls of all other convolutions and dense layers.
+        outlook: What `bitat_tf.binarize` would make of a float network; None where there are binary layers, or no graph.
     """
 
     model: str
     findings: tuple[Finding, ...]
-    kernels: tuple[KernelPrediction, ...]
+    binary_layers: tuple[str, ...] = ()
+    other_layers: tuple[str, ...] = ()
+    outlook: Outlook | None = None
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -74,11 +64,6 @@ class CheckReport:
         """Whether there is no error."""
         return not self.errors
 
-    @property
-    def binary_kernels(self) -> int:
-        """Number of calls that are expected to run in a binary kernel."""
-        return sum(kernel.binary for kernel in self.kernels)
-
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one row a finding, of plain values."""
         return [asdict(finding) for finding in self.findings]
@@ -89,7 +74,9 @@ class CheckReport:
             "model": self.model,
             "ok": self.ok,
             "findings": self.to_dicts(),
-            "kernels": [asdict(kernel) for kernel in self.kernels],
+            "binary_layers": [*self.binary_layers],
+            "other_layers": [*self.other_layers],
+            "outlook": None if self.outlook is None else self.outlook.to_dict(),
         }
 
     def table(self) -> Table:
@@ -102,10 +89,9 @@ class CheckReport:
         return table
 
     def summary_line(self) -> str:
-        """Return one line: how much will be binary, and how much was found."""
-        return (
-            f"{self.binary_kernels} of {len(self.kernels)} convolutions and dense layers are expected to run in a binary kernel"
-        )
+        """Return one line: how many layers will be binary on the device."""
+        count = len(self.binary_layers) + len(self.other_layers)
+        return f"{len(self.binary_layers)} of {count} convolutions and dense layers will run in a binary kernel"
 
     def _counts(self) -> str:
         numbers = {severity: sum(finding.severity == severity for finding in self.findings) for severity in SEVERITIES}
@@ -113,7 +99,9 @@ class CheckReport:
         return ", ".join(parts)
 
     def __rich__(self) -> Group:
-        return Group(self.table(), self.summary_line())
+        if self.outlook is None:
+            return Group(self.table(), self.summary_line())
+        return Group(*([self.table()] if self.findings else []), self.outlook)
 
     def __str__(self) -> str:
         return as_text(self, 160).rstrip("\n")
@@ -125,14 +113,13 @@ def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(unique, key=lambda finding: (SEVERITIES.index(finding.severity), finding.rule)))
 
 
-def describe_errors(report: CheckReport, most: int = 5) -> str:
-    """Return the errors of a report in one paragraph, for a warning or an exception."""
+def describe(findings: Iterable[Finding], most: int = 5) -> str:
+    """Return findings in one paragraph, for a warning or an exception; "" for none."""
     parts = [
         f"{_shortened(layers)}: {effect} (rule {rule}). {cure}"
-        for (rule, severity, effect, cure), layers in _grouped(report.findings).items()
-        if severity == ERROR
+        for (rule, _, effect, cure), layers in _grouped(findings).items()
     ]
-    more = f" ... and {len(parts) - most} more kinds of error." if len(parts) > most else ""
+    more = f" ... and {len(parts) - most} more kinds." if len(parts) > most else ""
     return " ".join(parts[:most]) + more
 
 

@@ -1,30 +1,40 @@
-"""The linter: what of a model will be binary on the device, before days of training are spent on it."""
+"""The linter: what of a model will be binary on the device, and what will cost accuracy, told before days of training."""
 
 from collections.abc import Iterator
 
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_model
-from bitat_tf.inspection.ends import first_calls, last_calls
-from bitat_tf.inspection.findings import ERROR, NOTE, WARNING, CheckReport, Finding, KernelPrediction, sorted_findings
-from bitat_tf.inspection.float_layers import float_operator, obstacle
-from bitat_tf.inspection.kernels import is_quantized, predict_kernels
-from bitat_tf.inspection.neighbours import findings_of_neighbours
-from bitat_tf.layers import binary_layers
-from bitat_tf.model_graph import CallGraph, is_graph
+from bitat_tf.inspection import rules
+from bitat_tf.inspection.binary_layer_rules import findings_of_layer
+from bitat_tf.inspection.findings import ERROR, NOTE, WARNING, CheckReport, Finding, sorted_findings
+from bitat_tf.inspection.kernel_layers import (
+    first_calls,
+    float_operator,
+    holds_quantized,
+    is_binary,
+    is_quantized,
+    last_calls,
+    obstacle,
+)
+from bitat_tf.inspection.outlook import outlook_of
+from bitat_tf.inspection.plan import BINARY, plan_layers
+from bitat_tf.inspection.surroundings import findings_of_adaptation, findings_of_surroundings
+from bitat_tf.layers import BinaryLayer, binary_layers
+from bitat_tf.model_graph import CallGraph, is_graph, layers_inside
 
 
 def check(model: keras.Model) -> CheckReport:
-    """Check a model against the rules for fully fused binary kernels, without converting it.
+    """Tell before training what of a model cannot be binary on the device, and what will cost it accuracy or time.
 
-    Run it before training: a layer that breaks a rule trains well and stays float on the device, silently. Every rule has a
-    number; `docs/rules.md` explains them. The prediction is for the file that `export.to_tflite` writes once all binary layers
-    are binary.
+    Every binary layer becomes one `LceBconv2d` operator in the file of `export.to_tflite`; what cannot is an error here. Of a
+    float network, without a binary layer, it tells what `bitat_tf.binarize` would make of it. Every rule has a number;
+    `docs/rules.md` explains them.
 
     Args:
         model: A built model. In a subclassed one, whose graph is not known, only the kinds of its layers are looked at.
 
     Returns:
-        A `CheckReport`: prints as a table; `report.errors`, `report.findings`, `report.kernels`, `report.to_dicts()`.
+        A `CheckReport`: prints as a table; `report.errors`, `report.findings`, `report.outlook`, `report.to_dicts()`.
 
     Raises:
         TypeError: If it is no Keras 2 model.
@@ -32,32 +42,37 @@ def check(model: keras.Model) -> CheckReport:
 
     Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(32, 3), keras.layers.BatchNormalization(),
-        ...     lq.layers.QuantConv2D(32, 3, kernel_quantizer="ste_sign", kernel_constraint="weight_clip", name="half"),
-        ...     bitat_tf.layers.BinaryConv2D(32, 3), keras.layers.Flatten(), keras.layers.Dense(2)])
+        ...     bitat_tf.layers.BinaryConv2D(32, 3, groups=2, name="grouped"), keras.layers.BatchNormalization(),
+        ...     bitat_tf.layers.BinaryConv2D(32, 3, name="whole"), keras.layers.Flatten(), keras.layers.Dense(2)])
         >>> report = check(model)
-        >>> [(finding.rule, finding.layer) for finding in report.errors]
-        [(5, 'half')]
-        >>> [kernel.operator for kernel in report.kernels]
-        ['CONV_2D', 'CONV_2D', 'LceBconv2d', 'FULLY_CONNECTED']
+        >>> [(finding.layer, finding.effect.split(":")[0]) for finding in report.errors]
+        [('grouped', 'its groups have 16 channels, no multiple of 32')]
+        >>> report.binary_layers
+        ('whole',)
 
     References:
         - [Larq's guide to model optimization](https://docs.larq.dev/compute-engine/model_optimization_guide/)
     """
     check_model(model, "check")
     if not is_graph(model):
-        return CheckReport(model.name, sorted_findings(_subclassed(model)), ())
+        return CheckReport(model.name, sorted_findings(_subclassed(model)))
     graph = CallGraph(model)
-    kernels = predict_kernels(graph)
-    findings = [finding for kernel in kernels.values() for finding in kernel.findings]
-    findings += findings_of_neighbours(graph, kernels)
-    findings += _float_layers(graph)
+    outlook = outlook_of(model, graph)
+    findings = [finding for call in graph.calls for finding in findings_of_layer(call)]
+    plans = plan_layers(graph) if outlook else {}
+    binary = {id(call.layer) for call in graph.calls if is_binary(call.layer)}
+    binary |= {key for key, plan in plans.items() if plan.action == BINARY}
+    findings += findings_of_surroundings(graph, binary)
+    findings += findings_of_adaptation(model, graph)
     findings += _model_as_a_whole(graph)
-    predictions = tuple(
-        KernelPrediction(call.path, kernels[id(call)].operator, kernels[id(call)].binary)
-        for call in graph.calls
-        if id(call) in kernels
-    )
-    return CheckReport(model.name, sorted_findings(findings), predictions)
+    if outlook is None:  # which says the same of a float network
+        findings += _float_layers(graph)
+    wrong = {finding.layer for finding in findings if finding.severity == ERROR}
+    layers: dict[bool, list[str]] = {True: [], False: []}
+    for call in graph.calls:
+        if float_operator(call.layer) is not None:
+            layers[is_binary(call.layer) and call.path not in wrong].append(call.path)
+    return CheckReport(model.name, sorted_findings(findings), tuple(layers[True]), tuple(layers[False]), outlook)
 
 
 def _float_layers(graph: CallGraph) -> Iterator[Finding]:
@@ -68,51 +83,38 @@ def _float_layers(graph: CallGraph) -> Iterator[Finding]:
             continue
         found = obstacle(call.layer)
         if found is not None:
-            inside = _holds_quantized(call.layer)
+            inside = holds_quantized(call.layer)
             effect = "its binary layers cannot be exported" if inside else "it stays float"
-            yield Finding(14, ERROR if inside else NOTE, call.path, f"{effect}: {found[0]}", found[1])
+            yield Finding(rules.KIND, ERROR if inside else NOTE, call.path, f"{effect}: {found[0]}", found[1])
         elif float_operator(call.layer) is not None and id(call) not in ends:
             effect, cure = "it stays float: it is a layer of Keras", "Pass the trained model to bitat_tf.binarize."
-            yield Finding(21, NOTE, call.path, effect, cure)
-
-
-def _holds_quantized(layer: keras.layers.Layer) -> bool:
-    """Return whether a layer without a graph holds quantized layers."""
-    return any(is_quantized(part) for part in layer._flatten_layers(include_self=False))
+            yield Finding(rules.NOT_YET_BINARY, NOTE, call.path, effect, cure)
 
 
 def _subclassed(model: keras.Model) -> Iterator[Finding]:
-    yield Finding(
-        22,
-        ERROR if binary_layers(model) else NOTE,
-        "",
-        f"it is a subclassed model ({type(model).__name__}): its graph is not known, and it cannot be exported",
-        "Build it with keras.Model(inputs, outputs).",
-    )
-    for layer in model._flatten_layers(include_self=False):
+    effect = f"it is a subclassed model ({type(model).__name__}): its graph is not known, and it cannot be exported"
+    severity = ERROR if binary_layers(model) else NOTE
+    yield Finding(rules.NO_GRAPH, severity, "", effect, "Build it with keras.Model(inputs, outputs).")
+    for layer in layers_inside(model):
         found = obstacle(layer) if layer.built and not is_quantized(layer) else None
-        if found is not None and not _holds_quantized(layer):
-            yield Finding(14, NOTE, layer.name, f"it stays float: {found[0]}", found[1])
+        if found is not None and not holds_quantized(layer):
+            yield Finding(rules.KIND, NOTE, layer.name, f"it stays float: {found[0]}", found[1])
 
 
 def _model_as_a_whole(graph: CallGraph) -> Iterator[Finding]:
-    if len(graph.sources) != 1 or len(graph.outputs) != 1:
-        effect = f"it has {len(graph.sources)} inputs and {len(graph.outputs)} outputs, and to_tflite takes one of each"
-        yield Finding(23, WARNING, "", effect, "Export a model of one input and one output that shares the layers.")
-    batch = {shape[0] or 1 for source in graph.sources for shape in source.output_shapes} - {1}
-    if batch:
-        effect = f"its batch size is fixed at {', '.join(map(str, sorted(batch)))}, and the file takes one picture at a time"
-        yield Finding(18, NOTE, "", effect, "Nothing needs to be done; to time batches, run the file once a picture.")
     unknown = [source.path for source in graph.sources if None in source.output_shapes[0][1:]]
     if unknown:
-        effect = f"the size of its input {', '.join(unknown)} is not known, and to_tflite wants to know it"
-        yield Finding(17, WARNING, "", effect, "Export a model of a fixed input_shape with these weights.")
-    quantized = [call for call in graph.calls if is_quantized(call.layer)]
+        effect = f"the size of its input {', '.join(unknown)} is not known, and to_tflite needs it"
+        cure = "Export a model of a fixed input_shape with these weights."
+        yield Finding(rules.INPUT_SIZE, WARNING, "", effect, cure)
+    severity = ERROR if any(is_quantized(call.layer) for call in graph.calls) else NOTE
     for call in graph.calls:
-        if any(isinstance(part, keras.layers.RNN) and not part.unroll for part in call.layer._flatten_layers()):
-            effect = "it is a recurrent layer with a loop, and the converter refuses the model"
-            yield Finding(26, ERROR if quantized else NOTE, call.path, effect, "Build it with unroll=True.")
-    rest = [call for call in graph.calls if not is_quantized(call.layer) and float_operator(call.layer)]
-    if quantized and rest:
-        effect = f"{len(rest)} float convolutions and dense layers stay float32, not int8"
-        yield Finding(19, NOTE, "", effect, "If their size or time matters, put tf.quantization.fake_quant_* into the model.")
+        if any(isinstance(part, keras.layers.RNN) and not part.unroll for part in (call.layer, *layers_inside(call.layer))):
+            effect = "it is a recurrent layer with a loop, which TensorFlow's converter refuses where the batch size is open"
+            yield Finding(rules.RECURRENT, severity, call.path, effect, "Build it with unroll=True.")
+    layers = {id(call.layer): call.layer for call in graph.calls if isinstance(call.layer, BinaryLayer)}
+    waiting = [layer.name for layer in layers.values() if layer.state != "binary"]
+    if waiting:
+        effect = f"{len(waiting)} of {len(layers)} binary layers are not binary yet; to_tflite takes them once they are"
+        cure = "Train with callbacks.SequentialBinarization, or call binarize_post_training."
+        yield Finding(rules.NOT_YET_BINARY, NOTE, "", effect, cure)

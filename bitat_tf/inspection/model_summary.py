@@ -10,7 +10,9 @@ from rich.text import Text
 from bitat_tf._keras import keras
 from bitat_tf._tables import as_text
 from bitat_tf._validation import check_model
+from bitat_tf.inspection.outlook import ESTIMATE, Outlook, outlook_of
 from bitat_tf.inspection.summary_rows import SummaryRow, SummaryTotals, summary_rows
+from bitat_tf.model_graph import CallGraph, is_graph
 
 _WIDTH = 150
 
@@ -24,21 +26,28 @@ class ModelSummary:
         rows: One a layer call, in the order in which Keras runs them.
         totals: Their sums.
         remarks: What could not be told, and why.
+        outlook: What `bitat_tf.binarize` would make of a float network; None where there are binary layers, or no graph.
     """
 
     name: str
     rows: tuple[SummaryRow, ...]
     totals: SummaryTotals
     remarks: tuple[str, ...] = ()
+    outlook: Outlook | None = None
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return the rows as plain values for JSON."""
         return [{**asdict(row), "output_shape": None if row.output_shape is None else [*row.output_shape]} for row in self.rows]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain values for JSON: "name", "rows", "totals", "remarks"."""
-        totals = asdict(self.totals)
-        return {"name": self.name, "rows": self.to_dicts(), "totals": totals, "remarks": [*self.remarks]}
+        """Return everything as plain values for JSON: "name", "rows", "totals", "remarks", "outlook"."""
+        return {
+            "name": self.name,
+            "rows": self.to_dicts(),
+            "totals": asdict(self.totals),
+            "remarks": [*self.remarks],
+            "outlook": None if self.outlook is None else self.outlook.to_dict(),
+        }
 
     def table(self) -> Table:
         """Return the table of the layers for a terminal or a notebook."""
@@ -83,18 +92,19 @@ class ModelSummary:
         """Return what stands below the table: the totals and the remarks."""
         sums = self.totals
         states = ", ".join(f"{count} {state}" for state, count in sums.layers_by_state.items()) or "none"
-        size = "not known" if sums.file_size is None else f"{sums.file_size:,} bytes once all binary layers are binary"
+        size = "not known" if sums.file_size is None else f"about {sums.file_size:,} bytes"
+        when = " once all binary layers are binary" if sums.layers_by_state else ""
         return [
             f"parameters     {sums.parameters:,}, {sums.trainable_parameters:,} of them trainable",
             f"weights        {sums.weight_bytes:,} bytes (float32: {sums.float32_bytes:,}, {sums.compression:.1f} times that)",
             f"MACs           {sums.macs:,}, {sums.binary_mac_share:.2%} of them binary",
             f"binary layers  {states}",
-            f"file           {size} (float32 weights: {sums.float32_bytes:,})",
+            *([] if self.outlook else [f"file           {size}{when} ({ESTIMATE})"]),
             *self.remarks,
         ]
 
     def __rich__(self) -> Group:
-        return Group(self.table(), *(Text(line) for line in self.lines()))
+        return Group(self.table(), *(Text(line) for line in self.lines()), *([self.outlook] if self.outlook else []))
 
     def __str__(self) -> str:
         return as_text(self, _WIDTH)
@@ -103,10 +113,9 @@ class ModelSummary:
 def summary(model: keras.Model) -> ModelSummary:
     """Tell what each layer of a model is and takes: state, kernel on the device, parameters, memory, operations; and the file.
 
-    Larq's summary, with the state of the layers and what the device makes of them: a layer with a binary kernel that
-    larq-compute-engine would run in float counts with 32 bits a weight. The size of the file is a prediction for a
-    trained model; on the networks of the tests it is within 10 % of the file that the converter writes. `to_tflite` adds a
-    seal of a kilobyte, and folds constants before (`bitat_tf.export.fold`), which takes 1 to 15 % off where there are `RPReLU`.
+    Binary layers count with one bit a weight, whatever their state. The size of the file is an estimate, the weights and 200
+    bytes a layer call: +-10 % above 100 kB; `export.to_tflite` has the exact number. Of a float network, without binary
+    layers, it tells what `bitat_tf.binarize` would make of it.
 
     Args:
         model: A built model, with binary layers or without; float or binary layers of Keras and Larq as well. Layers of nested
@@ -130,8 +139,8 @@ def summary(model: keras.Model) -> ModelSummary:
         (9280, 37120, 1408)
     """
     check_model(model, "summary")
-    rows, totals, remarks = summary_rows(model)
-    return ModelSummary(model.name, rows, totals, remarks)
+    outlook = outlook_of(model, CallGraph(model)) if is_graph(model) else None
+    return ModelSummary(model.name, *summary_rows(model), outlook)
 
 
 def _count(number: int | None) -> str:

@@ -1,21 +1,19 @@
 """The rows of a summary, one a layer call, and their sums."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bitat_tf._keras import keras
-from bitat_tf.inspection.file_size.prediction import FileSize, predict_file_size
-from bitat_tf.inspection.kernels import Kernel, predict_kernels
-from bitat_tf.inspection.layer_profile import Parameters, call_macs, input_precision, layer_parameters
+from bitat_tf.inspection.kernel_layers import device_operator, is_binary
+from bitat_tf.inspection.layer_profile import Parameters, call_macs, estimate_file_size, input_precision, layer_parameters
 from bitat_tf.layers import BinaryLayer
-from bitat_tf.model_graph import CallGraph, LayerCall, Shape, is_graph
+from bitat_tf.model_graph import CallGraph, LayerCall, is_graph
 
 _NO_GRAPH = (
-    "{} is a subclassed model without a graph of layers: shapes, kernels, MACs and the size of the file are not known. Build "
-    "it with keras.Model(inputs, outputs) to see them."
+    "{} is a subclassed model without a graph of layers: shapes, MACs and the size of the file are not known. Build it with "
+    "keras.Model(inputs, outputs) to see them."
 )
-_UNKNOWN_SIZES = "file: not known, as the pictures have no known size. Build the model with a fixed input_shape."
 _KILOBYTE = 8 * 1024  # bits, as in Larq's summary
 
 
@@ -35,7 +33,6 @@ class SummaryRow:
         bits_per_weight: Of all its parameters; None without any.
         kilobytes: Memory of its parameters, in 1024 bytes.
         binary_macs, float_macs: Multiply-accumulates of a sample; None where they are not known.
-        file_bytes: What it adds to the file; 0 where it is fused into another layer, None where it is not known.
     """
 
     layer: str
@@ -50,7 +47,6 @@ class SummaryRow:
     kilobytes: float
     binary_macs: int | None
     float_macs: int | None
-    file_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,8 @@ class SummaryTotals:
         macs, binary_macs: Multiply-accumulates of a sample, of the layers where they are known.
         binary_mac_share: binary_macs / macs.
         layers_by_state: Number of binary layers in each state.
-        file_size: Bytes of the file of `bitat_tf.export.to_tflite` without folding and seal, once all binary layers are binary;
-            None where it cannot be told.
+        file_size: Bytes of the file of `bitat_tf.export.to_tflite` once all binary layers are binary: an estimate,
+            `weight_bytes` + 200 a layer call, +-10 % above 100 kB. None for a model without a graph.
     """
 
     parameters: int
@@ -82,47 +78,23 @@ class SummaryTotals:
 
 def summary_rows(model: keras.Model) -> tuple[tuple[SummaryRow, ...], SummaryTotals, tuple[str, ...]]:
     """Return the rows, their sums, and what could not be told."""
-    size: FileSize | None = None
+    calls: list[tuple[keras.layers.Layer, LayerCall | None]]
     if is_graph(model):
-        graph = CallGraph(model)
-        kernels = predict_kernels(graph)
-        size = predict_file_size(graph, kernels, model.name)
-        calls = [_Call.of(call, kernels) for call in graph.calls]
-        remarks = [] if size is not None else [_UNKNOWN_SIZES]
-        if size is not None and size.unknown:
-            remarks.append(f"file: roughly, as there is no rule for {', '.join(size.unknown)}")
+        calls = [(call.layer, call) for call in CallGraph(model).calls]
     else:
-        calls = [_Call(layer, layer.name) for layer in _leaves(model)]
-        remarks = [_NO_GRAPH.format(type(model).__name__)]
+        calls = [(layer, None) for layer in _leaves(model)]
     rows, trainable = [], 0
     seen: set[int] = set()
-    for call in calls:
+    for layer, call in calls:
         parameters = Parameters(0, 0, 0)
-        if id(call.layer) not in seen:
-            seen.add(id(call.layer))
-            # Without a graph there is no telling what the device makes of a kernel: as Larq counts, its bits.
-            parameters = layer_parameters(call.layer, call.kernel.binary if call.kernel else not is_graph(model))
+        if id(layer) not in seen:
+            seen.add(id(layer))
+            parameters = layer_parameters(layer, is_binary(layer))
             trainable += parameters.trainable
-        rows.append(_row(call, parameters, None if size is None else size.by_call.get(call.key, 0)))
-    states = Counter(_state(layer) for layer in {id(call.layer): call.layer for call in calls}.values())
-    return tuple(rows), _totals(rows, trainable, states, size), tuple(remarks)
-
-
-@dataclass(frozen=True)
-class _Call:
-    """What the graph tells about a call of a layer; less for a model without one."""
-
-    layer: keras.layers.Layer
-    path: str
-    input_shape: Shape | None = None
-    output_shape: Shape | None = None
-    kernel: Kernel | None = None
-    key: int = 0
-
-    @classmethod
-    def of(cls, call: LayerCall, kernels: Mapping[int, Kernel]) -> "_Call":
-        shapes = call.input_shapes[0], call.output_shapes[0]
-        return cls(call.layer, call.path, *shapes, kernels.get(id(call)), id(call))
+        rows.append(_row(layer, call, parameters))
+    states = Counter(_state(layer) for layer in {id(layer): layer for layer, _ in calls}.values())
+    remarks = () if is_graph(model) else (_NO_GRAPH.format(type(model).__name__),)
+    return tuple(rows), _totals(rows, trainable, states, is_graph(model)), remarks
 
 
 def _leaves(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
@@ -135,18 +107,15 @@ def _leaves(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
             yield inner
 
 
-def _row(call: _Call, parameters: Parameters, file_bytes: int | None) -> SummaryRow:
-    layer, kernel = call.layer, call.kernel
-    binary = kernel is not None and kernel.binary
-    macs = (
-        None if call.input_shape is None or call.output_shape is None else call_macs(layer, call.input_shape, call.output_shape)
-    )
+def _row(layer: keras.layers.Layer, call: LayerCall | None, parameters: Parameters) -> SummaryRow:
+    macs = None if call is None else call_macs(layer, call.input_shapes[0], call.output_shapes[0])
+    binary = is_binary(layer)
     return SummaryRow(
-        layer=call.path,
+        layer=layer.name if call is None else call.path,
         type=type(layer).__name__,
         state=_state(layer),
-        kernel="" if kernel is None else kernel.operator,
-        output_shape=call.output_shape,
+        kernel=device_operator(layer) or "",
+        output_shape=None if call is None else call.output_shapes[0],
         input_precision=input_precision(layer),
         binary_parameters=parameters.binary,
         float_parameters=parameters.floats,
@@ -154,7 +123,6 @@ def _row(call: _Call, parameters: Parameters, file_bytes: int | None) -> Summary
         kilobytes=parameters.bits / _KILOBYTE,
         binary_macs=macs if binary or macs is None else 0,
         float_macs=0 if binary and macs is not None else macs,
-        file_bytes=file_bytes,
     )
 
 
@@ -167,7 +135,7 @@ def _state(layer: keras.layers.Layer) -> str:
     return "quantizing" if state == "mixed" or (state == "binary" and pulled_at) else state
 
 
-def _totals(rows: list[SummaryRow], trainable: int, states: Counter[str], size: FileSize | None) -> SummaryTotals:
+def _totals(rows: list[SummaryRow], trainable: int, states: Counter[str], has_graph: bool) -> SummaryTotals:
     binary, floats = sum(row.binary_parameters for row in rows), sum(row.float_parameters for row in rows)
     binary_macs = sum(row.binary_macs or 0 for row in rows)
     macs = binary_macs + sum(row.float_macs or 0 for row in rows)
@@ -182,5 +150,5 @@ def _totals(rows: list[SummaryRow], trainable: int, states: Counter[str], size: 
         binary_macs=binary_macs,
         binary_mac_share=binary_macs / max(1, macs),
         layers_by_state={state: states[state] for state in ("float", "quantizing", "binary") if states[state]},
-        file_size=None if size is None else size.total,
+        file_size=estimate_file_size(weight_bytes, len(rows)) if has_graph else None,
     )

@@ -14,9 +14,9 @@ from bitat_tf._keras import keras
 from bitat_tf._validation import check_finite
 from bitat_tf.calibration.statistics import has_statistics
 from bitat_tf.conversion import BinarizationPlan, binarize, plan_binarization
-from bitat_tf.conversion.plan import Argument
 from bitat_tf.data import ImageData
-from bitat_tf.inspection import CheckReport
+from bitat_tf.inspection import CheckReport, rules
+from bitat_tf.inspection.plan import Argument
 from bitat_tf.layers import binary_layers
 from bitat_tf.model_graph import CallGraph
 from bitat_tf.workflow.binarize_config import BinarizeConfig
@@ -29,7 +29,6 @@ from bitat_tf.workflow.pixels import PIXELS, RAW, check_channels, taking_pixels
 
 _SAMPLES = 256  # training images that the other scalings are tried on
 _CLEARLY_BETTER = 0.1
-_CONVERTIBLE = 21  # the rule that tells of `bitat_tf.binarize`: what it leaves float here, the plan lists with the reason
 
 
 class LoadedNetwork:
@@ -86,7 +85,9 @@ class LoadedNetwork:
 
     def introduce(self, report: CheckReport, evaluate: Callable[[keras.Model], float]) -> None:
         """Print what stays float, what `check` says, and how accurate the model is as it came."""
-        report = replace(report, findings=tuple(finding for finding in report.findings if finding.rule != _CONVERTIBLE))
+        # What the conversion leaves float, the plan lists with the reason; what it makes binary, this run trains.
+        findings = tuple(finding for finding in report.findings if finding.rule != rules.NOT_YET_BINARY)
+        report = replace(report, findings=findings)
         show(replace(self.plan, notes=()))  # which are among the warnings
         get_console().print(report.summary_line(), highlight=False)
         accuracy = evaluate(taking_pixels(self._trained, self._config.pixels))

@@ -17,7 +17,7 @@ from bitat_tf.deployment.engine_times import engine_times
 from bitat_tf.distillation import Distiller
 from bitat_tf.export import ExportReport, to_tflite
 from bitat_tf.inspection import CheckReport, check
-from bitat_tf.inspection.findings import describe_errors
+from bitat_tf.inspection.findings import describe
 from bitat_tf.layers import binary_layers
 from bitat_tf.post_training import binarize_post_training
 from bitat_tf.workflow.config import RunConfig
@@ -84,7 +84,7 @@ class Job:
         if not self.check_report.ok:
             raise ValueError(
                 f"{config.command}: the network would not be binary on the device, or could not be exported. "
-                f"{describe_errors(self.check_report)} Nothing was trained or written."
+                f"{describe(self.check_report.errors)} Nothing was trained or written."
             )
         self._outputs: dict[str, np.ndarray] = {}
         self.timeline: Timeline | None = None

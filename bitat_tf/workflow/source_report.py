@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bitat_tf.conversion.plan import FLOAT
+from bitat_tf.inspection.plan import FLOAT
 from bitat_tf.workflow.pixels import PIXELS
 
 

@@ -67,12 +67,11 @@ def test_the_sign_is_replaced_where_nothing_else_is_non_linear(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_linter_finds_no_error_and_expects_every_binary_layer_to_be_fused(name):
+def test_the_linter_finds_nothing_that_costs_accuracy(name):
     report = check(float_network(name))
-    assert report.ok, str(report)
-    binary = {kernel.layer for kernel in report.kernels if kernel.operator == "LceBconv2d"}
-    assert binary == {layer.name for layer in binary_layers(float_network(name))}
-    assert len(binary) == report.binary_kernels == NETWORKS[name]
+    assert {finding.severity for finding in report.findings} <= {"note"}, str(report)
+    assert {*report.binary_layers} == {layer.name for layer in binary_layers(float_network(name))}
+    assert len(report.binary_layers) == NETWORKS[name]
 
 
 # A stage takes a second or two.

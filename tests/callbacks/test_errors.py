@@ -167,7 +167,7 @@ def test_layers_that_will_not_be_binary_on_the_device_are_named_before_training(
         model.fit(*images, batch_size=12, epochs=bitat.total_epochs(model), callbacks=[bitat], verbose=0)
     (message,) = [str(warning.message) for warning in caught if "will not be binary" in str(warning.message)]
     assert "grouped: its groups have 2 channels, no multiple of 32" in message
-    assert "(rule 15). Use groups of 32" in message
+    assert "(rule 5). Use groups of 32" in message
     assert "bitat_tf.check(model) lists everything" in message
 
 

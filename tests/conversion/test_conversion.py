@@ -317,7 +317,7 @@ def test_nested_models_shared_layers_several_inputs_and_outputs_and_operators():
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5)
     assert len(binary.get_layer("shared").inbound_nodes) == 2
-    assert [kernel.layer for kernel in check(binary).kernels].count("shared") == 2
+    assert check(binary).binary_layers.count("shared") == 2
 
 
 def test_a_nested_model_that_is_called_twice_stays_shared():
@@ -437,7 +437,7 @@ def test_from_a_float_network_to_a_verified_file(tmp_path):
     loaded = keras.models.load_model(tmp_path / "binary.keras")
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), binary.predict(x, verbose=0))
     report = to_tflite(loaded, tmp_path / "model.tflite", x, labels, minimum_agreement=0.5)
-    assert report.fused_binary == report.expected_binary == check(loaded).binary_kernels == 4
+    assert report.fused_binary == report.expected_binary == len(check(loaded).binary_layers) == 4
 
 
 def test_without_training(tmp_path):

@@ -23,7 +23,7 @@ def test_outputs_predictions_and_the_table(name):
     assert found["difference"] < 1e-4
     assert found["expanded_difference"] < 1e-4
     assert found["errors"] == 0
-    assert found["predicted"] == found["in_file"] > 0
+    assert found["expected"] == found["in_file"] > 0
     (line,) = re.findall(rf"^\| {name} \|.*$", PAGE, re.M)
     differences = (4, 7)  # rounding is another one on another machine
     pairs = zip(cells(line), cells(row(found)), strict=True)
@@ -39,7 +39,7 @@ def test_networks_are_built_for_a_fair_comparison():
 
 def test_the_page_is_the_one_of_the_program():
     found = {"network": "Net", "layers": 3, "binary": 1, "float": {"Conv2D": 2}, "difference": 2e-7}
-    found |= {"expanded": 1, "expanded_difference": 0.0, "errors": 0, "predicted": 1, "in_file": 1}
+    found |= {"expanded": 1, "expanded_difference": 0.0, "errors": 0, "expected": 1, "in_file": 1}
     text = page([found])
     assert "| Net | 3 | 1 | 2 Conv2D | 2e-07 | 1 / 1 | the same |  |" in text
     assert [name for name in re.findall(r"^\| (\w+) \|", PAGE, re.M) if name != "network"] == [*NAMES]

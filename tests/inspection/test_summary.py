@@ -9,6 +9,8 @@ import pytest
 from bitat_tf._keras import keras, tf
 from bitat_tf.applications import ReActNet
 from bitat_tf.callbacks import Schedule, SequentialBinarization
+from bitat_tf.conversion import binarize
+from bitat_tf.export import to_tflite
 from bitat_tf.inspection.model_summary import summary
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
 from bitat_tf.regularizers import DisentangledRegularizer
@@ -185,6 +187,7 @@ def test_subclassed_models():
     assert {row.binary_macs for row in result.rows} == {None}
     assert result.totals.file_size is None
     assert "Subclassed is a subclassed model without a graph" in str(result)
+    assert result.outlook is None
     json.dumps(result.to_dict())
 
 
@@ -194,9 +197,14 @@ def test_layers_of_larq_and_float_models():
     dense = lq.layers.QuantDense(4, name="dense", use_bias=False, **quantizers)
     rows = rows_of(keras.Sequential([keras.Input((6, 6, 4)), conv, L.Flatten(), dense]))
     assert (rows["conv"].kernel, rows["conv"].binary_parameters, rows["conv"].float_parameters) == ("LceBconv2d", 288, 0)
-    # The answer to LCE#631: on the device a QuantDense is a float layer, and takes 32 bits a weight.
-    assert (rows["dense"].kernel, rows["dense"].bits_per_weight) == ("FULLY_CONNECTED", 32)
-    assert (rows["dense"].binary_macs, rows["dense"].float_macs) == (0, 16 * 8 * 4)
+    assert (rows["dense"].kernel, rows["dense"].binary_parameters, rows["dense"].input_precision) == ("LceBconv2d", 512, 1)
+    assert (rows["dense"].binary_macs, rows["dense"].float_macs) == (16 * 8 * 4, 0)
+    # On the device a QuantDepthwiseConv2D is a float layer, and takes 32 bits a weight.
+    depthwise = lq.layers.QuantDepthwiseConv2D(
+        3, input_quantizer="ste_sign", depthwise_quantizer="ste_sign", depthwise_constraint="weight_clip", name="depthwise"
+    )
+    row = rows_of(keras.Sequential([keras.Input((6, 6, 4)), depthwise]))["depthwise"]
+    assert (row.kernel, row.bits_per_weight, row.binary_macs) == ("DEPTHWISE_CONV_2D", 32, 0)
     totals = summary(keras.Sequential([keras.Input((4,)), L.Dense(3)])).totals
     assert (totals.layers_by_state, totals.binary_mac_share, totals.compression) == ({}, 0.0, 1.0)
 
@@ -216,7 +224,9 @@ def test_table_shows_everything():
     text = str(result)
     for part in ("small", "stem", "BinaryConv2D", "LceBconv2d", "8x6x16", "221,184", "6 layers", "1 float", "4,608"):
         assert part in text, part
-    assert f"{result.totals.file_size:,} bytes once all binary layers are binary" in text
+    assert (
+        f"about {result.totals.file_size:,} bytes once all binary layers are binary (an estimate, +-10 % above 100 kB" in text
+    )
     assert max(map(len, text.splitlines())) <= 150
     assert result.table().row_count == 6
 
@@ -232,6 +242,50 @@ def test_table_fits_terminals(width):
     assert max(map(len, text.splitlines())) <= width
     assert "8x6x16" in text
     assert "221,184" in text
+
+
+def test_size_of_the_file_by_hand():
+    totals = summary(network()).totals
+    assert totals.file_size == totals.weight_bytes + 200 * 6
+
+
+def trained(model):
+    """Give all weights random values, as training does: a vector of equal ones is written as one number."""
+    random = np.random.default_rng(0)
+    for variable in model.variables:
+        if variable.dtype == "float32":
+            values = random.normal(scale=0.3, size=variable.shape)
+            positive = "variance" in variable.name or "gamma" in variable.name
+            variable.assign(np.abs(values) + 0.5 if positive else values)
+    return model
+
+
+def test_size_of_the_file_against_the_export(tmp_path):
+    block = [lambda: BinaryConv2D(256, 3, padding="same", use_bias=False), L.BatchNormalization, RPReLU]
+    ends = [L.GlobalAveragePooling2D(), L.Dense(10)]
+    layers = [L.Conv2D(256, 3), L.BatchNormalization(), *(layer() for layer in block + block), *ends]
+    model = trained(keras.Sequential([keras.Input((8, 8, 3)), *layers]))
+    for layer in binary_layers(model):
+        layer.set_binary()
+    report = to_tflite(model, tmp_path / "model.tflite", minimum_agreement=0.0)
+    assert report.size > 100_000
+    assert summary(model).totals.file_size == pytest.approx(report.size, rel=0.1)
+
+
+def test_a_float_network_is_told_what_binarize_would_make_of_it():
+    layers = [L.Conv2D(32, 3, name="first"), L.BatchNormalization(), L.Conv2D(64, 3, name="middle"), L.BatchNormalization()]
+    model = trained(keras.Sequential([keras.Input((8, 8, 3)), *layers, L.Flatten(), L.Dense(64), L.Dense(10, name="last")]))
+    result = summary(model)
+    file_size = len(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    assert result.outlook.file_size == result.totals.file_size == pytest.approx(file_size, rel=0.1)
+    binary = summary(binarize(model, verbose=0))
+    assert binary.outlook is None
+    assert binary.totals.file_size == result.outlook.binary_file_size
+    text = str(result)
+    assert f"about {result.outlook.file_size:,} bytes in float32, {result.outlook.binary_file_size:,} with these" in text
+    assert "once all binary layers are binary" not in text
+    assert "bitat-tf binarize MODEL.keras" in text
+    assert result.to_dict()["outlook"]["binary_file_size"] == result.outlook.binary_file_size
 
 
 def test_errors():

@@ -14,7 +14,7 @@ from bitat_tf._keras import keras
 from bitat_tf.cli.options import build_parser
 from bitat_tf.data import load_digits, load_folder
 from bitat_tf.export import run_tflite
-from bitat_tf.inspection import check
+from bitat_tf.inspection import check, rules
 from bitat_tf.layers import RPReLU, binary_layers
 from bitat_tf.workflow import BinarizeConfig, TrainConfig
 from bitat_tf.workflow.binarize import LoadedNetwork
@@ -70,7 +70,7 @@ def test_plan_and_check_stand_in_the_report(finished):
     assert plan["stem"]["cure"] == "Pass --first-and-last to make it binary all the same."
     assert report["source"]["check"]["ok"] is True
     assert report["source"]["warnings"] == []
-    assert "2 layers: conv_1, conv_2. 2 of 4 convolutions and dense layers are expected to run in a binary kernel." in text
+    assert "2 layers: conv_1, conv_2. 2 of 4 convolutions and dense layers will run in a binary kernel." in text
     assert "| stem | Conv2D | the first layer of the network" in text
     assert "`digits.keras`, made binary layer by layer: 2 binary layers." in text
     assert "pixels from 0 to 255 as float32 (the scaling to 0..1, which the model was trained with, is inside of it)" in text
@@ -96,7 +96,7 @@ def test_a_softmax_network_without_training(digits_model, untrained, tmp_path, c
     assert "WARNING" not in printed
     report = json.loads((out / "report.json").read_text())
     # `check` would advise to make conv_2 binary by bitat_tf.binarize, which the user has just said not to do.
-    assert 21 not in {finding["rule"] for finding in report["source"]["check"]["findings"]}
+    assert rules.NOT_YET_BINARY not in {finding["rule"] for finding in report["source"]["check"]["findings"]}
     assert report["outputs"] == "probabilities"
     assert report["source"]["pixels"] == "0..255"
     binary = keras.models.load_model(out / "binary.keras")

@@ -62,6 +62,21 @@ def test_summary_prints_what_the_function_returns(binary, call):
     assert json.loads(out) == json.loads(json.dumps(expected.to_dict()))
 
 
+@pytest.mark.parametrize("command", ["check", "summary"])
+def test_a_float_network_is_told_what_comes_next(command, untrained, call):
+    path = untrained(network(keras.layers.Conv2D(32, 3, name="middle")))
+    code, out, error = call(command, path)
+    assert (code, error) == (0, "")
+    assert "1 layer can become binary, 2 stay float" in out
+    assert "can be binary  middle\n" in out
+    assert "bitat-tf binarize MODEL.keras --data DIR --out RUN" in out
+    code, out, _ = call(command, path, "--json")
+    assert code == 0
+    outlook = json.loads(out)["outlook"]
+    assert [layer["action"] for layer in outlook["plan"]] == ["float", "binary", "float"]
+    assert outlook["binary_file_size"] < outlook["file_size"]
+
+
 def test_in_a_terminal_the_table_is_as_wide_as_that(binary, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "70")
     monkeypatch.setattr("rich.console.Console.is_terminal", True)

@@ -1,8 +1,6 @@
-"""Which layers of a model become binary, which stay float, and why."""
+"""Which layers of a float model `bitat_tf.binarize` makes binary, which stay float, and why."""
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from rich.console import Group
@@ -11,9 +9,7 @@ from rich.text import Text
 
 from bitat_tf._keras import keras
 from bitat_tf._tables import as_text
-from bitat_tf.inspection.ends import first_calls, last_calls
-from bitat_tf.inspection.float_layers import float_operator, obstacle
-from bitat_tf.inspection.kernels import is_quantized
+from bitat_tf.inspection.kernel_layers import first_calls, float_operator, is_quantized, last_calls, obstacle
 from bitat_tf.model_graph import CallGraph
 
 BINARY, EXPAND, FLOAT = "binary", "expand", "float"
@@ -22,11 +18,6 @@ _EXPANSIONS = {
     keras.layers.DepthwiseConv2D: "for a full convolution",
     keras.layers.SeparableConv2D: "for a full convolution and a binary 1x1 one",
 }
-_BAD_SKIP = (
-    "binarize: `skip` must be a name or pattern, a function of a layer, or a list of those. Received: {!r} of type {}. For a "
-    "layer pass its name."
-)
-Skip = str | Callable[[keras.layers.Layer], bool] | Sequence[str | Callable[[keras.layers.Layer], bool]] | None
 
 
 @dataclass(frozen=True)
@@ -118,29 +109,20 @@ class BinarizationPlan:
         return as_text(self, 160).rstrip("\n")
 
 
-def plan_layers(graph: CallGraph, skip: Skip, first_and_last: bool, expand: bool) -> dict[int, LayerPlan]:
+def plan_layers(graph: CallGraph, first_and_last: bool = False, expand: bool = False) -> dict[int, LayerPlan]:
     """Return the plan of every layer that computes with a kernel, by `id(layer)`, in the order of the network.
 
     Args:
         graph: The calls of the model.
-        skip: As in `binarize`.
         first_and_last: As in `binarize`.
         expand: Whether depthwise convolutions become full ones.
-
-    Raises:
-        ValueError: If a pattern matches no layer.
-        TypeError: If `skip` holds something else.
     """
     ends = {} if first_and_last else _ends(graph)
-    paths: dict[int, list[str]] = {}  # a shared layer may have several
-    layers = {}
+    plans: dict[int, LayerPlan] = {}
     for call in graph.calls:
-        if float_operator(call.layer) is not None or obstacle(call.layer) is not None:
-            layers[id(call.layer)] = call.layer
-            paths.setdefault(id(call.layer), []).append(call.path)
-    plans = {key: _plan_layer(layer, paths[key][0], ends.get(key, ""), expand) for key, layer in layers.items()}
-    for key in _skipped(layers, paths, plans, skip):
-        plans[key] = LayerPlan(plans[key].layer, plans[key].kind, FLOAT, "skipped, as you asked")
+        layer = call.layer
+        if id(layer) not in plans and (float_operator(layer) is not None or obstacle(layer) is not None):
+            plans[id(layer)] = _plan_layer(layer, call.path, ends.get(id(layer), ""), expand)
     return plans
 
 
@@ -167,30 +149,3 @@ def _plan_layer(layer: keras.layers.Layer, path: str, end: str, expand: bool) ->
         reason = f"the {end} layer of the network: binary, it costs more accuracy than any other"
         return stays_float(reason, argument=Argument("first_and_last", True, "to make it binary all the same"))
     return LayerPlan(path, kind, BINARY if found is None else EXPAND)
-
-
-def _skipped(
-    layers: Mapping[int, keras.layers.Layer], paths: Mapping[int, list[str]], plans: Mapping[int, LayerPlan], skip: Skip
-) -> set[int]:
-    """Return the `id` of the layers that the user wants to stay float."""
-    if skip is None or isinstance(skip, str) or callable(skip):
-        skip = [] if skip is None else [skip]
-    if not isinstance(skip, Sequence):
-        raise TypeError(_BAD_SKIP.format(skip, type(skip).__name__))
-    skipped: set[int] = set()
-    for rule in skip:
-        if isinstance(rule, keras.layers.Layer) or not (isinstance(rule, str) or callable(rule)):
-            raise TypeError(_BAD_SKIP.format(rule, type(rule).__name__))
-        if callable(rule):
-            # Only layers that would become binary: a function need not know of all others.
-            skipped.update(key for key, layer in layers.items() if plans[key].action != FLOAT and rule(layer))
-            continue
-        matched = {key for key, layer in layers.items() if any(fnmatchcase(name, rule) for name in (layer.name, *paths[key]))}
-        if not matched:
-            known = ", ".join(names[0] for names in list(paths.values())[:8]) + (", ..." if len(paths) > 8 else "")
-            raise ValueError(
-                f"binarize: `skip` names a layer or pattern that no convolution or dense layer of the model has: {rule!r}. "
-                f"Received: a model with {known}."
-            )
-        skipped |= matched
-    return skipped

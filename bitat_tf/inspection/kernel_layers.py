@@ -1,9 +1,22 @@
-"""What the device runs for a layer that stays float, and why a layer cannot usefully be made binary."""
+"""Convolutions and dense layers: what the device runs for each, why some cannot be made binary, which are first and last."""
+
+import larq as lq
 
 from bitat_tf._keras import keras
-from bitat_tf.model_graph import is_graph
+from bitat_tf.layers import BinaryLayer
+from bitat_tf.model_graph import CallGraph, LayerCall, is_graph, layers_inside
 
-WORD = 32  # bits of a word of packed channels: the converter wants whole words in every group
+WORD = 32  # binary channels that are packed into one word
+BINARY_OPERATOR = "LceBconv2d"
+KINDS_OF_LARQ = (lq.layers.QuantConv2D, lq.layers.QuantDense)  # those that run in a binary kernel
+NORMALIZATIONS = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.UnitNormalization,
+)
+# Depthwise and pointwise ones belong to Larq's depthwise and separable layers.
+_QUANTIZERS = ("input_quantizer", "kernel_quantizer", "depthwise_quantizer", "pointwise_quantizer")
 # The first that fits: in Keras, a depthwise or transposed convolution is a kind of convolution.
 _OPERATORS: tuple[tuple[type, str], ...] = (
     (keras.layers.SeparableConv2D, "DEPTHWISE_CONV_2D + CONV_2D"),
@@ -31,6 +44,66 @@ def float_operator(layer: keras.layers.Layer) -> str | None:
         if isinstance(layer, kind):
             return operator
     return None
+
+
+def is_quantized(layer: keras.layers.Layer) -> bool:
+    """Return whether a layer is meant to compute with quantized inputs or weights: ours, and Larq's with quantizers."""
+    return isinstance(layer, BinaryLayer) or any(getattr(layer, name, None) is not None for name in _QUANTIZERS)
+
+
+def holds_quantized(layer: keras.layers.Layer) -> bool:
+    """Return whether a layer, or one inside of it, is quantized."""
+    return any(is_quantized(part) for part in (layer, *layers_inside(layer)))
+
+
+def is_binary(layer: keras.layers.Layer) -> bool:
+    """Return whether a layer runs in a binary kernel once it is binary: ours, and Larq's with two quantizers of one bit.
+
+    Examples:
+        >>> is_binary(bitat_tf.layers.BinaryConv2D(8, 3)), is_binary(keras.layers.Conv2D(8, 3))
+        (True, False)
+    """
+    if isinstance(layer, BinaryLayer):
+        return True
+    if type(layer) not in KINDS_OF_LARQ:
+        return False
+    return all(getattr(quantizer, "precision", None) == 1 for quantizer in (layer.input_quantizer, layer.kernel_quantizer))
+
+
+def device_operator(layer: keras.layers.Layer) -> str | None:
+    """Return the operator that runs a convolution or dense layer on the device, binary layers taken as binary already.
+
+    Examples:
+        >>> device_operator(bitat_tf.layers.BinaryDense(8)), device_operator(keras.layers.Dense(8))
+        ('LceBconv2d', 'FULLY_CONNECTED')
+    """
+    return BINARY_OPERATOR if is_binary(layer) else float_operator(layer)
+
+
+def first_calls(graph: CallGraph) -> list[LayerCall]:
+    """Return the calls of convolutions and dense layers below which there is no other one."""
+    below: dict[int, bool] = {id(source): False for source in graph.sources}
+    first = []
+    for call in graph.calls:
+        has = any(below[id(source)] for source in call.inputs)
+        computes = float_operator(call.layer) is not None
+        if computes and not has:
+            first.append(call)
+        below[id(call)] = has or computes
+    return first
+
+
+def last_calls(graph: CallGraph) -> list[LayerCall]:
+    """Return the calls of convolutions and dense layers above which there is no other one."""
+    above: dict[int, bool] = {}
+    last = []
+    for call in reversed(graph.calls):
+        has = any(above[id(consumer)] for consumer in graph.consumers(call))
+        computes = float_operator(call.layer) is not None
+        if computes and not has:
+            last.append(call)
+        above[id(call)] = has or computes
+    return last[::-1]
 
 
 def obstacle(layer: keras.layers.Layer) -> tuple[str, str] | None:
@@ -74,17 +147,18 @@ def _obstacle_of_kind(layer: keras.layers.Layer) -> tuple[str, str] | None:
             "Replace it by a BinaryConv2D or BinaryDense.",
         )
     if layer.compute_dtype != "float32":
-        return f"it computes in {layer.compute_dtype}, which the converter refuses", "Build the model with the float32 policy."
+        reason = f"it computes in {layer.compute_dtype}, and only float32 layers are made binary"
+        return reason, "Build the model with the float32 policy."
     if isinstance(layer.activation, keras.layers.Layer) and layer.activation.weights:
         reason = f"its activation is a layer with weights, {type(layer.activation).__name__}"
         return reason, "Put that layer after this one."
     if isinstance(layer, keras.layers.Dense):
         return None
     if layer.data_format != "channels_last":
-        return "the converter takes channels-last models only", "Build the model with data_format='channels_last'."
+        return "the device runs channels-last models only", "Build the model with data_format='channels_last'."
     channels = layer.kernel.shape[2]  # of one group
     if layer.groups > 1 and channels % WORD:
-        reason = f"its groups have {channels} channels, and the binary kernel wants a multiple of 32"
+        reason = f"its groups have {channels} channels, no multiple of the 32 that a binary kernel packs into a word"
         return reason, "Use groups of 32, 64, ... channels, or groups=1."
     return None
 
@@ -104,7 +178,7 @@ def _holds_kernels(layer: keras.layers.Layer) -> bool:
     # Kernels and embeddings are matrices at least; what normalizations have are vectors, and PReLU has slopes.
     return any(
         len(weight.shape) > 1
-        for part in layer._flatten_layers()
+        for part in (layer, *layers_inside(layer))
         if not isinstance(part, keras.layers.PReLU)
         for weight in part._trainable_weights
     )
