@@ -4,17 +4,18 @@ from collections import Counter
 from functools import cache
 
 import larq as lq
-import larq_compute_engine as lce
 import numpy as np
 import pytest
+from engines import converted_by_lce
 
 from benchmarks.deployment import paired_reactnet_a
 from bitat_tf._keras import keras
 from bitat_tf.applications import QuickNet, ReActNetA
-from bitat_tf.export import fold, read_operators, run_tflite, to_plain_larq
+from bitat_tf.export import fold, to_plain_larq
 from bitat_tf.export.folding.parts import PartlyShiftedPReLU
 from bitat_tf.graph import CallGraph
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
+from bitat_tf.tflite_file import read_operators, run_tflite
 
 L = keras.layers
 
@@ -167,7 +168,7 @@ def networks(name):
 
 def convert(model):
     """Return a file and how often it has each operator."""
-    content = lce.convert_keras_model(model)
+    content = converted_by_lce(model)
     return content, Counter(operator.name for operator in read_operators(content))
 
 

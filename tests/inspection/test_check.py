@@ -4,15 +4,16 @@ import json
 from collections import Counter
 
 import larq as lq
-import larq_compute_engine as lce
 import numpy as np
 import pytest
+from engines import converted_by_lce
 
 import bitat_tf
 from bitat_tf import check
 from bitat_tf._keras import keras, tf
-from bitat_tf.export import read_operators, run_tflite, to_plain_larq, to_tflite
+from bitat_tf.export import to_plain_larq, to_tflite
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
+from bitat_tf.tflite_file import read_operators, run_tflite
 
 L = keras.layers
 Q = lq.layers
@@ -72,7 +73,7 @@ def randomized(model):
 
 def operators_in_file(model):
     plain = to_plain_larq(model) if binary_layers(model) else model
-    return Counter(operator.name for operator in read_operators(lce.convert_keras_model(plain)))
+    return Counter(operator.name for operator in read_operators(converted_by_lce(plain)))
 
 
 ERRORS = {
@@ -187,7 +188,7 @@ def test_a_dead_channel_of_our_layers_is_exported_with_a_tiny_scale(value):
     kill_channel(model.get_layer("tested"), value)
     randomized(model)
     assert check(model).ok
-    content = lce.convert_keras_model(to_plain_larq(model))
+    content = converted_by_lce(to_plain_larq(model))
     assert Counter(operator.name for operator in read_operators(content))["LceBconv2d"] == 2
     x = np.random.default_rng(0).normal(size=(8, 8, 8, 32)).astype(np.float32)
     different = np.abs(run_tflite(content, x) - model.predict(x, verbose=0)).max(axis=1) > 1e-3
@@ -295,7 +296,7 @@ def test_a_ternary_quantizer_is_taken_for_a_sign():
     assert (finding.rule, finding.layer) == (3, "tested")
     assert "gives -1, 0, 1 instead of -1 and +1: the converter takes it for a sign" in finding.effect
     assert check(model).binary_kernels == operators_in_file(model)["LceBconv2d"] == 1
-    content = lce.convert_keras_model(model)
+    content = converted_by_lce(model)
     x = np.random.default_rng(0).normal(0, 0.05, (8, 8, 8, 32)).astype(np.float32)
     assert np.abs(run_tflite(content, x) - model.predict(x, verbose=0)).max() > 0.01
 

@@ -1,18 +1,19 @@
 """The promised size of the file against the size of the file that larq-compute-engine writes: 10 %, the summary's promise."""
 
 import larq as lq
-import larq_compute_engine as lce
 import numpy as np
 import pytest
+from engines import converted_by_lce
 
 from bitat_tf._keras import keras
 from bitat_tf.applications import ReActNet
-from bitat_tf.export import read_operators, to_plain_larq
+from bitat_tf.export import to_plain_larq
 from bitat_tf.graph import CallGraph
 from bitat_tf.inspection.file_size.prediction import predict_file_size, predict_operators
 from bitat_tf.inspection.kernels import predict_kernels
 from bitat_tf.inspection.model_summary import summary
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
+from bitat_tf.tflite_file import read_operators
 
 L = keras.layers
 
@@ -32,7 +33,7 @@ def written(model):
     """Return the content of the file that the export converts, all binary layers binary."""
     for layer in binary_layers(model):
         layer.set_binary()
-    return lce.convert_keras_model(to_plain_larq(model) if binary_layers(model) else model)
+    return converted_by_lce(to_plain_larq(model) if binary_layers(model) else model)
 
 
 def check_size(model, tolerance=0.1):

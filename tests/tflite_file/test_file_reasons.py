@@ -3,10 +3,10 @@
 import functools
 
 import larq as lq
-import larq_compute_engine as lce
 import numpy as np
 import pytest
 from converted_networks import converted, inspect_content, randomized
+from engines import converted_by_lce
 
 from bitat_tf._keras import keras, tf
 from bitat_tf.layers import BinaryConv2D, RPReLU
@@ -86,7 +86,7 @@ def test_what_should_be_binary_is_told(report_of):
     """A dense layer of Larq has no binary kernel: its sign is turned back into floats, its product is a float one."""
     layer = lq.layers.QuantDense(8, input_quantizer="ste_sign", kernel_quantizer="ste_sign", kernel_constraint="weight_clip")
     model = keras.Sequential([keras.Input((64,)), layer])
-    report = report_of(lce.convert_keras_model(model))
+    report = report_of(converted_by_lce(model))
     left = {left.name: left.reason for left in report.left}
     assert "should be LceBconv2d" in left["FULLY_CONNECTED"]
     if "LceDequantize" in left:
