@@ -1,14 +1,9 @@
 """What Keras must know to load a saved model with layers of this package: their names, though none of them is imported yet.
 
 Keras finds custom classes of a saved model in a register of its own, in which a class enters itself when its module is
-imported. The modules of this package wait until they are used, and somebody who writes
-
-    import bitat_tf
-    import tensorflow as tf
-    model = tf.keras.models.load_model("binary.keras")
-
-has used none. So the names are entered as soon as Keras is loaded, each with an object that imports its class when a model
-asks for it. The class then takes its own place.
+imported. The modules of this package wait until they are used, and who imports `bitat_tf`, and then calls
+`tf.keras.models.load_model("binary.keras")`, has used none. So their names are entered as soon as Keras is loaded, each with an
+object that imports its class when a model asks for it. The class then takes its own place.
 """
 
 import importlib.abc
