@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from written_files import small_file
 
 import bitat_tf
 from bitat_tf._keras import keras
@@ -32,6 +33,20 @@ def test_public_names_are_there_as_before():
     modules = {path.stem for path in PACKAGE.iterdir()}
     code = f"import bitat_tf; print([getattr(bitat_tf, name).__name__ for name in {names} if name in dir(bitat_tf)])"
     assert run(code) == str([f"bitat_tf.{name}" if name in modules else name for name in names])
+
+
+def test_looking_into_files_and_help_load_no_tensorflow(tmp_path):
+    (tmp_path / "model.tflite").write_bytes(small_file())
+    commands = [["inspect", f"{tmp_path}/model.tflite"], ["dump", f"{tmp_path}/model.tflite", "--out", f"{tmp_path}/bits.npz"]]
+    code = f"""
+import sys
+from bitat_tf.cli import build_parser, main
+build_parser().format_help()
+codes = [main(command) for command in {commands}]
+print(codes, [name for name in ("tensorflow", "tf_keras", "larq") if name in sys.modules])
+"""
+    assert run(code).splitlines()[-1] == "[0, 0] []"
+    assert (tmp_path / "bits.npz").exists()
 
 
 def test_a_name_that_there_is_not():

@@ -100,7 +100,10 @@ def _converted(converter: Any, where: str) -> bytes:
 
 
 def _float_copy(model: keras.Model) -> keras.Model:
-    """Return a copy in which the binary layers are float layers of Keras."""
+    """Return a copy in which the binary layers are float layers of Keras.
+
+    All that it needs of the export: a copy of a network in float state with an ordinary layer in the place of each binary one.
+    """
     copy = keras.models.clone_model(model, clone_function=_copied)
     copy_weights(model, copy)
     for layer in binary_layers(copy):
