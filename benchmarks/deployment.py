@@ -17,8 +17,9 @@ from bitat_tf._keras import keras
 from bitat_tf.applications import ReActNetA
 from bitat_tf.applications.reactnet import REACTNET_A_BLOCKS, STEM_FILTERS
 from bitat_tf.deployment import benchmark, float_twin, int8_twin
-from bitat_tf.export import inspect, quantize_rest, to_tflite
+from bitat_tf.export import quantize_rest, to_tflite
 from bitat_tf.layers import BinaryConv2D, RPReLU, binary_layers
+from bitat_tf.tflite_file import inspect
 
 _DOCS = Path(__file__).parents[1] / "docs"
 _ELEMENTWISE = ("ADD", "SUB", "MUL", "PRELU", "RELU", "MINIMUM", "MAXIMUM", "ABS", "NEG")

@@ -16,8 +16,9 @@ import larq_compute_engine as lce
 import numpy as np
 
 from bitat_tf._keras import keras
-from bitat_tf.export import read_operators, to_plain_larq
+from bitat_tf.export import to_plain_larq
 from bitat_tf.layers import binary_layers
+from bitat_tf.tflite_file import read_operators
 
 NAMES = (
     "MobileNetV2",

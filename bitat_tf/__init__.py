@@ -14,26 +14,78 @@
 | `bitat_tf.check`, `bitat_tf.summary` | what will be binary on the device, and what it takes |
 | `bitat_tf.applications` | ReActNet, Bi-Real Net, Real-to-Binary Net, MeliusNet, QuickNet; MobileNets |
 | `bitat_tf.export` | `to_tflite`: conversion with larq-compute-engine, folding, int8 for the rest, and its verification |
-| `bitat_tf.tflite_file` | what is in a file: `inspect`, `plot_graph`, `dump` |
+| `bitat_tf.tflite_file` | what is in a file: `inspect`, `dump`; `run_tflite` runs it |
 | `bitat_tf.deployment` | how fast a file is: `benchmark` |
 | `bitat_tf.kits` | from the file to a program on a phone or a board: `write_kit` |
 | `bitat_tf.data` | images from folders |
 | `bitat_tf.workflow` (imported by itself) | the whole job, as `bitat-tf train` runs it |
+
+Each is loaded when it is used for the first time. `import bitat_tf` alone loads no TensorFlow, but asks it for Keras 2.
 """
 
-# First: it decides which Keras is used, before Larq or TensorFlow are loaded by anything below.
-from bitat_tf import _keras  # noqa: F401, I001
-
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-from bitat_tf import analysis, applications, calibration, callbacks, data, dependency, deployment, export, kits, layers
-from bitat_tf import quantizers, regularizers, tflite_file
-from bitat_tf.conversion import binarize, plan_binarization
-from bitat_tf.distillation import Distiller
-from bitat_tf.inspection import check, summary
-from bitat_tf.post_training import binarize_post_training
+from bitat_tf._lazy import lazy_attributes
+from bitat_tf._legacy_keras import select_legacy_keras
+from bitat_tf._saved_models import enter_names
 
+if TYPE_CHECKING:  # for editors and type checkers, which do not run what follows
+    from bitat_tf import (
+        analysis,
+        applications,
+        calibration,
+        callbacks,
+        data,
+        dependency,
+        deployment,
+        export,
+        kits,
+        layers,
+        quantizers,
+        regularizers,
+        tflite_file,
+    )
+    from bitat_tf.conversion import binarize, plan_binarization
+    from bitat_tf.distillation import Distiller
+    from bitat_tf.inspection import check, summary
+    from bitat_tf.post_training import binarize_post_training
+
+_MODULES = (
+    "analysis",
+    "applications",
+    "calibration",
+    "callbacks",
+    "conversion",
+    "data",
+    "dependency",
+    "deployment",
+    "distillation",
+    "export",
+    "inspection",
+    "kits",
+    "layers",
+    "post_training",
+    "quantizers",
+    "regularizers",
+    "tflite_file",
+)
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        **{name: f"{__name__}.{name}" for name in _MODULES},
+        "binarize": f"{__name__}.conversion",
+        "plan_binarization": f"{__name__}.conversion",
+        "Distiller": f"{__name__}.distillation",
+        "check": f"{__name__}.inspection",
+        "summary": f"{__name__}.inspection",
+        "binarize_post_training": f"{__name__}.post_training",
+    },
+)
 __version__ = version("bitat_tf")
+
+select_legacy_keras()
+enter_names()
 
 __all__ = [
     "Distiller",
@@ -57,3 +109,7 @@ __all__ = [
     "summary",
     "tflite_file",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

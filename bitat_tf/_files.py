@@ -1,11 +1,15 @@
 """Writing files so that a half-written one never stands under its final name."""
 
+from __future__ import annotations
+
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bitat_tf._keras import keras
+if TYPE_CHECKING:  # what writes bytes and text needs no Keras
+    from bitat_tf._keras import keras
 
 
 def write_atomically(path: str | os.PathLike, write: Callable[[Path], None]) -> Path:

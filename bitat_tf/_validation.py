@@ -4,8 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from bitat_tf._keras import keras
-
 
 def check_model(model: Any, where: str) -> None:
     """Raise unless `model` is a built Keras 2 model.
@@ -18,6 +16,8 @@ def check_model(model: Any, where: str) -> None:
         TypeError: If `model` is a Keras 3 model, or no Keras model at all.
         ValueError: If the model has no weights yet.
     """
+    from bitat_tf._keras import keras  # only here: the other checks are for what needs no TensorFlow, too
+
     if not isinstance(model, keras.Model):
         kind = f"{type(model).__module__}.{type(model).__qualname__}"
         if any(base.__module__.split(".")[0] == "keras" for base in type(model).__mro__):

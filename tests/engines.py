@@ -1,16 +1,24 @@
 """The engines that are installed here, for tests that hold files against all of them."""
 
-import importlib.util
-
 import pytest
 
-HAS_LCE = importlib.util.find_spec("larq_compute_engine") is not None
-HAS_RUNTIME = importlib.util.find_spec("bitat_runtime") is not None
+from bitat_tf.tflite_file.engines import LCE, RUNTIME, available_engines, engine_obstacle
+
+HAS_LCE, HAS_RUNTIME = LCE in available_engines(), RUNTIME in available_engines()
+needs_lce = pytest.mark.skipif(not HAS_LCE, reason=f"{LCE} {engine_obstacle(LCE)}")
+needs_runtime = pytest.mark.skipif(not HAS_RUNTIME, reason=f"{RUNTIME} {engine_obstacle(RUNTIME)}")
+needs_both = pytest.mark.skipif(not (HAS_LCE and HAS_RUNTIME), reason="one of the two engines is not installed")
+needs_one = pytest.mark.skipif(not available_engines(), reason="nothing runs files here")
 
 
 def larq_compute_engine():
     """Return larq-compute-engine, or skip the test."""
     return pytest.importorskip("larq_compute_engine")
+
+
+def converted_by_lce(model) -> bytes:
+    """Return the file of a network of Keras or Larq, as larq-compute-engine's own converter writes it, or skip the test."""
+    return larq_compute_engine().convert_keras_model(model)
 
 
 def run_everywhere(content, inputs, program=None):

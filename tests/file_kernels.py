@@ -5,10 +5,10 @@ from collections import Counter
 
 import numpy as np
 from flatbuffers import flexbuffers
-from larq_compute_engine.mlir.python import tflite_schema as schema
 
 from bitat_tf._keras import keras
 from bitat_tf.layers import BinaryDense
+from bitat_tf.tflite_file.schema import schema
 
 OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "LceBconv2d")
 NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bitat_tf._console import show_or_write
 from bitat_tf.inspection import check
 from bitat_tf.inspection.model_summary import summary
 from bitat_tf.workflow import BinarizeConfig, BinarizeJob, Job, RunFolder, TrainConfig, TrainJob, load_model
 from bitat_tf.workflow.binarize import check_copy
-from bitat_tf.workflow.console import show_or_write
 from bitat_tf.workflow.keras_file import check_kind
 from bitat_tf.workflow.load_model import hash_of
 

@@ -54,3 +54,6 @@ def experiment(options: dict[str, Any]) -> int:
         prepared.run(folder)
     sys.stdout.write(f"All results are in {folder.path}; start with report.md.\n")
     return 0
+
+
+COMMANDS = {"experiment": experiment}

@@ -1,4 +1,4 @@
-"""What the commands for `.tflite` files do."""
+"""What the commands do that make `.tflite` files, run them, or take them to a device."""
 
 import sys
 from collections.abc import Callable
@@ -7,12 +7,11 @@ from typing import Any
 
 from rich import get_console
 
+from bitat_tf._console import show_or_write, warn, write_json
 from bitat_tf.deployment import benchmark
 from bitat_tf.kits import write_kit
 from bitat_tf.kits.targets import ALL
-from bitat_tf.tflite_file import dump, inspect, plot_graph
 from bitat_tf.workflow import load_model
-from bitat_tf.workflow.console import show_or_write, warn, write_json
 from bitat_tf.workflow.export import ExportOptions, export_file, verify_file
 from bitat_tf.workflow.kit_source import kit_source
 
@@ -33,15 +32,6 @@ def verify(options: dict[str, Any]) -> int:
     report = verify_file(options["model"], options["file"], data, traced=traced, engine=engine, skip_corrupt=skip, **pixels)
     _write(report, options["json"])
     return 0 if report.ok else 1
-
-
-def inspect_file(options: dict[str, Any]) -> int:
-    """Run `bitat-tf inspect`; returns the exit code."""
-    report = inspect(options["file"])
-    if options["picture"] is not None:
-        plot_graph(report, options["picture"])
-    show_or_write(report, options["json"])
-    return 0
 
 
 def benchmark_file(options: dict[str, Any]) -> int:
@@ -74,19 +64,11 @@ def kit(options: dict[str, Any]) -> int:
     return 0
 
 
-def dump_file(options: dict[str, Any]) -> int:
-    """Run `bitat-tf dump`; returns the exit code."""
-    _write(dump(options["file"], options["out"], options["overwrite"]), options["json"])
-    return 0
-
-
-FILE_COMMANDS: dict[str, Callable[[dict[str, Any]], int]] = {
+COMMANDS: dict[str, Callable[[dict[str, Any]], int]] = {
     "export": export,
     "verify": verify,
-    "inspect": inspect_file,
     "benchmark": benchmark_file,
     "kit": kit,
-    "dump": dump_file,
 }
 
 

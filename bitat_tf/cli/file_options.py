@@ -4,8 +4,8 @@ import argparse
 from typing import Any
 
 from bitat_tf._pixels import BYTES, PIXELS
-from bitat_tf.export.engines import ENGINES
 from bitat_tf.kits.targets import ALL, TARGETS
+from bitat_tf.tflite_file.engines import ENGINES
 
 _MODEL = "a Keras 2 model, saved with model.save('model.keras')"
 _FILE = "a .tflite file"
@@ -23,18 +23,17 @@ def add_file_commands(commands) -> None:
         "between them, and why. A damaged file is refused.",
     )
     inspect.add_argument("file", metavar="model.tflite", help=_FILE)
-    inspect.add_argument("--picture", metavar="GRAPH.png", help="draw the graph, too (.png, .svg or .pdf)")
     _add_benchmark(commands)
     _add_kit(commands)
     dump = _add(
         commands,
         "dump",
         "write packed weights, thresholds and scales of a .tflite file for programs of your own",
-        "Writes the weights as they are packed, thresholds, scales and the graph of a .tflite file as .npz and as a C header.",
+        "Writes the weights as they are packed, thresholds, scales and the graph of a .tflite file as .npz.",
     )
     dump.add_argument("file", metavar="model.tflite", help=_FILE)
-    dump.add_argument("--out", required=True, metavar="PREFIX", help="a folder, or what the names of the two files begin with")
-    dump.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    dump.add_argument("--out", required=True, metavar="bits.npz", help="where the arrays go: a file, or a folder")
+    dump.add_argument("--overwrite", action="store_true", help="replace a file that is there")
 
 
 def _add(commands, name: str, short: str, long: str, json: bool = True, **arguments: Any) -> argparse.ArgumentParser:
@@ -86,8 +85,8 @@ def _add_verify(commands) -> None:
     verify.add_argument(
         "--engine",
         choices=ENGINES,
-        default=ENGINES[0],
-        help="what runs the file: larq-compute-engine (default), or bitat-runtime in a stock interpreter",
+        help="what runs the file: bitat-runtime in a stock interpreter, or larq-compute-engine (default: the first of the two "
+        "that is installed)",
     )
     verify.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -97,9 +96,9 @@ def _add_benchmark(commands) -> None:
         commands,
         "benchmark",
         "time a .tflite file on this machine against its float and int8 twins and other files",
-        "Times a file with every kernel of larq-compute-engine, with bitat-runtime if it is installed, and against others, in "
-        "turns, in one run: medians and ratios. larq-compute-engine's kernels are made for 64-bit ARM; on another machine the "
-        "times say nothing of a phone.",
+        "Times a file with bitat-runtime, with every kernel of larq-compute-engine if that is installed, and against others, "
+        "in turns, in one run: medians and ratios. larq-compute-engine's kernels are made for 64-bit ARM; on another machine "
+        "its times say nothing of a phone.",
     )
     benchmark.add_argument("file", metavar="model.tflite", help=_FILE)
     benchmark.add_argument("--model", metavar="MODEL.keras", help="its Keras model: float and int8 twins are timed as well")

@@ -3,9 +3,9 @@
 import argparse
 from importlib.metadata import version
 
+from bitat_tf._pixels import NEGATIVE, PIXELS
 from bitat_tf.cli.experiment_options import add_experiment
 from bitat_tf.cli.file_options import add_file_commands
-from bitat_tf.workflow.pixels import NEGATIVE, PIXELS
 
 NEGATIVE_CHOICES = (NEGATIVE,)  # values that begin with a dash
 _TRAIN_EXAMPLES = """\

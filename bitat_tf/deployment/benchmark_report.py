@@ -10,9 +10,8 @@ from rich.text import Text
 
 from bitat_tf._tables import as_text
 from bitat_tf.deployment.machine import Machine
-from bitat_tf.tflite_file.runtime import RUNTIME
+from bitat_tf.tflite_file.engines import LCE, RUNTIME
 
-LCE = "larq-compute-engine"
 _WIDTH = 150
 _BUSY = 0.1
 
@@ -24,7 +23,7 @@ class Timing:
     Attributes:
         file: Name of the file; the first one of a report is the file under test.
         size: Its bytes.
-        runtime: What runs it: "larq-compute-engine", "TensorFlow Lite", or "bitat-runtime" in TensorFlow Lite's interpreter.
+        engine: What runs it: "bitat-runtime" in TensorFlow Lite's interpreter, "larq-compute-engine", or "TensorFlow Lite".
         kernel: Kernel of `LceBconv2d`: "indirect", "default" or "reference"; of bitat-runtime the family, "avx2" or another.
             None where TensorFlow Lite runs the file.
         xnnpack: Whether the operators that XNNPACK knows are run by it.
@@ -38,7 +37,7 @@ class Timing:
 
     file: str
     size: int
-    runtime: str
+    engine: str
     kernel: str | None
     xnnpack: bool
     threads: int
@@ -50,9 +49,9 @@ class Timing:
     @property
     def label(self) -> str:
         """What runs it: "indirect", "default, XNNPACK", "TensorFlow Lite, XNNPACK", "bitat-runtime, avx2"."""
-        if self.runtime == RUNTIME:  # XNNPACK runs its float operators always
-            return ", ".join(filter(None, (self.runtime, self.kernel)))
-        return (self.kernel or self.runtime) + (", XNNPACK" if self.xnnpack else "")
+        if self.engine == RUNTIME:  # XNNPACK runs its float operators always
+            return ", ".join(filter(None, (self.engine, self.kernel)))
+        return (self.kernel or self.engine) + (", XNNPACK" if self.xnnpack else "")
 
     @property
     def median(self) -> float:
@@ -180,7 +179,8 @@ class BenchmarkReport:
         """Return what the figures cannot say by themselves."""
         machine = self.machine
         remarks = []
-        if not machine.arm64:
+        engines = {timing.engine for timing in self.timings}
+        if not machine.arm64 and LCE in engines:
             remarks.append(
                 f"The kernels of larq-compute-engine are made for 64-bit ARM only. On this {machine.architecture} its portable "
                 "ones were measured, against optimized float and int8 ones: the ratios say nothing about a phone."
@@ -193,7 +193,7 @@ class BenchmarkReport:
         threads = max(timing.threads for timing in self.timings)
         if threads > machine.cores:
             remarks.append(f"There are fewer cores ({machine.cores}) than threads ({threads}).")
-        if threads > 1 and any(timing.runtime == LCE for timing in self.timings):
+        if threads > 1 and LCE in engines:
             remarks.append(f"{LCE}'s indirect and reference kernels use one thread; further ones serve the other operators.")
         fewer = [f"{self._place(one)} {len(one.seconds)}" for one in self.timings if 0 < len(one.seconds) < self.runs]
         if fewer:
@@ -203,7 +203,7 @@ class BenchmarkReport:
         if len(set(shapes.values())) > 1:
             listed = ", ".join(f"{file} {'x'.join(map(str, shape))}" for file, shape in shapes.items())
             remarks.append(f"The inputs differ, so the files do not do the same work: {listed}.")
-        if self.runtime_obstacle and any(one.file == self.name and one.runtime == LCE for one in self.timings):
+        if self.runtime_obstacle and any(one.file == self.name and one.engine == LCE for one in self.timings):
             remarks.append(f"Not measured: {RUNTIME}, which {self.runtime_obstacle}.")
         if self.twins:
             remarks.append(

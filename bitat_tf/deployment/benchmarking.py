@@ -9,19 +9,18 @@ from typing import Any
 
 import numpy as np
 
-import bitat_tf._keras
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_number
 from bitat_tf.deployment.benchmark_report import BenchmarkReport, Timing
 from bitat_tf.deployment.machine import this_machine
 from bitat_tf.deployment.twins import float_twin, int8_twin
 from bitat_tf.tflite_file.content import check_identifier, check_seal
+from bitat_tf.tflite_file.engines import RUNTIME, available_engines, default_engine, engine_obstacle
 from bitat_tf.tflite_file.operators import printable
 from bitat_tf.tflite_file.running import ChildFailure, in_child
-from bitat_tf.tflite_file.runtime import runtime_obstacle
 
 _NAME = "benchmark"
-_SCRIPT = Path(__file__).with_name("_timing_child.py")
+_CHILD = "bitat_tf.deployment.timing_child"
 _LEAST_RUNS = 3
 
 
@@ -35,17 +34,17 @@ def benchmark(
     seconds: float = 10.0,
     timeout: float | None = None,
 ) -> BenchmarkReport:
-    """Time a `.tflite` file with larq-compute-engine and bitat-runtime, against twins of the network and other files.
+    """Time a `.tflite` file with bitat-runtime and larq-compute-engine, against twins of the network and other files.
 
     Everything is run in one process of its own, in turns: each once in a round, in an order drawn anew for every round, after
     a warm-up. What disturbs the machine meanwhile disturbs all alike. A turn is two runs, of which the second is timed: the
     first pays for what the one before has left in caches and threads. A run takes one batch from its input to its output;
     the input is random pixels 0..255.
 
-    A file with operators of larq-compute-engine is run by its interpreter (the file under test with each kernel, with and
-    without XNNPACK; others with the indirect kernel), any other one by TensorFlow Lite's with XNNPACK. The two bring their own
-    versions of TensorFlow Lite: that of larq-compute-engine 0.16 is 2.16. Where bitat-runtime is installed, it runs the file
-    under test too, in the interpreter that runs the float files.
+    A file with binary operators is run by bitat-runtime, in TensorFlow Lite's interpreter; where larq-compute-engine is
+    installed, the file under test is run by its interpreter too, with each kernel, with and without XNNPACK. Without
+    bitat-runtime other files with binary operators are run by larq-compute-engine's indirect kernel. Any other file is run by
+    TensorFlow Lite with XNNPACK. larq-compute-engine 0.16 brings a version of TensorFlow Lite of its own, 2.16.
 
     Args:
         content: The file under test: its path or its content.
@@ -64,6 +63,7 @@ def benchmark(
     Raises:
         ValueError: If a file is none or damaged, the file under test cannot be run with any kernel, the process that runs the
             files crashes, the model is not of the file's input, or an argument is out of its range.
+        ImportError: If the file under test has binary operators, and neither of the two is installed.
         TypeError: If `model` is no Keras 2 model, or `against` no list.
         OSError: If a file cannot be read.
 
@@ -74,8 +74,8 @@ def benchmark(
         >>> path = os.path.join(folder, "model.tflite")
         >>> _ = bitat_tf.export.to_tflite(model, path)
         >>> report = benchmark(path, threads=[1], runs=3)
-        >>> [timing.label for timing in report.timings if timing.runtime == "larq-compute-engine"]
-        ['indirect', 'indirect, XNNPACK', 'default', 'default, XNNPACK', 'reference']
+        >>> {timing.engine for timing in report.timings} <= {"bitat-runtime", "larq-compute-engine"}
+        True
         >>> min(report.ratio(timing) for timing in report.timings)
         1.0
     """
@@ -91,14 +91,14 @@ def benchmark(
         names[1:1] = _unlike(names, ["float twin", "int8 twin"])
     shape = None if model is None else [*model.input_shape[1:]]
     request = {"threads": [*map(int, threads)], "runs": int(runs), "seconds": float(seconds), "input_shape": shape}
-    obstacle = runtime_obstacle()
-    request["with_runtime"] = obstacle is None
+    engines = available_engines()
+    request["engines"] = engines or (RUNTIME,)  # which then says what it lacks
     found = _run(contents, names, timeout, request)
     timings = tuple(
         Timing(
             file=names[one["file"]],
             size=len(contents[one["file"]]),
-            runtime=one["runtime"],
+            engine=one["engine"],
             kernel=one["kernel"],
             xnnpack=one["xnnpack"],
             threads=one["threads"],
@@ -118,17 +118,19 @@ def benchmark(
         machine,
         twins=model is not None,
         foreign=found["foreign"],
-        runtime_obstacle=obstacle,
+        runtime_obstacle=None if RUNTIME in engines else engine_obstacle(RUNTIME),
     )
 
 
 def _check_own(timings: Sequence[Timing], shape: list[int] | None) -> None:
     """Raise ValueError if the file under test was not timed."""
     able = next((timing for timing in timings if not timing.error), None)
+    if able is None and timings[0].engine == RUNTIME:
+        default_engine(_NAME)  # raises an error if there is none, and says how one is installed
     if able is None:
         raise ValueError(
             f"{_NAME}: no interpreter can run {timings[0].file} ({timings[0].error}). Expected a file of operators that "
-            "larq-compute-engine or TensorFlow Lite knows, with an input of fixed size."
+            "TensorFlow Lite knows, or of larq-compute-engine's, with an input of fixed size."
         )
     if shape is not None and [*able.input_shape[1:]] != shape:
         raise ValueError(
@@ -142,9 +144,8 @@ def _run(contents: Sequence[bytes], names: Sequence[str], timeout: float | None,
         others = [Path(folder, f"{number}.tflite") for number in range(1, len(contents))]
         for path, content in zip(others, contents[1:], strict=True):
             path.write_bytes(content)
-        paths = {"others": [*map(str, others)], "keras_choice": str(bitat_tf._keras.__file__)}
         try:
-            return in_child("benchmark", contents[0], timeout, _SCRIPT, **paths, **request)
+            return in_child(_CHILD, {**request, "others": [*map(str, others)]}, contents[0], timeout)
         except ChildFailure as failure:
             what = printable(failure.reason) + _where(failure.progress, names)
             raise ValueError(
@@ -158,8 +159,8 @@ def _where(progress: str, names: Sequence[str]) -> str:
     lines = progress.splitlines()
     if not lines or lines[-1] == "timing":
         return ", while they were timed" if lines else ""
-    number, _, runtime = lines[-1].partition(" ")
-    return f", while {runtime} prepared {names[int(number)]}"
+    number, _, engine = lines[-1].partition(" ")
+    return f", while {engine} prepared {names[int(number)]}"
 
 
 def _read(file: bytes | str | os.PathLike) -> bytes:

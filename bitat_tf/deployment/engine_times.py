@@ -1,4 +1,4 @@
-"""How long a file takes for a picture on this machine, with larq-compute-engine and with bitat-runtime: found in a moment."""
+"""How long a file takes for a picture on this machine, with each engine that is installed: found in a moment."""
 
 import os
 import statistics
@@ -6,13 +6,10 @@ import warnings
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from larq_compute_engine.tflite.python import interpreter_wrapper_lite
-
 from bitat_tf._keras import tf
-from bitat_tf.deployment._timing_child import (
-    LCE,
+from bitat_tf.deployment.machine import Machine, this_machine
+from bitat_tf.deployment.timing_child import (
     LCE_VARIANTS,
-    RUNTIME,
     Candidate,
     prepare_lce,
     prepare_runtime,
@@ -21,8 +18,7 @@ from bitat_tf.deployment._timing_child import (
     warm_up,
     written_to_stderr,
 )
-from bitat_tf.deployment.machine import this_machine
-from bitat_tf.tflite_file.runtime import runtime_obstacle
+from bitat_tf.tflite_file.engines import LCE, RUNTIME, available_engines, default_engine, engine_obstacle
 
 _RUNS = 31
 _SECONDS = 0.2  # for the runs of a kernel; what is slower has 3
@@ -49,15 +45,14 @@ class EngineTimes:
     """Result of `engine_times`. Prints as a sentence.
 
     Attributes:
-        larq: With larq-compute-engine, its fastest kernel.
-        runtime: With bitat-runtime in TensorFlow Lite's interpreter; None if it was not measured.
-        obstacle: Why it was not, as what follows on its name; None if it was.
+        engines: The time with each engine that runs the file, by its name: "bitat-runtime", and "larq-compute-engine" with its
+            fastest kernel.
+        obstacle: Why bitat-runtime was not measured, as what follows on its name; None if it was.
         threads: Number of threads.
         machine: Processor and architecture.
     """
 
-    larq: EngineTime
-    runtime: EngineTime | None
+    engines: dict[str, EngineTime]
     obstacle: str | None
     threads: int
     machine: str
@@ -67,9 +62,10 @@ class EngineTimes:
         return {**asdict(self), "text": str(self)}
 
     def __str__(self) -> str:
-        times = {LCE: self.larq, **({} if self.runtime is None else {RUNTIME: self.runtime})}
-        listed = ", ".join(f"{_milliseconds(one.seconds)} ms with {name} ({one.kernel})" for name, one in times.items())
-        runs = min(one.runs for one in times.values())
+        listed = ", ".join(
+            f"{_milliseconds(one.seconds)} ms with {engine} ({one.kernel})" for engine, one in self.engines.items()
+        )
+        runs = min(one.runs for one in self.engines.values())
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         text = f"Time per picture: {listed}; {threads}, medians of {runs} runs in turns, {self.machine}."
         return text if self.obstacle is None else f"{text} {RUNTIME} {self.obstacle}."
@@ -84,32 +80,38 @@ def engine_times(path: str | os.PathLike) -> EngineTimes:
         path: The file, with binary operators. No care is taken of damaged ones.
 
     Raises:
-        ValueError: If larq-compute-engine cannot run the file.
-        OSError: If it cannot be read.
+        ValueError: If no engine can run the file.
+        ImportError: If none is installed.
+        OSError: If the file cannot be read.
     """
-    obstacle, machine = runtime_obstacle(), this_machine()
-    # The default kernel is made for ARM; elsewhere the indirect one is several times faster.
-    kernels = ("indirect", "default") if machine.arm64 else ("indirect",)
-    larq = [Candidate(0, LCE, kernel, xnnpack, _THREADS) for kernel, xnnpack in LCE_VARIANTS if kernel in kernels]
-    runtime = Candidate(0, RUNTIME, None, True, _THREADS)
-    candidates = larq if obstacle is not None else [*larq, runtime]
+    default_engine("engine_times")  # there must be one
+    machine, available = this_machine(), available_engines()
+    candidates = [candidate for engine in available for candidate in _candidates(engine, machine)]
     with written_to_stderr(), warnings.catch_warnings():  # interpreters note what they do, and that they are outdated
         warnings.simplefilter("ignore", UserWarning)
         for candidate in candidates:
             _prepare(candidate, str(path))
     able = [candidate for candidate in candidates if not candidate.error]
+    if not able:
+        raise ValueError(f"engine_times: {candidates[0].engine} cannot run {path}: {candidates[0].error}.")
     for number in turns([candidate.planned for candidate in able]):
         time_once(able[number])
-    timed = [_time(candidate) for candidate in larq if candidate in able]
-    if not timed:
-        raise ValueError(f"engine_times: larq-compute-engine cannot run {path}: {larq[0].error}.")
+    times = {engine: [_time(one) for one in able if one.engine == engine] for engine in available}
+    refused = next((candidate.error for candidate in candidates if candidate.engine == RUNTIME and candidate.error), None)
     return EngineTimes(
-        larq=min(timed, key=lambda one: one.seconds),
-        runtime=_time(runtime) if runtime in able else None,
-        obstacle=f"cannot run the file: {runtime.error}" if runtime.error else obstacle,
+        engines={engine: min(found, key=lambda one: one.seconds) for engine, found in times.items() if found},
+        obstacle=engine_obstacle(RUNTIME) if refused is None else f"cannot run the file: {refused}",
         threads=_THREADS,
         machine=f"{machine.cpu}, {machine.architecture}",
     )
+
+
+def _candidates(engine: str, machine: Machine) -> list[Candidate]:
+    if engine == RUNTIME:
+        return [Candidate(0, RUNTIME, None, True, _THREADS)]
+    # The default kernel is made for ARM; elsewhere the indirect one is several times faster.
+    kernels = ("indirect", "default") if machine.arm64 else ("indirect",)
+    return [Candidate(0, LCE, kernel, xnnpack, _THREADS) for kernel, xnnpack in LCE_VARIANTS if kernel in kernels]
 
 
 def _milliseconds(seconds: float) -> str:
@@ -118,7 +120,9 @@ def _milliseconds(seconds: float) -> str:
 
 def _prepare(candidate: Candidate, path: str) -> None:
     try:
-        if candidate.runtime == LCE:
+        if candidate.engine == LCE:
+            from larq_compute_engine.tflite.python import interpreter_wrapper_lite  # only here: it need not be installed
+
             prepare_lce(candidate, interpreter_wrapper_lite, path)
         else:
             prepare_runtime(candidate, tf, path)
@@ -128,5 +132,5 @@ def _prepare(candidate: Candidate, path: str) -> None:
 
 
 def _time(candidate: Candidate) -> EngineTime:
-    kernel = str(candidate.kernel) + (", XNNPACK" if candidate.runtime == LCE and candidate.xnnpack else "")
+    kernel = str(candidate.kernel) + (", XNNPACK" if candidate.engine == LCE and candidate.xnnpack else "")
     return EngineTime(kernel, statistics.median(candidate.seconds), len(candidate.seconds))

@@ -7,7 +7,7 @@
 | `folding` | `fold`: constants per channel vanish into their neighbours |
 | `int8` | `quantize_rest`: what is not binary in int8 (`integer_input`: files that take bytes) |
 | `verification`, `report` | whether the file does what the model does, before it is written |
-| `verify`, `intermediate` | the same for a file that was written, layer by layer (`engines`: what runs it) |
+| `verify`, `intermediate` | the same for a file that was written, layer by layer |
 """
 
 from bitat_tf.export.convert import to_tflite
@@ -15,26 +15,18 @@ from bitat_tf.export.folding import fold
 from bitat_tf.export.int8 import FakeQuantization, FakeQuantizedSign, quantize_rest
 from bitat_tf.export.plain import to_plain_larq
 from bitat_tf.export.report import ExportReport
-from bitat_tf.export.verification import agreement, run_tflite
+from bitat_tf.export.verification import agreement
 from bitat_tf.export.verify import VerificationReport, verify
-from bitat_tf.tflite_file import FileReport, dump, inspect
-from bitat_tf.tflite_file.operators import Operator, read_operators
 
 __all__ = [
     "ExportReport",
-    "FileReport",
     "VerificationReport",
-    "dump",
-    "inspect",
     "verify",
     "FakeQuantization",
     "FakeQuantizedSign",
-    "Operator",
     "agreement",
     "fold",
     "quantize_rest",
-    "read_operators",
-    "run_tflite",
     "to_plain_larq",
     "to_tflite",
 ]

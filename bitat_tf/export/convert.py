@@ -5,7 +5,6 @@ import os
 from collections.abc import Sequence
 from importlib.metadata import version
 
-import larq_compute_engine as lce
 import numpy as np
 
 from bitat_tf._files import write_bytes
@@ -19,9 +18,10 @@ from bitat_tf.export.integer_input import with_uint8_input
 from bitat_tf.export.plain import count_binary_operators, to_plain_larq
 from bitat_tf.export.report import ExportReport, count_operators
 from bitat_tf.export.request import check_description, check_sizes, check_zero_padding, verification_data
-from bitat_tf.export.verification import accuracy, agreement, run_tflite
+from bitat_tf.export.verification import accuracy, agreement
+from bitat_tf.graph import CallGraph
 from bitat_tf.layers import binary_layers
-from bitat_tf.model_graph import CallGraph
+from bitat_tf.tflite_file import run_tflite
 from bitat_tf.tflite_file.content import SEAL_FORMAT, parse, sealed
 from bitat_tf.tflite_file.operators import Operator, read_operators
 
@@ -111,7 +111,7 @@ def to_tflite(
     content = sealed(parse(content), facts)
 
     keras_outputs = model.predict(data, verbose=0)
-    outputs = run_tflite(content, data)
+    outputs = np.asarray(run_tflite(content, data))
     for what, values in (("the outputs of the Keras model", keras_outputs), ("the outputs of the file", outputs)):
         check_finite("to_tflite", what, values)
     found = agreement(keras_outputs, outputs)
@@ -150,6 +150,8 @@ def _convert(plain: keras.Model, grid: FakeQuantization | None) -> tuple[bytes, 
         plain, takes_bytes = without_rescaling(plain)
     integers = tf.float32 if input_type == "float32" else tf.int8
     try:
+        import larq_compute_engine as lce  # only here: nothing else of the package needs it
+
         content = lce.convert_keras_model(plain, inference_input_type=integers)
     except RuntimeError as error:
         raise ValueError(

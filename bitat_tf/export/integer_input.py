@@ -1,9 +1,9 @@
 """Files that take integers: the bytes of a picture, instead of float values."""
 
 import numpy as np
-from larq_compute_engine.mlir.python import tflite_schema as schema
 
 from bitat_tf.tflite_file.content import parse, serialize
+from bitat_tf.tflite_file.schema import schema
 
 _SHIFT = 128  # from int8 to uint8
 

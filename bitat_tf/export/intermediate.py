@@ -5,13 +5,13 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-from larq_compute_engine.mlir.python import tflite_schema as schema
 
 from bitat_tf._keras import keras, tf
 from bitat_tf.export.int8.layers import FakeQuantization
 from bitat_tf.export.int8.placement import is_binary
 from bitat_tf.model_graph import CallGraph, LayerCall, call_again, call_all, make_names_unique
 from bitat_tf.tflite_file.content import parse, serialize
+from bitat_tf.tflite_file.schema import schema
 
 _ROUNDING = 1e-4  # of the largest value of a layer: float operators in another order
 _NEAR = 1e-5  # the same, of a value before a sign whose sums the file does not hold

@@ -3,47 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from larq_compute_engine.tflite.python.interpreter import Interpreter
-
-from bitat_tf._pixels import BYTES
-from bitat_tf.tflite_file.content import facts, parse
-
-
-def run_tflite(content: bytes, inputs: np.ndarray) -> np.ndarray:
-    """Run a file of our own in larq-compute-engine's interpreter, one sample after the other.
-
-    Args:
-        content: Content of a `.tflite` file with one input and one output.
-        inputs: Shape (n, ...), n >= 1, as the model takes them: for a file that takes integers they are put on its grid.
-
-    Returns:
-        The outputs, shape (n, ...), float32.
-    """
-    # On x86 the indirect kernel is several times faster than the default one; all kernels give the same bits.
-    interpreter = Interpreter(content, use_indirect_bgemm=True)
-    takes_bytes = facts(parse(content)).get("pixels") == BYTES
-    (kind,), scale, zero = interpreter.input_types, interpreter.input_scales[0], interpreter.input_zero_points[0]
-    return np.asarray(interpreter.predict(on_grid(inputs, np.dtype(kind), scale, zero, takes_bytes)))
-
-
-def on_grid(inputs: np.ndarray, kind: np.dtype, scale: float | None, zero: int | None, takes_bytes: bool) -> np.ndarray:
-    """Return inputs of a model as the file takes them.
-
-    Args:
-        inputs: Values as the Keras model takes them.
-        kind: Type of the file's input: float32, int8 or uint8.
-        scale: Of its grid, for integers: value = scale * (integer - zero). None for integers that mean themselves.
-        zero: The zero point of the grid.
-        takes_bytes: Whether the integers are the bytes of pictures, less 128 for int8, whatever the grid is.
-    """
-    if kind == np.float32:
-        return np.ascontiguousarray(inputs, np.float32)
-    limits = np.iinfo(kind)
-    if takes_bytes or scale is None or zero is None:
-        integers = np.rint(inputs) + (limits.min if takes_bytes else 0)
-    else:
-        integers = np.rint(np.asarray(inputs) / scale) + zero
-    return np.ascontiguousarray(np.clip(integers, limits.min, limits.max).astype(kind))
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,17 @@ import numpy as np
 from bitat_tf._keras import keras
 from bitat_tf._pixels import BYTES
 from bitat_tf._validation import check_finite, check_model
-from bitat_tf.export.engines import LARQ, WITH_RUNTIME, Engine
 from bitat_tf.export.folding import fold
 from bitat_tf.export.int8.quantize_rest import input_grid
 from bitat_tf.export.intermediate import Comparison, Parting
 from bitat_tf.export.plain import to_plain_larq
 from bitat_tf.export.request import check_sizes, verification_data
-from bitat_tf.export.verification import Agreement, accuracy, agreement, on_grid, sample_differences
-from bitat_tf.model_graph import CallGraph
-from bitat_tf.tflite_file.content import schema
+from bitat_tf.export.verification import Agreement, accuracy, agreement, sample_differences
+from bitat_tf.graph import CallGraph
+from bitat_tf.tflite_file.engines import Engine
+from bitat_tf.tflite_file.inputs import on_grid
 from bitat_tf.tflite_file.reading import TfliteFile, read
+from bitat_tf.tflite_file.schema import schema
 
 _BATCH = 2**25  # values inside of the file that are held at a time
 _BEYOND_ROUNDING = 1e-3  # of the largest output
@@ -41,7 +42,7 @@ class VerificationReport:
         traced: Number of samples of which the tensors inside were compared, those with the largest differences first.
         partings: Where they part, of the traced samples that do.
         compared_layers: Number of layers whose outputs stand in the file.
-        engine: What ran the file, "larq" or "runtime".
+        engine: What ran the file, "bitat-runtime" or "larq-compute-engine".
         ran_in: The same with versions; of bitat-runtime also the kernels, and the interpreter that it ran in.
         unlike_inside: Number of the traced samples whose outputs were others, beyond rounding, when the tensors inside were
             read: operators that run as one are apart then.
@@ -57,7 +58,7 @@ class VerificationReport:
     traced: int
     partings: tuple[Parting, ...]
     compared_layers: int
-    engine: str = LARQ
+    engine: str = ""
     ran_in: str = ""
     unlike_inside: int = 0
 
@@ -82,7 +83,7 @@ class VerificationReport:
         kind = "random inputs" if self.random_data else "samples"
         lines = [
             f"file            {self.path}",
-            *([f"ran in          {self.ran_in}"] if self.engine == WITH_RUNTIME else []),
+            f"ran in          {self.ran_in}",
             f"agreement       top-1 {found.top1:.2%} of {found.samples:,} {kind}; {found.share_different:.2%} of them differ "
             "by more than rounding",
             "differences     " + ", ".join(f"{value:.2g} ({name} %)" for name, value in self.percentiles.items()),
@@ -119,7 +120,7 @@ def verify(
     labels: np.ndarray | None = None,
     traced: int = 8,
     minimum_agreement: float = 0.9,
-    engine: str = LARQ,
+    engine: str | None = None,
 ) -> VerificationReport:
     """Compare a file with the Keras model that it was exported from: outputs on all data, tensors inside on some.
 
@@ -137,9 +138,9 @@ def verify(
             outputs only the outputs are compared.
         minimum_agreement: Share of the samples on which top-1 must agree, as in `to_tflite`. Of a float file, what comes after
             the first layer at which values on a threshold explain a difference is judged by the outputs only. Default 0.9.
-        engine: What runs the file: "larq" for larq-compute-engine's interpreter (default), "runtime" for bitat-runtime in a
-            stock one, LiteRT's or TensorFlow's. Tensors inside are compared in the same one, after a second run in which they
-            are read; its outputs must be those of the first.
+        engine: What runs the file: "bitat-runtime", in a stock interpreter, LiteRT's or TensorFlow's; or
+            "larq-compute-engine", in its own. Default: the first of them that is installed. Tensors inside are compared in the
+            same one, after a second run in which they are read; its outputs must be those of the first.
 
     Returns:
         A `VerificationReport`.
@@ -147,7 +148,7 @@ def verify(
     Raises:
         ValueError: If the file is damaged, cannot be run, or is not one of this model, or the data do not fit.
         TypeError: If it is no Keras 2 model.
-        ImportError: If `engine` is "runtime", and bitat-runtime is not installed.
+        ImportError: If the engine, or any where none is named, is not installed.
         OSError: If the file cannot be read.
 
     Examples:
@@ -166,11 +167,11 @@ def verify(
     if traced < 0:
         raise ValueError(f"verify: `traced` must be at least 0. Received: {traced}.")
     file = read(path)
-    if file.obstacle is not None and not runner.is_runtime:
-        raise ValueError(f"verify: larq-compute-engine cannot run {path}: {file.obstacle}.")
+    if file.obstacle is not None and file.engine == runner.name:
+        raise ValueError(f"verify: {runner.name} cannot run {path}: {file.obstacle}.")
     stored = _stored(file, model, data)
     keras_outputs = model.predict(data, verbose=0)
-    (outputs,) = runner.run(file.path, file.content, stored)
+    (outputs,) = runner.run(file.path, file.content, [stored])
     if outputs.shape != keras_outputs.shape:
         raise ValueError(
             f"verify: the file must be one of this model, with outputs of shape {keras_outputs.shape[1:]}. Received: a file "
@@ -202,7 +203,7 @@ def verify(
         traced=len(chosen),
         partings=tuple(parting for parting in found if parting is not None),
         compared_layers=0 if comparison is None else len(comparison.found),
-        engine=engine,
+        engine=runner.name,
         ran_in=runner.description,
         unlike_inside=unlike_inside,
     )
@@ -213,7 +214,7 @@ def _tensors_inside(comparison: Comparison, runner: Engine, file: TfliteFile, st
     size = max(1, _BATCH // max(comparison.size, 1))
     for start in range(0, len(stored), size):
         batch = stored[start : start + size]
-        arrays = [np.split(array, len(batch)) for array in runner.run(file.path, comparison.content, batch)]
+        arrays = [np.split(array, len(batch)) for array in runner.run(file.path, comparison.content, [batch])]
         yield from (list(values) for values in zip(*arrays, strict=True))
 
 

@@ -2,21 +2,36 @@
 
 | module | what it holds |
 |---|---|
-| `content` | objects and bytes of a file, and the seal by which damage is seen |
-| `running` | the interpreter, in a process of its own (`_child`) |
-| `runtime` | whether bitat-runtime, the other thing that runs files, can be used here |
+| `schema`, `content` | the classes of TFLite's schema; objects and bytes of a file, and the seal by which damage is seen |
+| `engines` | what runs files, bitat-runtime or larq-compute-engine: which is there, and `run_tflite` |
+| `running`, `child` | the process of its own in which a file is read and run |
+| `inputs` | the inputs of a model as its file takes them |
 | `structure` | whether the parts of a file fit together |
 | `reading` | `read`: any file, of unknown origin, safely |
-| `operators`, `macs` | the operators of a network, their weights and multiply-accumulates |
+| `operators`, `macs` | `read_operators`: the operators of a network, their weights and multiply-accumulates |
 | `neighbours`, `reasons` | what stands between binary operators, and why it is float |
-| `report`, `report_text` | `inspect`: all that as a `FileReport`, and as text |
-| `dump`, `description`, `options`, `c_header` | `dump`: packed weights, thresholds and scales as `.npz` and C header |
-| `picture`, `graph_layout` | `plot_graph`: the picture of a network |
+| `inspecting`, `report` | `inspect`: all that as a `FileReport` |
+| `dump`, `description`, `options` | `dump`: packed weights, thresholds and scales as `.npz` |
+
+TensorFlow is not loaded for any of it.
 """
 
 from bitat_tf.tflite_file.dump import Dump, dump
-from bitat_tf.tflite_file.picture import plot_graph
+from bitat_tf.tflite_file.engines import MissingEngineError, run_tflite
+from bitat_tf.tflite_file.inspecting import inspect
+from bitat_tf.tflite_file.operators import Operator, read_operators
 from bitat_tf.tflite_file.reading import TfliteFile, read
-from bitat_tf.tflite_file.report import FileReport, inspect
+from bitat_tf.tflite_file.report import FileReport
 
-__all__ = ["Dump", "FileReport", "TfliteFile", "dump", "inspect", "plot_graph", "read"]
+__all__ = [
+    "Dump",
+    "FileReport",
+    "MissingEngineError",
+    "Operator",
+    "TfliteFile",
+    "dump",
+    "inspect",
+    "read",
+    "read_operators",
+    "run_tflite",
+]

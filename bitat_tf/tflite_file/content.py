@@ -1,6 +1,6 @@
 """The content of a `.tflite` file as objects and as bytes, and the seal by which damage to it is seen.
 
-The objects are those of larq-compute-engine's schema: a `ModelT` with its subgraphs, tensors, operators and buffers.
+The objects are those of TFLite's schema: a `ModelT` with its subgraphs, tensors, operators and buffers.
 """
 
 import hashlib
@@ -9,7 +9,8 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
-from larq_compute_engine.mlir.python import tflite_schema as schema
+
+from bitat_tf.tflite_file.schema import schema
 
 SEAL_FORMAT = 1  # of the facts in a seal
 _IDENTIFIER = b"TFL3"
@@ -160,3 +161,14 @@ _DTYPES = {
 def item_size(tensor_type: int) -> int | None:
     """Return the bytes of a value of a tensor type of the schema; None where values have no fixed size."""
     return _DTYPES[tensor_type].itemsize if tensor_type in _DTYPES else None
+
+
+def data_type(tensor_type: int) -> np.dtype:
+    """Return numpy's type for a tensor type of the schema.
+
+    Raises:
+        ValueError: If numpy has none (strings, int4, ...).
+    """
+    if tensor_type not in _DTYPES:
+        raise ValueError(f"expected numbers that numpy knows. Received: a tensor of type {tensor_type} of TFLite's schema.")
+    return _DTYPES[tensor_type]

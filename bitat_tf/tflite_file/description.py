@@ -1,7 +1,6 @@
 """The bits, thresholds and scales of a `.tflite` file for programs that are not TFLite: microcontrollers, FPGAs, own engines.
 
-`bitat_tf.tflite_file.dump` writes `<name>.npz` (this table) and `<name>.h` (the same as C99 arrays and macros). The `.npz`
-alone is enough to recompute the network; constants stand exactly as in the file.
+`bitat_tf.tflite_file.dump` writes `<name>.npz`. It is enough to recompute the network; constants stand exactly as in the file.
 
 | key | type, shape | meaning |
 |---|---|---|
@@ -67,11 +66,11 @@ import re
 from typing import Any
 
 import numpy as np
-from larq_compute_engine.mlir.python import tflite_schema as schema
 
 from bitat_tf.tflite_file.content import constant, facts
 from bitat_tf.tflite_file.operators import indices, operator_name, tensor_name, tensor_shape, type_name
 from bitat_tf.tflite_file.options import read_options
+from bitat_tf.tflite_file.schema import schema
 
 FORMAT = 1
 _ROLES = {

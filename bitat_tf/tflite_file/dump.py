@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bitat_tf._files import write_bytes, write_text
-from bitat_tf.tflite_file.c_header import c_header
+from bitat_tf._files import write_bytes
 from bitat_tf.tflite_file.description import describe
 from bitat_tf.tflite_file.reading import read
 
@@ -20,16 +19,14 @@ class Dump:
     """What `dump` has written.
 
     Attributes:
-        arrays_path: The `.npz` file.
-        header_path: The C header.
+        path: The `.npz` file.
         operators: Number of operators.
         binary_operators: Number of `LceBconv2d` among them.
         arrays: Number of arrays, without the graph.
         binary_weights: Number of weights that take one bit.
     """
 
-    arrays_path: str
-    header_path: str
+    path: str
     operators: int
     binary_operators: int
     arrays: int
@@ -42,30 +39,29 @@ class Dump:
     def __str__(self) -> str:
         return "\n".join(
             [
-                f"arrays          {self.arrays_path}: {self.arrays} arrays of {self.operators} operators",
-                f"C header        {self.header_path}",
+                f"arrays          {self.path}: {self.arrays} arrays of {self.operators} operators",
                 f"binary kernels  {self.binary_operators}, {self.binary_weights:,} weights of one bit",
             ]
         )
 
 
 def dump(path: str | os.PathLike, destination: str | os.PathLike, overwrite: bool = False) -> Dump:
-    """Write the packed weights, thresholds, scales and the graph of a `.tflite` file as `.npz` and as a C header.
+    """Write the packed weights, thresholds, scales and the graph of a `.tflite` file as `.npz`, for programs of your own.
 
     `help(bitat_tf.tflite_file.description)` says what each array holds, and how larq-compute-engine computes with it.
 
     Args:
         path: A `.tflite` file, of this library or another one. It need not have binary operators.
-        destination: A folder that exists, or a path that ends with "/": the files are then named as the `.tflite` file; else
-            what the names of both files begin with.
-        overwrite: Whether files that are there may be replaced.
+        destination: A folder that exists, or a path that ends with "/": the file is then named as the `.tflite` file; else
+            its path, with or without ".npz".
+        overwrite: Whether a file that is there may be replaced.
 
     Returns:
         A `Dump`.
 
     Raises:
         ValueError: If the file is damaged or none of TFLite's, or has operators that larq-compute-engine 0.16 does not write.
-        FileExistsError: If one of the two files is there and `overwrite` is False; nothing is written.
+        FileExistsError: If the file is there and `overwrite` is False; nothing is written.
         OSError: If a file cannot be read or written.
 
     Examples:
@@ -79,33 +75,23 @@ def dump(path: str | os.PathLike, destination: str | os.PathLike, overwrite: boo
         >>> [arrays[key].shape for key in arrays if key.endswith("weights_bits")]
         [(16, 3, 3, 1), (32, 1, 1, 1)]
     """
-    prefix = _prefix(Path(path), destination)
-    targets = Path(f"{prefix}.npz"), Path(f"{prefix}.h")
-    there = [str(target) for target in targets if target.exists()]
-    if there and not overwrite:
+    target = _target(Path(path), destination)
+    if target.exists() and not overwrite:
         raise FileExistsError(
-            f"dump: expected names that are free. Received: {' and '.join(there)}, which exist. Choose another destination, or "
-            "pass overwrite=True."
+            f"dump: expected a name that is free. Received: {target}, which exists. Choose another destination, or pass "
+            "overwrite=True."
         )
     file = read(path)
     try:
         graph, arrays = describe(file.model)
     except ValueError as error:
         raise ValueError(f"dump: {path}: {error}") from error
-    header = c_header(prefix.name, Path(path).name, graph, arrays)
     content = io.BytesIO()
     np.savez(content, graph=np.array(json.dumps(graph)), **arrays)
-    write_bytes(targets[0], content.getvalue())
-    try:
-        write_text(targets[1], header)
-    except OSError:
-        if not there:
-            targets[0].unlink(missing_ok=True)  # one of the two alone would look like a dump
-        raise
+    write_bytes(target, content.getvalue())
     binary = [operator for operator in graph["operators"] if operator["name"] == "LceBconv2d"]
     return Dump(
-        arrays_path=str(targets[0]),
-        header_path=str(targets[1]),
+        path=str(target),
         operators=len(graph["operators"]),
         binary_operators=len(binary),
         arrays=len(arrays),
@@ -113,15 +99,14 @@ def dump(path: str | os.PathLike, destination: str | os.PathLike, overwrite: boo
     )
 
 
-def _prefix(path: Path, destination: str | os.PathLike) -> Path:
+def _target(path: Path, destination: str | os.PathLike) -> Path:
     text = os.fspath(destination)
     if Path(text).is_dir() or text.endswith(("/", os.sep)):
-        return Path(text, path.stem)
-    for suffix in (".npz", ".h"):
-        text = text.removesuffix(suffix)
-    if not text or not Path(text).name:
-        raise ValueError(f"dump: expected a folder, or a path with a name. Received: {os.fspath(destination)!r}.")
-    return Path(text)
+        return Path(text, f"{path.stem}.npz")
+    name = text.removesuffix(".npz")
+    if not name or not Path(name).name:
+        raise ValueError(f"dump: expected a folder, or a path with a name. Received: {text!r}.")
+    return Path(f"{name}.npz")
 
 
 def _weights(operator: dict[str, Any], arrays: dict[str, np.ndarray]) -> int:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from flatbuffers import flexbuffers
-from larq_compute_engine.mlir.python import tflite_schema as schema
 
 from bitat_tf.tflite_file.content import parse
 from bitat_tf.tflite_file.macs import KERNEL_RANKS, binary_weights, count_macs
+from bitat_tf.tflite_file.schema import schema
 
 Shape = tuple[int, ...]
 

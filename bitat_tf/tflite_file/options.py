@@ -4,9 +4,9 @@ import re
 from typing import Any
 
 import numpy as np
-from larq_compute_engine.mlir.python import tflite_schema as schema
 
 from bitat_tf.tflite_file.operators import custom_options, type_name
+from bitat_tf.tflite_file.schema import schema
 
 _PAIRS = {
     ("stride_h", "stride_w"): "strides",

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from larq_compute_engine.mlir.python import tflite_schema as schema
-
 from bitat_tf.tflite_file.content import check_identifier, check_seal, facts, parse
+from bitat_tf.tflite_file.engines import available_engines
 from bitat_tf.tflite_file.operators import printable
 from bitat_tf.tflite_file.running import ChildFailure, probe
+from bitat_tf.tflite_file.schema import schema
 from bitat_tf.tflite_file.structure import check_structure
 
 _LARGEST = 2**31  # offsets in the file are of 32 bits
@@ -25,7 +25,8 @@ class TfliteFile:
         model: Its objects.
         sealed: Whether it has a seal of bitat_tf, which the content agrees with.
         facts: What bitat_tf wrote into it beside the network; empty in other files.
-        obstacle: Why larq-compute-engine's interpreter does not take it; None if it does.
+        engine: What was asked whether it takes the file: "bitat-runtime", or "larq-compute-engine"; None if none is installed.
+        obstacle: Why that does not take it; None if it does.
     """
 
     path: str
@@ -33,20 +34,22 @@ class TfliteFile:
     model: schema.ModelT
     sealed: bool
     facts: dict[str, Any]
+    engine: str | None
     obstacle: str | None
 
 
 def read(path: str | os.PathLike) -> TfliteFile:
     """Read a `.tflite` file, of this library or of any other origin, and see whether it is whole.
 
-    A sealed file is compared with its seal. Then a process of its own reads it all and lets larq-compute-engine's interpreter
-    prepare it, as native code may crash on a damaged one; then it is seen whether its parts fit together.
+    A sealed file is compared with its seal. Then a process of its own reads it all and lets bitat-runtime or
+    larq-compute-engine, where one of them is installed, prepare it, as native code may crash on a damaged one; then it is seen
+    whether its parts fit together.
 
     Args:
         path: The file.
 
     Returns:
-        A `TfliteFile`. A network that the interpreter does not take (an operator that it does not know, ...) is read all the
+        A `TfliteFile`. A network that the engine does not take (an operator that it does not know, ...) is read all the
         same; `obstacle` says why.
 
     Raises:
@@ -66,10 +69,11 @@ def read(path: str | os.PathLike) -> TfliteFile:
         content = _content(Path(path))
         check_identifier(content)
         sealed = check_seal(content)
-        obstacle = _probe(content)
+        engine = next(iter(available_engines()), None)
+        obstacle = _probe(content, engine)
         model = parse(content)
         check_structure(model)
-        return TfliteFile(str(path), content, model, sealed, _facts(model, sealed), obstacle)
+        return TfliteFile(str(path), content, model, sealed, _facts(model, sealed), engine, obstacle)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -86,9 +90,9 @@ def _content(path: Path) -> bytes:
         return file.read()
 
 
-def _probe(content: bytes) -> str | None:
+def _probe(content: bytes, engine: str | None) -> str | None:
     try:
-        obstacle = probe(content)
+        obstacle = probe(content, engine)
         return None if obstacle is None else printable(obstacle)
     except ChildFailure as failure:
         raise ValueError(

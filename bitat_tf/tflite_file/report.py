@@ -1,20 +1,18 @@
-"""`inspect`: what a `.tflite` file holds, and what its operators cost."""
+"""What `inspect` found in a file, as values and as a table with lines below it."""
 
-import hashlib
-import os
+from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
-from larq_compute_engine.mlir.python import tflite_schema as schema
 from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 
 from bitat_tf._tables import as_text
-from bitat_tf.tflite_file.neighbours import elementwise_around_binary
-from bitat_tf.tflite_file.operators import Operator, Shape, indices, list_operators, tensor_name, tensor_shape, type_name
-from bitat_tf.tflite_file.reading import read
-from bitat_tf.tflite_file.reasons import LeftOperator, left_operators
-from bitat_tf.tflite_file.report_text import WIDTH, report_lines, report_table
+from bitat_tf.tflite_file.operators import Operator, Shape, Tensor
+from bitat_tf.tflite_file.reasons import LeftOperator
+
+_WIDTH = 150
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,9 @@ class FileReport:
         sha256: Its hash.
         sealed: Whether it has a seal of bitat_tf; the content agrees with it.
         facts: What bitat_tf wrote into it beside the network (name, versions, classes, pixels, ...); empty in other files.
-        loadable: Whether larq-compute-engine's interpreter takes it.
-        obstacle: Why not; None if it does.
+        engine: What was asked whether it takes the file: "bitat-runtime" or "larq-compute-engine"; None if none is installed.
+        loadable: Whether it does; None if none is installed.
+        obstacle: Why it does not; None if it does.
         inputs, outputs: Of the network.
         operators: In order of execution.
         left: Float operators between binary ones, float convolutions with a binary kernel, and `LceDequantize`, with reasons.
@@ -87,7 +86,8 @@ class FileReport:
     sha256: str
     sealed: bool
     facts: dict[str, Any]
-    loadable: bool
+    engine: str | None
+    loadable: bool | None
     obstacle: str | None
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -101,91 +101,125 @@ class FileReport:
         return asdict(self)
 
     def __rich__(self) -> Group:
-        return Group(report_table(self), *(Text(line) for line in report_lines(self)))
+        return Group(_table(self), *(Text(line) for line in _lines(self)))
 
     def __str__(self) -> str:
-        return as_text(self, WIDTH)
+        return as_text(self, _WIDTH)
 
 
-def inspect(path: str | os.PathLike) -> FileReport:
-    """Tell what a `.tflite` file holds: its operators, what each costs, and why float ones are left among binary ones.
-
-    Any file is taken, of this library or of another origin. It is read in a process of its own first, so that a damaged
-    one cannot do harm.
-
-    Args:
-        path: The file.
-
-    Returns:
-        A `FileReport`: prints as a table; `operators`, `left`, `totals` and `to_dict()` are for programs.
-
-    Raises:
-        ValueError: If it is no `.tflite` file, or a damaged one; the message names the file and what was found.
-        OSError: If it cannot be opened.
-
-    Examples:
-        >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 10, width=0.5, blocks=((64, 1),))
-        >>> for layer in bitat_tf.layers.binary_layers(model):
-        ...     layer.set_binary()
-        >>> path = os.path.join(folder, "model.tflite")
-        >>> _ = bitat_tf.export.to_tflite(model, path)
-        >>> report = inspect(path)
-        >>> report.totals.binary_convolutions, report.loadable
-        (2, True)
-        >>> [operator.name for operator in report.operators if operator.arithmetic == "binary"]
-        ['LceQuantize', 'LceBconv2d', 'LceQuantize', 'LceBconv2d']
-    """
-    file = read(path)
-    graph = file.model.subgraphs[0]
-    operators = tuple(list_operators(file.model))
-    others = len(file.model.subgraphs) - 1
-    return FileReport(
-        path=file.path,
-        size=len(file.content),
-        sha256=hashlib.sha256(file.content).hexdigest(),
-        sealed=file.sealed,
-        facts=file.facts,
-        loadable=file.obstacle is None,
-        obstacle=file.obstacle,
-        inputs=_specs(graph, graph.inputs),
-        outputs=_specs(graph, graph.outputs),
-        operators=operators,
-        left=left_operators(operators),
-        totals=_totals(operators, file.facts),
-        remarks=(f"{others} more subgraphs (loops, conditions), which are not counted.",) if others else (),
+def _table(report: FileReport) -> Table:
+    """Return the table of the operators for a terminal or a notebook."""
+    table = Table(title=Text(str(report.facts.get("name") or report.path)), show_footer=True)
+    totals = report.totals
+    columns: tuple[tuple[str, Literal["left", "right"], str], ...] = (
+        ("", "right", str(len(report.operators))),
+        ("operator", "left", ""),
+        ("output", "left", ""),
+        ("arith-\nmetic", "left", ""),
+        ("reads", "right", ""),
+        ("writes", "right", ""),
+        ("params", "right", _short_count(totals.parameters)),
+        ("kB", "right", f"{totals.constant_bytes / 1024:,.1f}"),
+        ("MACs", "right", _short_count(totals.macs)),
+        ("why\nfloat", "right", f"{len(report.left)}"),
     )
+    for name, justify, footer in columns:
+        table.add_column(name, footer, justify=justify, overflow="fold", no_wrap=name not in ("operator", "output"))
+    numbers = {reason: number for number, (reason, _) in enumerate(_reasons(report), 1)}
+    why = {left.index: f"[{numbers[left.reason]}]" for left in report.left}
+    for operator in report.operators:
+        cells = (
+            str(operator.index),
+            operator.name,
+            _short_name(operator),
+            operator.arithmetic,
+            "\n".join(_tensor(tensor) for tensor in operator.inputs),
+            "\n".join(_tensor(tensor) for tensor in operator.outputs),
+            _short_count(operator.parameters),
+            f"{operator.constant_bytes / 1024:,.1f}",
+            _short_count(operator.macs),
+            why.get(operator.index, ""),
+        )
+        table.add_row(*map(Text, cells))  # as it stands: names may hold what rich takes for markup
+    return table
 
 
-def _specs(graph: schema.SubGraphT, numbers) -> tuple[TensorSpec, ...]:
-    specs = []
-    for tensor in (graph.tensors[number] for number in indices(numbers)):
-        quantization = tensor.quantization
-        scales = [] if quantization is None or quantization.scale is None else quantization.scale
-        zeros = [] if quantization is None or quantization.zeroPoint is None else quantization.zeroPoint
-        scale = float(scales[0]) if len(scales) else None
-        zero = int(zeros[0]) if len(zeros) else None
-        specs.append(TensorSpec(tensor_name(tensor), type_name(tensor.type), tensor_shape(tensor), scale, zero))
-    return tuple(specs)
+def _lines(report: FileReport) -> list[str]:
+    """Return what stands below the table: the file, the totals, and the reasons of the float operators."""
+    totals = report.totals
+    expected = "" if totals.expected_binary is None else f" of {totals.expected_binary} expected"
+    average = totals.elementwise_per_convolution
+    lines = [
+        f"file            {report.path}",
+        f"size            {report.size:,} bytes, {totals.constant_bytes:,} of them constants",
+        f"sha256          {report.sha256}",
+        f"seal            {'whole: as bitat_tf wrote it' if report.sealed else 'none: damage to weights would not be seen'}",
+        *(f"{'input' if spec in report.inputs else 'output':16}{_spec(spec)}" for spec in (*report.inputs, *report.outputs)),
+        *_fact_lines(report),
+        f"binary kernels  {totals.binary_convolutions}{expected} LceBconv2d",
+        f"MACs            {totals.macs:,}, {totals.binary_mac_share:.2%} of them binary; "
+        f"float: {totals.float_macs:,}, int8: {totals.int8_macs:,}",
+        f"element-wise    {totals.elementwise} float operators between and around binary ones"
+        + ("" if average is None else f", {average:.1f} for each LceBconv2d"),
+        f"loadable        {_loadable(report)}",
+        *report.remarks,
+    ]
+    if report.left:
+        lines += ["", "Why float operators are left:"]
+    for number, (reason, kinds) in enumerate(_reasons(report), 1):
+        counted = ", ".join(f"{count} {name}" for name, count in sorted(kinds.items()))
+        lines.append(f"[{number}] {counted}: {reason}")
+    return lines
 
 
-def _totals(operators: tuple[Operator, ...], facts: dict[str, Any]) -> FileTotals:
-    macs = {kind: 0 for kind in ("binary", "float", "int8", "other")}
-    for operator in operators:
-        macs[operator.arithmetic] += operator.macs
-    convolutions = sum(operator.name == "LceBconv2d" for operator in operators)
-    expected = facts.get("expected_binary")
-    elementwise = len(elementwise_around_binary(operators))
-    total = sum(macs.values())
-    return FileTotals(
-        parameters=sum(operator.parameters for operator in operators),
-        constant_bytes=sum(operator.constant_bytes for operator in operators),
-        macs=total,
-        binary_macs=macs["binary"],
-        float_macs=macs["float"],
-        int8_macs=macs["int8"],
-        binary_mac_share=macs["binary"] / total if total else 0.0,
-        binary_convolutions=convolutions,
-        expected_binary=expected if isinstance(expected, int) else None,
-        elementwise=elementwise,
-        elementwise_per_convolution=elementwise / convolutions if convolutions else None,
-    )
+def _loadable(report: FileReport) -> str:
+    if report.loadable is None:
+        return "not tried: neither bitat-runtime nor larq-compute-engine is installed"
+    return f"yes, by {report.engine}" if report.loadable else f"no, not by {report.engine}: {report.obstacle}"
+
+
+def _short_name(operator: Operator) -> str:
+    """Return the name of an operator's output without that of the model and of the layers that are fused into it."""
+    name = operator.output.split(";")[0]
+    return name.split("/", 1)[-1]
+
+
+def _short_count(number: int) -> str:
+    """Return a number that fits into a column: 12,345 or 12.3 M."""
+    return f"{number:,}" if number < 1_000_000 else f"{number / 1e6:,.1f} M"
+
+
+def _shape_text(shape: tuple[int, ...]) -> str:
+    """Return 1x8x8x32; "scalar" for ()."""
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _tensor(tensor: Tensor) -> str:
+    return f"{tensor.type} {_shape_text(tensor.shape)}"
+
+
+def _spec(spec: TensorSpec) -> str:
+    scale = "" if spec.scale is None else f", {spec.scale:.6g} * (number - {spec.zero_point or 0})"
+    return f"{spec.name}: {spec.type} {_shape_text(spec.shape)}{scale}"
+
+
+def _fact_lines(report: FileReport) -> list[str]:
+    facts = report.facts
+    lines = []
+    if facts.get("pixels"):
+        lines.append(f"pixels          {facts['pixels']}")
+    if facts.get("classes"):
+        lines.append(f"classes         {len(facts['classes'])}")
+    if facts.get("float_layers"):
+        lines.append(f"still float     {', '.join(map(str, facts['float_layers']))}")
+    if isinstance(facts.get("versions"), dict):
+        lines.append(f"versions        {', '.join(f'{name} {version}' for name, version in facts['versions'].items())}")
+    return lines
+
+
+def _reasons(report: FileReport) -> list[tuple[str, Counter[str]]]:
+    """Return each reason with the number of operators of each kind, the most frequent first."""
+    found: dict[str, Counter[str]] = {}
+    for left in report.left:
+        found.setdefault(left.reason, Counter())[left.name] += 1
+    return sorted(found.items(), key=lambda item: -sum(item[1].values()))

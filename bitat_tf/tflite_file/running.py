@@ -1,16 +1,17 @@
 """Running a file in a process of its own, so that a damaged one cannot take this process with it."""
 
-import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-_CHILD = Path(__file__).with_name("_child.py")
+CHILD = "bitat_tf.tflite_file.child"
 _PROBE_SECONDS = 120.0
 
 
@@ -30,21 +31,21 @@ class ChildFailure(ValueError):
         self.crashed = crashed
 
 
-def probe(content: bytes, prepare: bool = True) -> str | None:
-    """Read all of a file in a process of its own, and let larq-compute-engine's interpreter prepare it.
+def probe(content: bytes, engine: str | None) -> str | None:
+    """Read all of a file in a process of its own, and let an engine prepare it.
 
     Args:
         content: What the file holds.
-        prepare: Whether the interpreter prepares it too.
+        engine: The engine that prepares it; None: it is only read.
 
     Returns:
-        Why the interpreter does not take the file (an operator that it does not know, ...); None if it does.
+        Why the engine does not take the file (an operator that it does not know, ...); None if it does.
 
     Raises:
         ChildFailure: If the file cannot even be read, or takes the process down.
     """
     try:
-        in_child("probe", content, _PROBE_SECONDS, prepare=prepare)
+        in_child(CHILD, {"task": "probe", "engine": engine}, content, _PROBE_SECONDS)
     except ChildFailure as failure:
         if failure.crashed or "parsed" not in failure.progress:
             raise
@@ -52,67 +53,44 @@ def probe(content: bytes, prepare: bool = True) -> str | None:
     return None
 
 
-def run(content: bytes, samples: np.ndarray, kernel: str = "indirect", timeout: float | None = None) -> list[np.ndarray]:
-    """Run a file on samples in larq-compute-engine's interpreter, in a process of its own.
+def run(
+    content: bytes, inputs: Sequence[np.ndarray], engine: str, timeout: float | None = None
+) -> tuple[list[np.ndarray], str]:
+    """Run a file on samples, in a process of its own.
 
     Args:
-        content: What the file holds; it has one input.
-        samples: Shape (n, ...), n >= 1, of the type of the file's input.
-        kernel: Of larq-compute-engine for `LceBconv2d`: "indirect", the fastest on x86, "default" or "reference".
+        content: What the file holds.
+        inputs: For each input of the file an array of shape (n, ...), n >= 1, of the type of the input.
+        engine: What runs it: "bitat-runtime" or "larq-compute-engine".
         timeout: Seconds after which the process is ended. Default: none.
 
     Returns:
-        For each output of the file an array of shape (n, ...).
+        For each output of the file an array of shape (n, ...); and what ran it: the engine with its version, of bitat-runtime
+        also the kernels and the stock interpreter.
 
     Raises:
         ChildFailure: If the process fails, crashes, or takes too long.
     """
-    return _run("run", content, samples, timeout, kernel=kernel)[0]
-
-
-def run_in_runtime(content: bytes, samples: np.ndarray, timeout: float | None = None) -> tuple[list[np.ndarray], str]:
-    """Run a file on samples with bitat-runtime in a stock interpreter, in a process of its own.
-
-    Args:
-        content: What the file holds; it has one input.
-        samples: Shape (n, ...), n >= 1, of the type of the file's input.
-        timeout: Seconds after which the process is ended. Default: none.
-
-    Returns:
-        For each output of the file an array of shape (n, ...); and what ran it: versions of bitat-runtime and the interpreter,
-        and the kernels.
-
-    Raises:
-        ChildFailure: If the process fails, crashes, or takes too long.
-    """
-    outputs, used = _run("run_in_runtime", content, samples, timeout)
-    return outputs, used["engine"]
-
-
-def _run(
-    task: str, content: bytes, samples: np.ndarray, timeout: float | None, **request: Any
-) -> tuple[list[np.ndarray], dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
-        paths: dict[str, Any] = {"samples": str(Path(folder, "samples.npy")), "outputs": str(Path(folder, "outputs.npz"))}
-        np.save(paths["samples"], samples)
-        used = in_child(task, content, timeout, **paths, **request)
-        with np.load(paths["outputs"]) as outputs:
-            return [outputs[str(number)] for number in range(len(outputs.files))], used
+        request = {"task": "run", "engine": engine, "samples": f"{folder}/samples.npz", "outputs": f"{folder}/outputs.npz"}
+        np.savez(request["samples"], *inputs)
+        used = in_child(CHILD, request, content, timeout)
+        with np.load(request["outputs"]) as outputs:
+            return [outputs[name] for name in outputs.files], used["engine"]
 
 
-def in_child(task: str, content: bytes, timeout: float | None, script: Path = _CHILD, **request: Any) -> dict[str, Any]:
-    """Let a script do a task with a file, in a process of its own.
+def in_child(module: str, request: dict[str, Any], content: bytes, timeout: float | None) -> dict[str, Any]:
+    """Let a module do a task with a file, in a process of its own.
 
     Args:
-        task: Its name; the script finds it in the request, beside "model", the path of the file, "result", the path at which
-            it writes its result as JSON, and "interpreter" and "schema", the parts of larq-compute-engine that it may load.
+        module: Its name; it is run as a program, and ends with `bitat_tf.tflite_file.child.serve`.
+        request: What it must know, plain values. Added to them are "model", the path of the file, and "result", where it
+            writes its result as JSON.
         content: What the file holds.
         timeout: Seconds after which the process is ended; None for never.
-        script: Its path. Default: what reads and runs files.
-        request: What else the script must know, plain values.
 
     Returns:
-        What the script wrote as its result.
+        What the module wrote as its result.
 
     Raises:
         ChildFailure: If the process fails, crashes, or takes too long.
@@ -120,13 +98,22 @@ def in_child(task: str, content: bytes, timeout: float | None, script: Path = _C
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder, "result.json")
         Path(folder, "model.tflite").write_bytes(content)
-        request |= {"task": task, "model": str(Path(folder, "model.tflite")), "result": str(result), **_native_parts()}
+        request = {**request, "model": str(Path(folder, "model.tflite")), "result": str(result)}
         Path(folder, "request.json").write_text(json.dumps(request))
-        # -I: nothing of the folder or the environment of the user gets between the child and its own modules.
-        importable = [entry for entry in sys.path if entry]
-        command = [sys.executable, "-I", str(script), str(Path(folder, "request.json")), *importable]
+        # It finds what this process finds, and runs in an empty folder: modules of one name in the user's are not in its way.
+        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
+        command, environment = [sys.executable, "-m", module, "request.json"], {**os.environ, "PYTHONPATH": path}
         try:
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
+                cwd=folder,
+                env=environment,
+            )
         except subprocess.TimeoutExpired as error:
             raise ChildFailure(f"it came to no end within {timeout:.0f} s") from error
         if done.returncode not in (0, 1):  # the child itself ends with one of these
@@ -142,10 +129,3 @@ def _reason(lines: list[str], code: int) -> str:
     """Return the error that the interpreter named, else that of Python."""
     named = [line.split("ERROR: ")[-1] for line in lines if line.startswith("ERROR: ")]
     return (named or lines[-1:] or [f"the process ended with {code}"])[0]
-
-
-def _native_parts() -> dict[str, str]:
-    """Return the paths of what the child needs of larq-compute-engine: importing the package would load TensorFlow."""
-    root = Path(str(importlib.util.find_spec("larq_compute_engine").origin)).parent  # type: ignore[union-attr]
-    native = next((root / "tflite" / "python").glob("interpreter_wrapper_lite*"))
-    return {"interpreter": str(native), "schema": str(root / "mlir" / "python" / "tflite_schema.py")}

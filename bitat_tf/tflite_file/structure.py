@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from math import ceil, prod
 
-from larq_compute_engine.mlir.python import tflite_schema as schema
-
 from bitat_tf.tflite_file.content import item_size
 from bitat_tf.tflite_file.macs import KERNEL_RANKS, WORD
 from bitat_tf.tflite_file.operators import custom_options, indices, operator_name, tensor_name, tensor_shape, type_name
+from bitat_tf.tflite_file.schema import schema
 
 
 def check_structure(model: schema.ModelT) -> None:

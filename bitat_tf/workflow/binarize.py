@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from rich import get_console
 
+from bitat_tf._console import show, warn
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_finite
 from bitat_tf.calibration.statistics import has_statistics
@@ -20,7 +21,6 @@ from bitat_tf.inspection.plan import Argument
 from bitat_tf.layers import binary_layers
 from bitat_tf.model_graph import CallGraph
 from bitat_tf.workflow.binarize_config import BinarizeConfig
-from bitat_tf.workflow.console import show, warn
 from bitat_tf.workflow.images import load_images
 from bitat_tf.workflow.job import Job
 from bitat_tf.workflow.load_model import hash_of, load_model

@@ -139,14 +139,14 @@ def verify_file(
     data: str | None,
     pixels: str = RAW,
     traced: int = 8,
-    engine: str = "larq",
+    engine: str | None = None,
     skip_corrupt: bool = False,
 ) -> VerificationReport:
     """Compare a `.tflite` file with the model that it was exported from, on all test images; `engine` as in `verify`.
 
     Raises:
         ValueError: If the model, the file or the images are unusable.
-        ImportError: If `engine` is "runtime", and bitat-runtime is not installed.
+        ImportError: If the engine, or any where none is named, is not installed.
         OSError: If something cannot be read.
     """
     loaded = _model(model, pixels, "verify")

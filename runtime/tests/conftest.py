@@ -35,8 +35,7 @@ class ConvertedNetwork:
 
 
 def _converted(model, folder: Path, samples: list[np.ndarray], macs: int, **options) -> ConvertedNetwork:
-    import larq_compute_engine as lce
-
+    lce = pytest.importorskip("larq_compute_engine")
     content = lce.convert_keras_model(model, **options)
     path = folder / "network.tflite"
     path.write_bytes(content)

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
-from larq_compute_engine.mlir.python import tflite_schema as schema
 from tflite_writer import BUILTINS, serialize, to_model
 
 BITS = 32  # of a word of bits; a one means that the value is negative

@@ -8,9 +8,9 @@ it is for the delegate to check.
 import copy
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from damage import convolution, pooling
 from flatbuffers import flexbuffers
-from larq_compute_engine.mlir.python import tflite_schema as schema
 from random_graphs import RandomGraph
 from random_operators import random_case
 from tflite_writer import TYPES, serialize

@@ -3,7 +3,6 @@
 import importlib.util
 from pathlib import Path
 
-import larq_compute_engine as lce
 import numpy as np
 import pytest
 import tflite_reader
@@ -44,6 +43,7 @@ def converted_network(seed: int) -> tuple[bytes, list[np.ndarray]]:
     for call in CallGraph(binary).calls:
         if isinstance(call.layer, RPReLU):
             call.layer.set_weights([network.random.normal(0, 0.3, weight.shape) for weight in call.layer.get_weights()])
+    lce = pytest.importorskip("larq_compute_engine")
     content = lce.convert_keras_model(fold(to_plain_larq(binary)))
     graph = tflite_reader.read(content)
     shapes = [graph.tensors[number].shape for number in graph.inputs]

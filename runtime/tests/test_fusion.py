@@ -8,7 +8,7 @@ import re
 import numpy as np
 import numpy_model
 import pytest
-from engines import assert_close, assert_same, delegate_outputs, delegated, larq_outputs, run
+from engines import assert_close, assert_larq_same, assert_same, delegate_outputs, delegated, run
 from lce_files import Graph, pack
 from random_graphs import RandomGraph
 
@@ -26,7 +26,7 @@ def test_random_graphs(first):
         random = RandomGraph(seed)
         content = random.graph.content()
         expected = numpy_model.run(random.graph, random.inputs)
-        assert_same(larq_outputs(content, random.inputs, "indirect"), expected, f"larq-compute-engine, {random.text}")
+        assert_larq_same(content, random.inputs, expected, f"larq-compute-engine, {random.text}", "indirect")
         for fusion in FUSIONS:
             found = delegate_outputs(content, random.inputs, fusion=fusion, num_threads=1 + seed % 2)
             assert_same(found, expected, f"fusion {fusion}, {random.text}")
@@ -206,7 +206,7 @@ def test_zeros_before_a_prelu():
     inputs = [np.ones((1, 1, 1, 32), np.float32)]
     with np.errstate(invalid="ignore"):
         expected = numpy_model.run(graph, inputs)
-    assert_same(larq_outputs(graph.content(), inputs), expected, "larq-compute-engine")
+    assert_larq_same(graph.content(), inputs, expected, "larq-compute-engine")
     for family in FAMILIES:
         for fusion in ("on", "off"):
             assert_same(
@@ -237,6 +237,6 @@ def test_chains_without_floats(seed):
     inputs = [generator.integers(-128, 128, (2, 7, 6, channels)).astype(np.int8)]
     expected = numpy_model.run(graph, inputs)
     if seed % 2:  # larq-compute-engine has no padding of bits with zeros
-        assert_same(larq_outputs(graph.content(), inputs, "indirect"), expected, "larq-compute-engine")
+        assert_larq_same(graph.content(), inputs, expected, "larq-compute-engine", "indirect")
     for family in FAMILIES:
         assert_same(delegate_outputs(graph.content(), inputs, kernel=family, num_threads=2), expected, family)

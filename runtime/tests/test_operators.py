@@ -7,7 +7,7 @@ exception is larq-compute-engine's own way to correct zero padding after the fac
 import numpy as np
 import numpy_model
 import pytest
-from engines import assert_close, assert_same, delegate_outputs, delegated, larq_outputs, run
+from engines import HAS_LARQ, assert_close, assert_larq_same, assert_same, delegate_outputs, delegated, larq_outputs, run
 from lce_files import ACTIVATIONS, PADDINGS, Graph, pack
 from random_operators import KINDS, Case, random_case
 
@@ -54,7 +54,7 @@ def check(case: Case) -> None:
     """Compare numpy, larq-compute-engine's kernels, and the delegate with all its kernels on one and two threads."""
     content, resized = case.graph.content(), case.with_batch().content()
     expected = numpy_model.run(case.graph, case.inputs)
-    exact, close = larq_kernels(case)
+    exact, close = larq_kernels(case) if HAS_LARQ else ([], [])
     for kernel in exact:
         assert_same(larq_outputs(resized, case.inputs, kernel), expected, f"larq's {kernel} kernel and numpy, {case.text}")
     for kernel in close:
@@ -117,7 +117,7 @@ def one_pixel(**arguments) -> tuple[Graph, np.ndarray]:
 def check_graph(graph: Graph, inputs, expected, text: str) -> None:
     """Compare larq-compute-engine's interpreter and the delegate with what is expected."""
     content = graph.content()
-    assert_same(larq_outputs(content, inputs), [expected], f"larq-compute-engine, {text}")
+    assert_larq_same(content, inputs, [expected], f"larq-compute-engine, {text}")
     for family in FAMILIES:
         assert_same(delegate_outputs(content, inputs, kernel=family), [expected], f"{family}, {text}")
 
@@ -270,5 +270,5 @@ def test_resizing_again_and_again():
         interpreter, _ = delegated(graph((1, 5, 5, 70)).content(), kernel=family, num_threads=2)
         for shape in [(1, 5, 5, 70), (4, 5, 5, 70), (2, 9, 3, 70), (1, 1, 1, 70), (3, 12, 12, 70), (1, 5, 5, 70)]:
             x = generator.normal(size=shape).astype(np.float32)
-            assert_same(run(interpreter, [x]), larq_outputs(graph(shape).content(), [x]), f"{family}, {shape}")
-            assert_same(run(interpreter, [-x]), larq_outputs(graph(shape).content(), [-x]), f"{family}, {shape} again")
+            assert_same(run(interpreter, [x]), numpy_model.run(graph(shape), [x]), f"{family}, {shape}")
+            assert_same(run(interpreter, [-x]), numpy_model.run(graph(shape), [-x]), f"{family}, {shape} again")

@@ -8,7 +8,6 @@ import importlib.util
 import math
 import re
 
-import larq_compute_engine as lce
 import numpy as np
 import pytest
 from conftest import ConvertedNetwork
@@ -146,7 +145,7 @@ def test_numbers_of_a_quantized_input_are_explained(quantized_network):
 
 @pytest.mark.parametrize("name", ["branched_network", "quantized_network"])
 def test_details_are_those_of_larq_compute_engine(name, request):
-    network = request.getfixturevalue(name)
+    network, lce = request.getfixturevalue(name), pytest.importorskip("larq_compute_engine")
     ours, theirs = bitat_runtime.Interpreter(network.content), lce.testing.Interpreter(network.content)
     for details, types, shapes, scales, zeros in (
         (ours.input_details, theirs.input_types, theirs.input_shapes, theirs.input_scales, theirs.input_zero_points),

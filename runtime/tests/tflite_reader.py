@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
-from larq_compute_engine.mlir.python import tflite_schema as schema
 from lce_files import Graph, Operator, Tensor
 from tflite_writer import TYPES, serialize
 

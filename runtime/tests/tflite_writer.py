@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import flatbuffers
 import numpy as np
-from larq_compute_engine.mlir.python import tflite_schema as schema
+from ai_edge_litert import schema_py_generated as schema
 
 if TYPE_CHECKING:
     from lce_files import Graph, Operator, Tensor

@@ -10,8 +10,9 @@ from bitat_tf._keras import keras, tf
 from bitat_tf.applications.meliusnet import ChannelSlice
 from bitat_tf.calibration.cross_layer import find_blocks
 from bitat_tf.callbacks import Schedule, SequentialBinarization
-from bitat_tf.export import read_operators, to_tflite
+from bitat_tf.export import to_tflite
 from bitat_tf.layers import RPReLU, binary_layers
+from bitat_tf.tflite_file import read_operators
 
 # Number of binary layers, and of the float convolutions beside them, written out from the architectures: those of the stem, and
 # the 1x1 convolutions of shortcuts or transitions.

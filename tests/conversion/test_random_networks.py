@@ -1,8 +1,8 @@
 """Random networks through `binarize`, `check`, `fold` and the converter: same outputs, every prediction against the file."""
 
-import larq_compute_engine as lce
 import numpy as np
 import pytest
+from engines import converted_by_lce
 
 from bitat_tf import binarize, check, plan_binarization, summary
 from bitat_tf.export import fold, to_plain_larq
@@ -64,7 +64,7 @@ def test_random_network(seed, record_property):
             call.layer.set_weights([network.random.normal(0, 0.3, weight.shape) for weight in weights])
     assert check(binary).ok
     folded = fold(to_plain_larq(binary))
-    content = lce.convert_keras_model(folded)
+    content = converted_by_lce(folded)
 
     # Every convolution and dense layer is found in the file, as the operator that `summary` names.
     layers = [call.layer for call in CallGraph(binary).calls]

@@ -7,25 +7,27 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from engines import needs_lce, needs_one
+from written_files import Writer, binary_file
 
 import bitat_tf
 from bitat_tf._keras import keras, tf
 from bitat_tf.deployment import BenchmarkReport, benchmark, benchmarking
-from bitat_tf.deployment._timing_child import turns
 from bitat_tf.deployment.benchmark_report import Timing
 from bitat_tf.deployment.machine import Machine, this_machine
+from bitat_tf.deployment.timing_child import turns
 from bitat_tf.tflite_file.content import parse, sealed, serialize
+from bitat_tf.tflite_file.engines import LCE, RUNTIME, available_engines
 
-KERNELS = ["indirect", "indirect, XNNPACK", "default", "default, XNNPACK", "reference"]
+pytestmark = needs_one
+# What runs a file with binary operators: with all kernels the one under test, with the first of them another one.
+KERNELS = ["indirect", "indirect, XNNPACK", "default", "default, XNNPACK", "reference"] if LCE in available_engines() else []
+if RUNTIME in available_engines():
+    import bitat_runtime
+
+    KERNELS = [f"bitat-runtime, {bitat_runtime.kernel_families()[-1]}", *KERNELS]
 TF_LITE = "TensorFlow Lite, XNNPACK"
 RUNS = 5
-
-
-def binary_model(*layers):
-    model = keras.Sequential([keras.Input((8, 8, 64)), *layers])
-    for layer in bitat_tf.layers.binary_layers(model):
-        layer.set_binary()
-    return model
 
 
 def float_file(size):
@@ -33,29 +35,27 @@ def float_file(size):
     return tf.lite.TFLiteConverter.from_keras_model(model).convert()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _without_bitat_runtime():
-    """Leave bitat-runtime out, installed or not: `test_runtime_times.py` is about it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(benchmarking, "runtime_obstacle", lambda: "is left out")
-        yield
+def grouped_file():
+    writer = Writer()
+    bits = writer.quantize(writer.input((8, 8, 64)))
+    return writer.content(writer.binary_convolution(bits, 64, 64, groups=2)[0])
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Return a folder with a small binary file, one that the default kernel refuses, and float files."""
     folder = tmp_path_factory.mktemp("files")
-    layers = [bitat_tf.layers.BinaryConv2D(32, 3), keras.layers.Flatten(), keras.layers.Dense(4)]
-    bitat_tf.export.to_tflite(binary_model(*layers), folder / "small.tflite")
-    bitat_tf.export.to_tflite(binary_model(bitat_tf.layers.BinaryConv2D(64, 3, groups=2)), folder / "grouped.tflite")
+    (folder / "small.tflite").write_bytes(sealed(parse(binary_file()[0]), {}))
+    (folder / "grouped.tflite").write_bytes(grouped_file())
     (folder / "float.tflite").write_bytes(float_file(8))
     (folder / "any_size.tflite").write_bytes(float_file(None))
     return folder
 
 
 @pytest.fixture(scope="module")
-def model(folder):
-    return binary_model(bitat_tf.layers.BinaryConv2D(32, 3), keras.layers.Flatten(), keras.layers.Dense(4))
+def model():
+    """Return a model of the file's inputs, for the twins."""
+    return keras.Sequential([keras.Input((8, 8, 64)), bitat_tf.layers.BinaryConv2D(32, 3)])
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def report(folder, model):
 
 def test_every_file_and_kernel_is_measured_with_every_number_of_threads(report):
     rows = [("small.tflite", kernel) for kernel in KERNELS] + [("float twin", TF_LITE), ("int8 twin", TF_LITE)]
-    rows += [("grouped.tflite", "indirect"), ("float.tflite", TF_LITE), ("any_size.tflite", TF_LITE)]
+    rows += [("grouped.tflite", KERNELS[0]), ("float.tflite", TF_LITE), ("any_size.tflite", TF_LITE)]
     found = [(timing.threads, timing.file, timing.label) for timing in report.timings]
     assert found == [(threads, *row) for threads in (1, 2) for row in rows]
     assert not [timing.error for timing in report.timings if timing.error]
@@ -83,9 +83,10 @@ def test_runs_take_turns(report):
 
 def test_kernels_do_the_same(report):
     own = [timing for timing in report.timings if timing.file == report.name]
-    assert len(own) == 10
-    assert all(timing.difference is not None and timing.difference < 1e-3 for timing in own)
-    assert all(timing.difference == 0 for timing in own if not timing.xnnpack)
+    assert len(own) == 2 * len(KERNELS)
+    largest = np.abs(binary_file()[1](np.ones((1, 8, 8, 64)))).max()  # the inputs are pixels, none of them negative
+    assert all(timing.difference is not None and timing.difference < 1e-5 * largest for timing in own)
+    assert len({timing.difference for timing in own if timing.engine == LCE and not timing.xnnpack}) <= 1
     assert all(timing.difference is None for timing in report.timings if timing.file != report.name)
 
 
@@ -111,8 +112,9 @@ def test_sizes_are_those_on_disk(report, folder):
 
 def test_report_prints_and_serializes(report):
     text = str(report)
-    for part in (*KERNELS, "float twin", "int8 twin", "grouped.tflite", TF_LITE, report.machine.cpu, "larq-compute-engine 0."):
+    for part in (*KERNELS, "float twin", "int8 twin", "grouped.tflite", TF_LITE, report.machine.cpu):
         assert part in text
+    assert all(f"{engine} {report.machine.versions[engine]}" in " ".join(text.split()) for engine in available_engines())
     assert max(map(len, text.splitlines())) <= 150
     values = json.loads(json.dumps(report.to_dict()))
     assert values["order"] == [*report.order]
@@ -127,7 +129,7 @@ def machine(**values):
 
 
 def timing(file, kernel, seconds, **values):
-    facts = {"size": 1024, "runtime": "larq-compute-engine", "xnnpack": False, "threads": 1, "input_shape": (1, 2)}
+    facts = {"size": 1024, "engine": "larq-compute-engine", "xnnpack": False, "threads": 1, "input_shape": (1, 2)}
     return Timing(file=file, kernel=kernel, seconds=seconds, **{**facts, **values})
 
 
@@ -152,6 +154,8 @@ def test_remarks():
     assert made_report().remarks() == []
     assert "made for 64-bit ARM only. On this x86_64" in made_report(machine=machine(architecture="x86_64")).remarks()[0]
     assert made_report(machine=machine(architecture="arm64")).remarks() == []  # macOS' name of it
+    by_runtime = timing("a", "avx2", (3.0, 1.0, 2.0), engine="bitat-runtime")
+    assert made_report((by_runtime,), machine=machine(architecture="x86_64")).remarks() == []
     assert made_report(foreign=0.02).remarks() == []
     assert "Other programs used 0.70 cores" in made_report(foreign=0.7).remarks()[0]
     assert "had fewer than 5 runs, spread over all rounds: a (indirect, 1 thread) 3" in made_report(runs=5).remarks()[0]
@@ -166,7 +170,7 @@ def test_remarks():
 def test_this_machine():
     found = this_machine()
     assert found.cpu
-    assert set(found.versions) >= {"python", "larq-compute-engine", "tensorflow"}
+    assert set(found.versions) >= {"python", "tensorflow", *available_engines()}
     assert found.versions["bitat_tf"] == bitat_tf.__version__
 
 
@@ -184,11 +188,12 @@ def test_turns_spread_those_who_have_few():
 
 def test_slow_ones_have_three_runs(folder):
     report = benchmark((folder / "small.tflite").read_bytes(), threads=[1], runs=9, seconds=1e-9)
-    assert [len(timing.seconds) for timing in report.timings] == [3] * 5
+    assert [len(timing.seconds) for timing in report.timings] == [3] * len(KERNELS)
     assert "fewer than 9 runs" in str(report)
     assert report.name == "file 1"
 
 
+@needs_lce
 def test_a_kernel_that_refuses_the_file_is_told(folder):
     report = benchmark(folder / "grouped.tflite", threads=[1], runs=3)
     errors = {timing.label: timing.error for timing in report.timings if timing.error}
@@ -197,14 +202,14 @@ def test_a_kernel_that_refuses_the_file_is_told(folder):
     text = " ".join(str(report).split())
     assert "Failed: grouped.tflite (default, 1 thread): " in text
     values = json.loads(json.dumps(report.to_dict(), allow_nan=False))
-    assert [one["median"] is None for one in values["timings"]] == [False, False, True, True, False]
+    assert [one["median"] is None for one in values["timings"]] == [label in errors for label in KERNELS]
 
 
 def test_a_float_file_is_measured_by_tensorflow_lite(folder):
     report = benchmark(folder / "float.tflite", [folder / "small.tflite"], threads=[1], runs=3)
     assert [(timing.file, timing.label) for timing in report.timings] == [
         ("float.tflite", TF_LITE),
-        ("small.tflite", "indirect"),
+        ("small.tflite", KERNELS[0]),
     ]
     assert report.ratio(report.timings[0]) == 1.0
 
@@ -242,9 +247,10 @@ def test_a_file_that_no_kernel_runs(folder):
 
 
 def test_a_crash_is_an_error(folder, monkeypatch, tmp_path):
-    script = tmp_path / "crash.py"
-    script.write_text("import os, sys\nsys.stdout.write('1 TensorFlow Lite\\n')\nsys.stdout.flush()\nos.abort()\n")
-    monkeypatch.setattr(benchmarking, "_SCRIPT", script)
+    program = "import os, sys\nsys.stdout.write('1 TensorFlow Lite\\n')\nsys.stdout.flush()\nos.abort()\n"
+    (tmp_path / "crash.py").write_text(program)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(benchmarking, "_CHILD", "crash")
     message = (
         "could not be timed: .*ended .*, while TensorFlow Lite prepared float.tflite. Received: small.tflite, float.tflite"
     )

@@ -6,7 +6,7 @@ import pytest
 import bitat_tf
 from bitat_tf._keras import keras, tf
 from bitat_tf.deployment import float_twin, int8_twin
-from bitat_tf.export import read_operators
+from bitat_tf.tflite_file import read_operators
 from bitat_tf.tflite_file.content import parse, schema
 
 KERNELS = ("CONV_2D", "FULLY_CONNECTED")

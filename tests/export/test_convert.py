@@ -8,10 +8,11 @@ import pytest
 
 from bitat_tf._keras import keras
 from bitat_tf.applications import ReActNet
-from bitat_tf.export import agreement, read_operators, run_tflite, to_plain_larq, to_tflite
+from bitat_tf.export import agreement, to_plain_larq, to_tflite
 from bitat_tf.export.padding import trimmed_paddings
 from bitat_tf.export.plain import count_binary_operators
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
+from bitat_tf.tflite_file import read_operators, run_tflite
 
 
 def randomize(model, seed=0):

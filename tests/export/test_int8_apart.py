@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from bitat_tf._keras import keras
-from bitat_tf.export import agreement, inspect, quantize_rest, run_tflite, to_plain_larq, to_tflite
+from bitat_tf.export import agreement, quantize_rest, to_plain_larq, to_tflite
 from bitat_tf.layers import BinaryConv2D, RPReLU, binary_layers
+from bitat_tf.tflite_file import inspect, run_tflite
 
 L = keras.layers
 

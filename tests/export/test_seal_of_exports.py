@@ -9,9 +9,9 @@ import pytest
 
 from bitat_tf._keras import keras, tf
 from bitat_tf.callbacks import Schedule, SequentialBinarization
-from bitat_tf.export import quantize_rest, run_tflite, to_plain_larq, to_tflite
+from bitat_tf.export import quantize_rest, to_plain_larq, to_tflite
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
-from bitat_tf.tflite_file import inspect, read
+from bitat_tf.tflite_file import inspect, read, run_tflite
 
 L = keras.layers
 KEYS = {"format", "name", "expected_binary", "float_layers", "folded", "int8", "classes", "pixels", "versions"}

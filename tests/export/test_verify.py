@@ -2,9 +2,9 @@
 
 import json
 
-import larq_compute_engine as lce
 import numpy as np
 import pytest
+from engines import converted_by_lce
 
 from bitat_tf._keras import keras
 from bitat_tf.export import quantize_rest, to_plain_larq, to_tflite, verify
@@ -147,7 +147,7 @@ def test_values_on_a_threshold_are_told_from_others(epsilon, explained, tmp_path
 
 def test_files_without_a_seal_as_larq_compute_engine_writes_them(tmp_path):
     model, path = build(), tmp_path / "plain.tflite"
-    path.write_bytes(lce.convert_keras_model(to_plain_larq(model)))
+    path.write_bytes(converted_by_lce(to_plain_larq(model)))
     assert verify(model, path, samples(), traced=4).ok
     flip_a_sign(model)
     assert [parting.layer[:4] for parting in verify(model, path, samples(), traced=2).unexplained] == ["two_", "two_"]
@@ -192,7 +192,7 @@ def test_faults_behind_values_on_a_threshold_are_seen_in_int8_files(tmp_path):
 
 
 def write(path, model):
-    path.write_bytes(lce.convert_keras_model(model))
+    path.write_bytes(converted_by_lce(model))
     return path
 
 

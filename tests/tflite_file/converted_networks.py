@@ -1,7 +1,7 @@
 """Small networks as larq-compute-engine writes them, with nothing of the exporter but the plain copy."""
 
-import larq_compute_engine as lce
 import numpy as np
+from engines import converted_by_lce
 
 from bitat_tf._keras import keras
 from bitat_tf.export import to_plain_larq
@@ -23,7 +23,7 @@ def randomized(model):
 
 
 def converted(model) -> bytes:
-    return lce.convert_keras_model(to_plain_larq(model) if binary_layers(model) else model)
+    return converted_by_lce(to_plain_larq(model) if binary_layers(model) else model)
 
 
 def inspect_content(folder, content):

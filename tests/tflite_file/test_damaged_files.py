@@ -1,6 +1,5 @@
 """Files that are damaged or of another kind give one clean error, and never take the process with them."""
 
-import functools
 import gzip
 import io
 import os
@@ -8,15 +7,14 @@ import re
 import zipfile
 
 import h5py
-import larq_compute_engine as lce
 import numpy as np
 import pytest
+from written_files import small_file
 
-from bitat_tf.applications import ReActNet
-from bitat_tf.export import to_plain_larq
-from bitat_tf.layers import binary_layers
 from bitat_tf.tflite_file import content as file_content
-from bitat_tf.tflite_file import inspect, read, running
+from bitat_tf.tflite_file import inspect, read, reading, running
+from bitat_tf.tflite_file.engines import available_engines
+from bitat_tf.tflite_file.schema import schema
 from bitat_tf.tflite_file.structure import check_structure
 
 FACTS = {"format": 1, "name": "net", "expected_binary": 2, "classes": [], "versions": {"larq": "0.14"}}
@@ -26,10 +24,15 @@ FAST = 30
 
 @pytest.fixture(scope="module")
 def plain_content():
-    model = ReActNet((8, 8, 1), 10, width=0.5, blocks=((64, 1),))
-    for layer in binary_layers(model):
-        layer.set_binary()
-    return lce.convert_keras_model(to_plain_larq(model))
+    return small_file()
+
+
+@pytest.fixture
+def _engines_in_turns(seed, monkeypatch):
+    """Let each engine that is installed prepare its share of the files."""
+    engines = available_engines()
+    chosen = (engines[seed // len(KINDS) % len(engines)],) if engines else ()
+    monkeypatch.setattr(reading, "available_engines", lambda: chosen)
 
 
 @pytest.fixture
@@ -77,6 +80,7 @@ def numbers(fast, total):
     ]
 
 
+@pytest.mark.usefixtures("_engines_in_turns")
 @pytest.mark.parametrize("seed", numbers(FAST, 200))
 def test_every_damage_to_a_sealed_file_is_seen(seed, sealed_content, tmp_path):
     path = tmp_path / "damaged.tflite"
@@ -90,6 +94,7 @@ def test_every_damage_to_a_sealed_file_is_seen(seed, sealed_content, tmp_path):
     assert "expected " in str(error.value)
 
 
+@pytest.mark.usefixtures("_engines_in_turns")
 @pytest.mark.parametrize("seed", numbers(FAST, 200))
 def test_damage_to_a_file_without_seal_is_an_error_or_a_report(seed, plain_content, tmp_path):
     """Weights that changed cannot be told from others; whatever else happens, it is no crash and no other exception."""
@@ -186,14 +191,15 @@ def test_read_gives_the_content(sealed_content, tmp_path):
     path.write_bytes(sealed_content)
     file = read(path)
     assert (file.content, file.sealed, file.facts, file.obstacle) == (sealed_content, True, FACTS, None)
+    assert file.engine == next(iter(available_engines()), None)
     assert file_content.serialize(file.model)
 
 
 def test_a_crash_of_the_interpreter_is_an_error(sealed_content, tmp_path, monkeypatch):
     """The other process reads the file, and crashes when the interpreter prepares it."""
-    script = tmp_path / "crash.py"
-    script.write_text("import os\nos.write(1, b'parsed')\nos.abort()\n")
-    monkeypatch.setattr(running, "in_child", functools.partial(running.in_child, script=script))
+    (tmp_path / "crash.py").write_text("import os\nos.write(1, b'parsed')\nos.abort()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(running, "CHILD", "crash")
     (tmp_path / "model.tflite").write_bytes(sealed_content)
     with pytest.raises(
         ValueError, match=r"model.tflite: .* Received: one that cannot be read \(the process that read it ended"
@@ -218,29 +224,35 @@ def _set(thing, name, value):
     setattr(thing, name, value)
 
 
+def _entry(buffer):
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = b"min_runtime_version", buffer
+    return entry
+
+
 STRUCTURE = {
     "no network": (lambda model: _set(model, "subgraphs", []), "there is no network"),
     "no operators": (lambda model: _set(_graph(model), "operators", None), "the network has no operators"),
     "no tensors": (lambda model: _set(_graph(model), "tensors", None), "the network has no operators"),
     "no buffers": (lambda model: _set(model, "buffers", []), "there are no buffers"),
-    "code": (lambda model: _set(_graph(model).operators[2], "opcodeIndex", 99), "operator 2 has the code 99, of "),
+    "code": (lambda model: _set(_graph(model).operators[3], "opcodeIndex", 99), "operator 3 has the code 99, of "),
     "input of an operator": (
-        lambda model: _set(_graph(model).operators[2], "inputs", [0, 9999]),
-        r"operator 2 \(CONV_2D\) has tensor 9999",
+        lambda model: _set(_graph(model).operators[3], "inputs", [0, 9999]),
+        r"operator 3 \(CONV_2D\) has tensor 9999",
     ),
     "output of an operator": (
-        lambda model: _set(_graph(model).operators[0], "outputs", [-1]),
-        r"operator 0 \(MUL\) has tensor -1",
+        lambda model: _set(_graph(model).operators[4], "outputs", [-1]),
+        r"operator 4 \(PRELU\) has tensor -1",
     ),
-    "too few inputs": (lambda model: _set(_graph(model).operators[2], "inputs", [0]), r"\(CONV_2D\) has 1 inputs"),
-    "left out kernel": (lambda model: _set(_graph(model).operators[2], "inputs", [0, -1]), r"\(CONV_2D\) has 2 inputs"),
+    "too few inputs": (lambda model: _set(_graph(model).operators[3], "inputs", [0]), r"\(CONV_2D\) has 1 inputs"),
+    "left out kernel": (lambda model: _set(_graph(model).operators[3], "inputs", [0, -1]), r"\(CONV_2D\) has 2 inputs"),
     "input": (lambda model: _set(_graph(model), "inputs", [-1]), "tensor -1 is an input of the network"),
     "output": (lambda model: _set(_graph(model), "outputs", [9999]), "tensor 9999 is an output of the network"),
     "buffer": (lambda model: _set(_kernel(model), "buffer", 9999), "has buffer 9999, of "),
-    "shape": (lambda model: _set(_kernel(model), "shape", [16, -3, 3, 1]), r"has the shape \(16, -3, 3, 1\)"),
-    "size": (lambda model: _set(_kernel(model), "shape", [16, 3, 4, 1]), "has 576 bytes, not 768"),
-    "rank": (lambda model: _set(_kernel(model), "shape", [16, 9, 1]), "needs 4 dimensions"),
-    "words": (lambda model: _set(_kernel(model), "shape", [8, 3, 3, 2]), "16 input channels, which a kernel of shape"),
+    "shape": (lambda model: _set(_kernel(model), "shape", [16, -3, 3, 2]), r"has the shape \(16, -3, 3, 2\)"),
+    "size": (lambda model: _set(_kernel(model), "shape", [16, 3, 4, 2]), "has 1,152 bytes, not 1,536"),
+    "rank": (lambda model: _set(_kernel(model), "shape", [16, 9, 2]), "needs 4 dimensions"),
+    "words": (lambda model: _set(_kernel(model), "shape", [32, 3, 3, 1]), "40 input channels, which a kernel of shape"),
     "no options": (lambda model: _set(_operator(model, b"LceBconv2d"), "customOptions", None), "has None input channels"),
     "options": (
         lambda model: _set(_operator(model, b"LceBconv2d"), "customOptions", np.full(9, 255, np.uint8)),
@@ -251,7 +263,7 @@ STRUCTURE = {
         "options are no table",
     ),
     "weights elsewhere": (lambda model: _set(model.buffers[1], "size", 16), "more than 2 GB"),
-    "metadata": (lambda model: _set(model.metadata[0], "buffer", 9999), "an entry of the metadata has no buffer"),
+    "metadata": (lambda model: _set(model, "metadata", [_entry(9999)]), "an entry of the metadata has no buffer"),
     "hole": (lambda model: model.operatorCodes.append(None), "one of the operatorCodes is missing"),
     "missing tensor": (lambda model: _graph(model).tensors.append(None), "a tensor or an operator is missing"),
 }
@@ -269,7 +281,7 @@ def test_parts_that_do_not_fit(case, model):
 
 
 def test_structure_is_seen_in_a_file_that_the_interpreter_refuses(model, tmp_path):
-    _kernel(model).shape = np.array([16, 3, 4, 1], np.int32)
+    _kernel(model).shape = np.array([16, 3, 4, 2], np.int32)
     (tmp_path / "model.tflite").write_bytes(file_content.serialize(model))
-    with pytest.raises(ValueError, match="Received: .*has 576 bytes, not 768"):
+    with pytest.raises(ValueError, match="Received: .*has 1,152 bytes, not 1,536"):
         inspect(tmp_path / "model.tflite")

@@ -13,9 +13,9 @@ from bitat_tf import cli
 from bitat_tf._keras import keras
 from bitat_tf.cli.options import build_parser
 from bitat_tf.data import load_digits, load_folder
-from bitat_tf.export import run_tflite
 from bitat_tf.inspection import check, rules
 from bitat_tf.layers import RPReLU, binary_layers
+from bitat_tf.tflite_file import run_tflite
 from bitat_tf.workflow import BinarizeConfig, TrainConfig
 from bitat_tf.workflow.binarize import LoadedNetwork
 

@@ -1,13 +1,13 @@
 """What times files in a process of its own: all of them in turns, so that what disturbs the machine disturbs all alike.
 
-It is started by path, as `tflite_file/_child.py` is. TensorFlow is loaded only if its interpreter runs something.
+`benchmarking` starts it as `python -m bitat_tf.deployment.timing_child`. TensorFlow is loaded only if its interpreter runs
+something.
 """
 
 import contextlib
 import gc
 import os
 import random
-import runpy
 import sys
 import tempfile
 import time
@@ -16,18 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":
-    # As in that file: what the process that starts it can import.
-    sys.path += [entry for entry in sys.argv[2:] if entry not in sys.path]
+import numpy as np
 
-import numpy as np  # noqa: E402
-
-_CHILD = runpy.run_path(str(Path(__file__).parents[1] / "tflite_file" / "_child.py"))
-load_module, serve = _CHILD["load_module"], _CHILD["serve"]
+from bitat_tf.tflite_file.child import larq_interpreter, serve
+from bitat_tf.tflite_file.engines import LCE, RUNTIME
+from bitat_tf.tflite_file.schema import schema
 
 _WARM_UP = 2
 LCE_VARIANTS = (("indirect", False), ("indirect", True), ("default", False), ("default", True), ("reference", False))
-LCE, TF_LITE, RUNTIME = "larq-compute-engine", "TensorFlow Lite", "bitat-runtime"
+TF_LITE = "TensorFlow Lite"
 
 
 @dataclass
@@ -36,14 +33,14 @@ class Candidate:
 
     Attributes:
         file: Index of the file; 0 is the one under test.
-        runtime: `LCE`, `TF_LITE`, or `RUNTIME`, which runs the binary operators in the interpreter of TensorFlow Lite.
+        engine: `RUNTIME`, which runs the binary operators in the interpreter of TensorFlow Lite, `LCE`, or `TF_LITE`.
         kernel: Kernel of LceBconv2d; None for `TF_LITE`, and for `RUNTIME` until it is prepared and has chosen one.
         run: Runs it once, and returns its outputs; None if it cannot be run.
         planned: Number of runs that the time is enough for.
     """
 
     file: int
-    runtime: str
+    engine: str
     kernel: str | None
     xnnpack: bool
     threads: int
@@ -56,30 +53,30 @@ class Candidate:
 
     def result(self) -> dict[str, Any]:
         """Return what the parent must know, as plain values."""
-        names = ("file", "runtime", "kernel", "xnnpack", "threads", "input_shape", "error", "difference", "seconds")
+        names = ("file", "engine", "kernel", "xnnpack", "threads", "input_shape", "error", "difference", "seconds")
         return {name: getattr(self, name) for name in names}
 
 
 def time_files(request: dict[str, Any]) -> dict[str, Any]:
     """Time all candidates: prepare and warm up one after the other, then run them in turns."""
     paths = [request["model"], *request["others"]]
-    is_lce = [_has_binary_operators(request["schema"], path) for path in paths]
-    native = load_module("interpreter_wrapper_lite", request["interpreter"])
-    candidates = list(_candidates(is_lce, request["threads"], request["with_runtime"]))
-    # Through the one file that decides which Keras is used, as everywhere.
-    stock = any(candidate.runtime != LCE for candidate in candidates)
-    tensorflow = load_module("keras_choice", request["keras_choice"]).tf if stock else None
+    candidates = list(_candidates([_has_binary_operators(path) for path in paths], request["threads"], request["engines"]))
+    used = {candidate.engine for candidate in candidates}
+    native = larq_interpreter() if LCE in used else None
+    tensorflow = None
+    if used != {LCE}:
+        from bitat_tf._keras import tf as tensorflow
     shape: tuple[int, ...] = ()
     expected: list[np.ndarray] | None = None
     for candidate in candidates:
         path = paths[candidate.file]
-        sys.stdout.write(f"{candidate.file} {candidate.runtime}\n")
+        sys.stdout.write(f"{candidate.file} {candidate.engine}\n")
         sys.stdout.flush()
         with written_to_stderr() as written:
             try:
-                if candidate.runtime == LCE:
+                if candidate.engine == LCE:
                     prepare_lce(candidate, native, path)
-                elif candidate.runtime == RUNTIME:
+                elif candidate.engine == RUNTIME:
                     prepare_runtime(candidate, tensorflow, path)
                 else:
                     _prepare_tf_lite(candidate, tensorflow, path, shape)
@@ -122,20 +119,22 @@ def turns(planned: Sequence[int]) -> list[int]:
     return order
 
 
-def _candidates(is_lce: Sequence[bool], threads: Sequence[int], with_runtime: bool) -> Iterator[Candidate]:
+def _candidates(binary: Sequence[bool], threads: Sequence[int], engines: Sequence[str]) -> Iterator[Candidate]:
+    """Yield what is timed: the file under test with all engines and kernels, other files as they are run at their best."""
     for count in threads:
-        for file, binary in enumerate(is_lce):
-            if binary:
-                for kernel, xnnpack in LCE_VARIANTS if file == 0 else LCE_VARIANTS[:1]:
-                    yield Candidate(file, LCE, kernel, xnnpack, count)
-                if file == 0 and with_runtime:
-                    yield Candidate(file, RUNTIME, None, True, count)
-            else:
+        for file, has_binary_operators in enumerate(binary):
+            if not has_binary_operators:
                 yield Candidate(file, TF_LITE, None, True, count)
+                continue
+            for engine in engines if file == 0 else engines[:1]:
+                if engine == RUNTIME:
+                    yield Candidate(file, RUNTIME, None, True, count)
+                else:
+                    for kernel, xnnpack in LCE_VARIANTS if file == 0 else LCE_VARIANTS[:1]:
+                        yield Candidate(file, LCE, kernel, xnnpack, count)
 
 
-def _has_binary_operators(schema_path: str, path: str) -> bool:
-    schema = load_module("tflite_schema", schema_path)
+def _has_binary_operators(path: str) -> bool:
     model = schema.Model.GetRootAsModel(Path(path).read_bytes(), 0)
     codes = (model.OperatorCodes(number).CustomCode() for number in range(model.OperatorCodesLength()))
     return any(code is not None and code.startswith(b"Lce") for code in codes)

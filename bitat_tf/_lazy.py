@@ -1,0 +1,33 @@
+"""Public names that are imported when they are used for the first time.
+
+TensorFlow takes seconds to load. Who asks for the command line's help, or looks into a file, does not need it.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazy_attributes(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return what a package needs as its `__getattr__` (PEP 562), which Python calls for a name that is not there yet.
+
+    Args:
+        package: The package, its `__name__`.
+        homes: For each public name the module that holds it; for the name of a module itself that module.
+
+    Examples:
+        >>> lazy = lazy_attributes("json", {"JSONDecoder": "json.decoder", "tool": "json.tool"})
+        >>> lazy("JSONDecoder").__name__, lazy("tool").__name__
+        ('JSONDecoder', 'json.tool')
+    """
+
+    def attribute(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module = import_module(homes[name])
+        value = module if homes[name] == f"{package}.{name}" else getattr(module, name)
+        setattr(sys.modules[package], name, value)  # from now on it is found at once
+        return value
+
+    return attribute

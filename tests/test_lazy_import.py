@@ -1,0 +1,100 @@
+"""What `import bitat_tf` loads, and that Keras loads models with the package's layers nevertheless: in new processes."""
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from written_files import small_file
+
+import bitat_tf
+from bitat_tf._keras import keras
+from bitat_tf._saved_models import CLASSES
+
+PACKAGE = Path(bitat_tf.__file__).parent
+
+
+def run(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_nothing_large_is_loaded_before_it_is_used():
+    large = ("tensorflow", "tf_keras", "keras", "larq", "numpy", "matplotlib", "scipy", "sklearn")
+    code = f"import sys, bitat_tf; print([name for name in {large} if name in sys.modules], bitat_tf.__version__)"
+    assert run(code) == f"[] {bitat_tf.__version__}"
+
+
+def test_public_names_are_there_as_before():
+    names = [name for name in bitat_tf.__all__ if name != "__version__"]
+    modules = {path.stem for path in PACKAGE.iterdir()}
+    code = f"import bitat_tf; print([getattr(bitat_tf, name).__name__ for name in {names} if name in dir(bitat_tf)])"
+    assert run(code) == str([f"bitat_tf.{name}" if name in modules else name for name in names])
+
+
+def test_looking_into_files_and_help_load_no_tensorflow(tmp_path):
+    (tmp_path / "model.tflite").write_bytes(small_file())
+    commands = [["inspect", f"{tmp_path}/model.tflite"], ["dump", f"{tmp_path}/model.tflite", "--out", f"{tmp_path}/bits.npz"]]
+    code = f"""
+import sys
+from bitat_tf.cli import build_parser, main
+build_parser().format_help()
+codes = [main(command) for command in {commands}]
+print(codes, [name for name in ("tensorflow", "tf_keras", "larq") if name in sys.modules])
+"""
+    assert run(code).splitlines()[-1] == "[0, 0] []"
+    assert (tmp_path / "bits.npz").exists()
+
+
+def test_a_name_that_there_is_not():
+    with pytest.raises(AttributeError, match="module 'bitat_tf' has no attribute 'binarise'"):
+        bitat_tf.binarise  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'binarise'"):
+        exec("from bitat_tf import binarise")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Return a folder with a model that has layers of several modules, in both forms in which Keras 2 saves such layers."""
+    inputs = keras.Input((4, 4, 8))
+    x = bitat_tf.layers.RPReLU()(bitat_tf.layers.BinaryConv2D(4, 3)(inputs))
+    x = bitat_tf.applications.meliusnet.ChannelSlice(0, 2)(x)
+    model = keras.Model(inputs, bitat_tf.layers.BinaryDense(3)(keras.layers.Flatten()(x)))
+    folder = tmp_path_factory.mktemp("saved")
+    for name in ("model.keras", "folder"):
+        model.save(folder / name)
+    return folder
+
+
+BEFORE = {
+    "nothing": "import bitat_tf\nimport tensorflow as tf\nload = tf.keras.models.load_model",
+    "a module": "from bitat_tf.data import load_digits\nimport tf_keras\nload = tf_keras.models.load_model",
+    "Keras": "import os\nos.environ['TF_USE_LEGACY_KERAS'] = '1'\nimport tf_keras, bitat_tf\nload = tf_keras.models.load_model",
+}
+CASES = [*((name, "model.keras") for name in BEFORE), ("nothing", "folder")]
+
+
+@pytest.mark.parametrize(("before", "form"), CASES)
+def test_models_are_loaded_whatever_was_used_before(before, form, saved):
+    code = f"""
+{BEFORE[before]}
+model = load({str(saved / form)!r}, compile=False)
+layers = [layer for layer in model.layers if type(layer).__name__ in ("BinaryConv2D", "RPReLU", "ChannelSlice", "BinaryDense")]
+import bitat_tf.layers, tf_keras
+print(len(layers), isinstance(layers[0], bitat_tf.layers.BinaryConv2D), tf_keras.__spec__.loader is tf_keras.__loader__)
+"""
+    assert run(code) == "4 True True"
+
+
+def test_all_classes_that_enter_themselves_are_named():
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for name in re.findall(r'register_keras_serializable\(package="bitat_tf"\)\nclass (\w+)', path.read_text()):
+            found[name] = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    assert found == CLASSES
+    for name, module in CLASSES.items():
+        own = getattr(importlib.import_module(f"bitat_tf.{module}"), name)
+        assert keras.saving.get_registered_object(f"bitat_tf>{name}") is own
