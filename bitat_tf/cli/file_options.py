@@ -76,7 +76,8 @@ def _add_verify(commands) -> None:
         "verify",
         help="compare a .tflite file with the model that it was exported from",
         description="Compares outputs on all test images, and layers on some: where the two first part, and whether values on "
-        "a threshold explain it. Exit code: 0, 1 if the file does something else than the model, 2 for unusable input.",
+        "a threshold explain it. Exit code: 0 if the file does what the model does, 1 if it does something else or the images "
+        "cannot tell (no verdict), 2 for unusable input.",
     )
     verify.add_argument("model", metavar="MODEL.keras", help=_MODEL)
     verify.add_argument("file", metavar="model.tflite", help=_FILE)

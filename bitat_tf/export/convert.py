@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 import larq_compute_engine as lce
-import numpy as np
 
 from bitat_tf._files import write_bytes
 from bitat_tf._keras import keras, tf
@@ -16,10 +15,18 @@ from bitat_tf.export.folding import fold
 from bitat_tf.export.int8.layers import FakeQuantization
 from bitat_tf.export.int8.quantize_rest import input_grid, without_rescaling
 from bitat_tf.export.integer_input import with_uint8_input
+from bitat_tf.export.interface import FileInterface, run_tflite
+from bitat_tf.export.judging import check_not_different, judge, limits_of, model_answers
 from bitat_tf.export.plain import count_binary_operators, to_plain_larq
 from bitat_tf.export.report import ExportReport, count_operators
-from bitat_tf.export.request import check_description, check_sizes, check_zero_padding, verification_data
-from bitat_tf.export.verification import accuracy, agreement, run_tflite
+from bitat_tf.export.request import (
+    Arrays,
+    check_description,
+    check_known_sizes,
+    check_zero_padding,
+    model_inputs,
+    output_labels,
+)
 from bitat_tf.layers import binary_layers
 from bitat_tf.model_graph import CallGraph
 from bitat_tf.tflite_file.content import SEAL_FORMAT, parse, sealed
@@ -31,14 +38,15 @@ _PACKAGES = ("bitat_tf", "larq", "larq-compute-engine", "tensorflow", "tf_keras"
 def to_tflite(
     model: keras.Model,
     path: str | os.PathLike,
-    data: np.ndarray | None = None,
-    labels: np.ndarray | None = None,
+    data: Arrays | None = None,
+    labels: Arrays | None = None,
     allow_partial: bool = False,
     minimum_agreement: float = 0.9,
     *,
     folded: bool = True,
     classes: Sequence[str] = (),
     pixels: str | None = None,
+    maximum_difference: float | None = None,
 ) -> ExportReport:
     """Write a binarized model as a `.tflite` file for larq-compute-engine, and check that the file does what the model does.
 
@@ -47,21 +55,25 @@ def to_tflite(
     become one `LceBconv2d`. It is written only after that, with a seal: a digest by which damage is seen, versions, classes.
 
     Args:
-        model: A functional or sequential model with one input of known size and one output: binarized, or from
-            `quantize_rest`, for a file whose other layers are int8. Layers of mixed precision are written in float32.
+        model: A functional or sequential model with inputs of known sizes: binarized, or from `quantize_rest`, for a file
+            whose other layers are int8. Layers of mixed precision are written in float32.
         path: Where the file goes; its name ends with `.tflite`. An existing file is replaced at the end, in one step.
-        data: Inputs for the verification, shape (n, ...), prepared as for training. Default 16 random ones.
-        labels: Class indices of `data`, shape (n,), for the accuracy.
+        data: Inputs for the verification, shape (n, ...), prepared as for training; of several a list, or a dict by their
+            names. Default 16 random ones.
+        labels: Of `data`, for the accuracy: class indices, shape (n,) or (n, 1), one-hot ones, or 0 and 1 for each unit; of
+            several outputs a list or dict of these and None.
         allow_partial: Whether layers may stay float: not binarized yet, or not fused by the converter.
-        minimum_agreement: Share of the samples on which top-1 of the file and of the model must agree, else nothing is
-            written. Default 0.9: a value on a threshold may round to the other side, so that some samples may differ.
+        minimum_agreement: Share of the decisions (top-1, or yes and no), or of the samples whose values are compared, on which
+            file and model must agree, else nothing is written; each output is judged as by `verify`. Default 0.9: a value on a
+            threshold may round to the other side, so that some samples may differ. 0 writes the file whatever it gives.
         folded: Whether constants per channel are moved into their neighbours first. Default True.
         classes: Names of the classes in the order of the outputs, for the device's programs; they go into the seal.
         pixels: What the model expects of pixels 0..255, for the device's programs: "0..255" (as they are), "0..1", "-1..1",
             "imagenet" or "caffe". Default None: not known.
+        maximum_difference: Largest difference of a sample's values that agree, relative to their spread, as in `verify`.
 
     Returns:
-        An `ExportReport`.
+        An `ExportReport`. Its verdict is "same", or "no verdict" where the data cannot tell: such a file is written, too.
 
     Raises:
         ValueError: If the model is not fully binarized, its sizes are not known, its data, labels or classes are unusable, or
@@ -80,9 +92,10 @@ def to_tflite(
     check_model(model, "to_tflite")
     if not str(path).endswith(".tflite"):
         raise ValueError(f"to_tflite: the file's name must end with .tflite. Received: {str(path)!r}.")
-    check_sizes("to_tflite", model)
+    check_known_sizes("to_tflite", model)
     classes = check_description(model, classes, pixels)
-    data, random_data = verification_data("to_tflite", model, data, labels)
+    inputs, random_data = model_inputs("to_tflite", model, data)
+    answers = model_answers("to_tflite", model, inputs, output_labels("to_tflite", model, data, labels), classes)
 
     grid = input_grid(model)  # of a network from `quantize_rest`, which is plain and folded already
     plain = model if grid is not None else to_plain_larq(model, allow_partial)
@@ -110,17 +123,14 @@ def to_tflite(
     }
     content = sealed(parse(content), facts)
 
-    keras_outputs = model.predict(data, verbose=0)
-    outputs = run_tflite(content, data)
-    for what, values in (("the outputs of the Keras model", keras_outputs), ("the outputs of the file", outputs)):
-        check_finite("to_tflite", what, values)
-    found = agreement(keras_outputs, outputs)
-    if found.top1 < minimum_agreement:
-        raise ValueError(
-            f"to_tflite: top-1 of the file and of the Keras model must agree on {minimum_agreement:.1%} of the samples. "
-            f"Received: {found.top1:.1%} of {found.samples}, largest difference {found.largest_difference:.3g}. No file was "
-            "written. Pass representative `data` (random inputs may all lie on thresholds), or a lower `minimum_agreement`."
-        )
+    interface = FileInterface(parse(content), model.input_names, model.output_names)
+    limits = limits_of("to_tflite", interface, minimum_agreement, maximum_difference)
+    given = run_tflite(content, interface.ordered(inputs))
+    found = interface.values(given if isinstance(given, list) else [given])
+    for values in found:
+        check_finite("to_tflite", "the outputs of the file", values)
+    outputs = judge(answers, found, limits, interface.steps)
+    check_not_different("to_tflite", outputs)
     write_bytes(path, content)
     return ExportReport(
         path=str(path),
@@ -134,9 +144,7 @@ def to_tflite(
         folded=folded,
         int8=grid is not None,
         input_type=input_type,
-        agreement=found,
-        accuracy=accuracy(outputs, labels),
-        keras_accuracy=accuracy(keras_outputs, labels),
+        outputs=outputs,
         random_data=random_data,
         versions=versions,
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_verify import build, flip_a_sign, samples
 
-from bitat_tf.export import engines, quantize_rest, to_tflite, verify
+from bitat_tf.export import engines, inside, quantize_rest, to_tflite, verify
 from bitat_tf.tflite_file import running
 from bitat_tf.tflite_file.runtime import MissingRuntimeError, runtime_obstacle
 
@@ -27,11 +27,11 @@ def test_a_file_of_the_model(exported):
     by_larq, by_runtime = (verify(model, exported, x, engine=engine) for engine in engines.ENGINES)
     assert by_larq.ok
     assert by_runtime.ok
-    assert (by_runtime.engine, by_runtime.traced, by_runtime.unlike_inside) == ("runtime", 8, 0)
-    assert by_runtime.compared_layers == by_larq.compared_layers
+    assert (by_runtime.engine, by_runtime.inside.traced, by_runtime.inside.unlike_outputs) == ("runtime", 8, 0)
+    assert by_runtime.inside.compared_layers == by_larq.inside.compared_layers
     assert by_runtime.ran_in.startswith("bitat-runtime ")
     assert f"ran in          {by_runtime.ran_in}" in str(by_runtime)
-    assert "ran in" not in str(by_larq)
+    assert f"ran in          {by_larq.ran_in}" in str(by_larq)
     found = json.loads(json.dumps(by_runtime.to_dict()))
     assert (found["engine"], found["ran_in"], found["ok"]) == ("runtime", by_runtime.ran_in, True)
     assert json.loads(json.dumps(by_larq.to_dict()))["ran_in"].startswith("larq-compute-engine 0.")
@@ -43,7 +43,7 @@ def test_a_file_with_an_int8_rest(tmp_path):
     model = quantize_rest(build(), x, "uint8")
     to_tflite(model, tmp_path / "int8.tflite", x, minimum_agreement=0.1)
     report = verify(model, tmp_path / "int8.tflite", x, traced=4, minimum_agreement=0.1, engine="runtime")
-    assert (report.traced, report.unlike_inside, report.unexplained) == (4, 0, ())
+    assert (report.inside.traced, report.inside.unlike_outputs, report.inside.unexplained) == (4, 0, ())
     assert report.ok
 
 
@@ -53,8 +53,8 @@ def test_the_layer_that_was_changed_is_found(exported):
     flip_a_sign(model)
     report = verify(model, exported, samples(), traced=3, engine="runtime")
     assert not report.ok
-    assert len(report.unexplained) == 3
-    assert all(parting.layer.startswith("two_") for parting in report.unexplained)
+    assert len(report.inside.unexplained) == 3
+    assert all(parting.layer.startswith("two_") for parting in report.inside.unexplained)
 
 
 @needs_runtime
@@ -69,11 +69,11 @@ def test_the_outputs_are_those_of_the_file_as_it_is(exported, monkeypatch):
 
     monkeypatch.setattr(engines, "run_in_runtime", run_in_runtime)
     report = verify(model, exported, samples(), traced=3, engine="runtime")
-    assert report.agreement.top1 == 1.0
-    assert report.agreement.largest_difference == pytest.approx(0.05, abs=1e-4)
-    assert by_larq.agreement.largest_difference < 1e-4
-    assert not report.partings
-    assert (report.unlike_inside, report.ok) == (3, False)
+    assert report.outputs[0].agreement == 1.0
+    assert report.outputs[0].largest_difference == pytest.approx(0.05, abs=1e-4)
+    assert by_larq.outputs[0].largest_difference < 1e-4
+    assert not report.inside.partings
+    assert (report.inside.unlike_outputs, report.ok) == (3, False)
     assert "The outputs of 3 of these samples were others when the tensors inside were read." in str(report)
     assert "The file does something else than the model." in str(report)
 
@@ -88,7 +88,7 @@ def test_tensors_inside_are_held_in_parts(exported, monkeypatch):
 
     monkeypatch.setattr(engines, "run_in_runtime", run_in_runtime)
     whole = verify(model, exported, samples(), traced=3, engine="runtime")
-    monkeypatch.setattr(sys.modules[verify.__module__], "_BATCH", 1)
+    monkeypatch.setattr(inside, "_BATCH", 1)
     assert verify(model, exported, samples(), traced=3, engine="runtime") == whole
     assert runs == [24, 3, 24, 1, 1, 1]
 
