@@ -8,7 +8,7 @@
 | `int8` | `quantize_rest`: what is not binary in int8 (`integer_input`: files that take bytes) |
 | `output_kinds`, `agreement` | what each output is, and whether the file's agree with the model's (`labels`, `judging`) |
 | `interface` | what a file takes and gives, beside the model |
-| `verify`, `report` | whether a file does what the model does (`inside`, `intermediate`: layer by layer; `engines`) |
+| `verify`, `report` | whether a file does what the model does (`inside`: at every sign; `engines`: what runs it) |
 """
 
 from bitat_tf.export.agreement import Limits, Measure, OutputAgreement, compare_outputs

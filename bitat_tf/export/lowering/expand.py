@@ -31,7 +31,7 @@ from bitat_tf.export.lowering.layer_kinds import (
 from bitat_tf.export.lowering.program import Program
 from bitat_tf.export.lowering.steps import Shape, Step
 from bitat_tf.layers import BinaryLayer, RPReLU
-from bitat_tf.model_graph import CallGraph, LayerCall, free_name
+from bitat_tf.model_graph import CallGraph, LayerCall, copy_layer, copy_weights, float32_policy, free_name
 from bitat_tf.quantizers import RSign
 
 L = keras.layers
