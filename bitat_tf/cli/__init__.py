@@ -38,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What stands after `bitat-tf`; None for that of this process.
 
     Returns:
-        The exit code: 0; 1 where `check` finds errors in a model or `verify` in a file; 2 for an error that the user can mend;
-        130 when stopped.
+        The exit code: 0; 1 where `check` finds errors in a model, or `verify` does not see that a file does what the model
+        does; 2 for an error that the user can mend; 130 when stopped.
     """
     options = vars(build_parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments)))
     command, out = options.pop("command"), options.get("out")

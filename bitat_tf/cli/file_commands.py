@@ -24,7 +24,7 @@ def export(options: dict[str, Any]) -> int:
 
 
 def verify(options: dict[str, Any]) -> int:
-    """Run `bitat-tf verify`; returns the exit code: 1 if the file does something else than the model."""
+    """Run `bitat-tf verify`; returns the exit code: 1 unless the file was seen to do what the model does."""
     pixels = {"pixels": options["pixels"]} if "pixels" in options else {}
     traced, engine = options["traced"], options["engine"]
     skip = options["skip_corrupt"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from bitat_tf._pixels import BYTES, PIXELS
 from bitat_tf.kits.targets import ALL, TARGETS
-from bitat_tf.tflite_file.engines import ENGINES
+from bitat_tf.tflite_file.engines import ENGINES, LCE
 
 _MODEL = "a Keras 2 model, saved with model.save('model.keras')"
 _FILE = "a .tflite file"
@@ -48,8 +48,8 @@ def _add_export(commands) -> None:
         commands,
         "export",
         "write a binarized model as a verified .tflite file, on demand with int8 for the rest",
-        "Writes a binarized model as a .tflite file for larq-compute-engine, folded, and checks that it does what the model "
-        "does.",
+        "Writes a binarized model as a .tflite file with larq-compute-engine's operators, and checks that it does what the "
+        "model does.",
         argument_default=argparse.SUPPRESS,
     )
     export.add_argument("model", metavar="MODEL.keras", help=_MODEL)
@@ -57,15 +57,18 @@ def _add_export(commands) -> None:
     _add_data(export, "images for the verification, and for the ranges of int8")
     _add_pixels(export)
     export.add_argument("--int8", action="store_true", help="what is not binary becomes int8, by ranges measured on --data")
-    export.add_argument("--int8-epochs", type=int, metavar="N", help="train so many epochs with fake quantization (default 0)")
     export.add_argument(
         "--input-type",
         choices=("float32", "int8", "uint8"),
         help="what an int8 file takes (default float32); uint8: the bytes of a picture",
     )
-    export.add_argument("--keep-quantized", metavar="Q.keras", help="save the network with fake quantization, for `verify`")
     export.add_argument("--calibration", type=int, metavar="N", help="training images for the ranges (default 512)")
-    export.add_argument("--no-folding", dest="folded", action="store_false", help="leave constants where they are")
+    export.add_argument(
+        "--converter",
+        choices=("direct", LCE),
+        help="direct (default), or larq-compute-engine for its own converter, if that is installed: another opinion",
+    )
+    export.add_argument("--engine", choices=ENGINES, help="what runs the file (default: the first that is installed)")
     export.add_argument("--overwrite", action="store_true", help="replace a file that is there")
     export.add_argument("--seed", type=int, metavar="N", help="seed of everything random (default 0)")
 
@@ -74,14 +77,15 @@ def _add_verify(commands) -> None:
     verify = commands.add_parser(
         "verify",
         help="compare a .tflite file with the model that it was exported from",
-        description="Compares outputs on all test images, and layers on some: where the two first part, and whether values on "
-        "a threshold explain it. Exit code: 0, 1 if the file does something else than the model, 2 for unusable input.",
+        description="Compares outputs on all test images, and the signs before binary layers on some: where the two first "
+        "differ, and whether values on a threshold explain it. Exit code: 0 if the file does what the model does, 1 if it does "
+        "something else or the images cannot tell (no verdict), 2 for unusable input.",
     )
     verify.add_argument("model", metavar="MODEL.keras", help=_MODEL)
     verify.add_argument("file", metavar="model.tflite", help=_FILE)
     _add_data(verify, "the images; random inputs without")
     _add_pixels(verify)
-    verify.add_argument("--traced", type=int, default=8, metavar="N", help="images whose layers are compared (default 8)")
+    verify.add_argument("--traced", type=int, default=8, metavar="N", help="images whose signs inside are compared (default 8)")
     verify.add_argument(
         "--engine",
         choices=ENGINES,

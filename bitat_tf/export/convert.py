@@ -1,6 +1,7 @@
-"""Conversion with larq-compute-engine, and its verification."""
+"""From a binarized model to a verified `.tflite` file."""
 
 import hashlib
+import importlib.util
 import os
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -8,65 +9,91 @@ from importlib.metadata import version
 import numpy as np
 
 from bitat_tf._files import write_bytes
-from bitat_tf._keras import keras, tf
+from bitat_tf._keras import keras
 from bitat_tf._pixels import BYTES
-from bitat_tf._validation import check_finite, check_model
-from bitat_tf.export.folding import fold
-from bitat_tf.export.int8.layers import FakeQuantization
-from bitat_tf.export.int8.quantize_rest import input_grid, without_rescaling
-from bitat_tf.export.integer_input import with_uint8_input
-from bitat_tf.export.plain import count_binary_operators, to_plain_larq
+from bitat_tf._validation import check_choice, check_finite, check_model
+from bitat_tf.export.agreement import OutputAgreement
+from bitat_tf.export.conversion import Conversion
+from bitat_tf.export.interface import FileInterface
+from bitat_tf.export.judging import ModelAnswers, check_not_different, judge, limits_of, model_answers
+from bitat_tf.export.larq_converter import convert_with_larq
+from bitat_tf.export.lowering import INPUT_TYPES, Program, convert, lower, lower_to_int8
 from bitat_tf.export.report import ExportReport, count_operators
-from bitat_tf.export.request import check_description, check_sizes, check_zero_padding, verification_data
-from bitat_tf.export.verification import accuracy, agreement
-from bitat_tf.graph import CallGraph
+from bitat_tf.export.request import (
+    Arrays,
+    check_description,
+    check_known_sizes,
+    check_zero_padding,
+    model_inputs,
+    output_labels,
+)
 from bitat_tf.layers import binary_layers
-from bitat_tf.tflite_file import run_tflite
+from bitat_tf.model_graph import CallGraph
 from bitat_tf.tflite_file.content import SEAL_FORMAT, parse, sealed
-from bitat_tf.tflite_file.operators import Operator, read_operators
+from bitat_tf.tflite_file.engines import Engine
+from bitat_tf.tflite_file.operators import read_operators
 
+DIRECT, LARQ = CONVERTERS = ("direct", "larq-compute-engine")
 _PACKAGES = ("bitat_tf", "larq", "larq-compute-engine", "tensorflow", "tf_keras", "numpy")
 
 
 def to_tflite(
     model: keras.Model,
     path: str | os.PathLike,
-    data: np.ndarray | None = None,
-    labels: np.ndarray | None = None,
+    data: Arrays | None = None,
+    labels: Arrays | None = None,
     allow_partial: bool = False,
     minimum_agreement: float = 0.9,
     *,
-    folded: bool = True,
+    maximum_difference: float | None = None,
+    calibration: Arrays | None = None,
+    input_type: str = "float32",
     classes: Sequence[str] = (),
     pixels: str | None = None,
+    converter: str = DIRECT,
+    verify: bool = True,
+    engine: str | None = None,
 ) -> ExportReport:
-    """Write a binarized model as a `.tflite` file for larq-compute-engine, and check that the file does what the model does.
+    """Write a binarized model as a `.tflite` file with larq-compute-engine's operators, and check that it does the same.
 
-    The file is converted from a plain Larq copy (`to_plain_larq`), in which constants have vanished into their neighbours
-    (`fold`). It is run in larq-compute-engine's interpreter and compared with the Keras model; every binary layer must have
-    become one `LceBconv2d`. It is written only after that, with a seal: a digest by which damage is seen, versions, classes.
+    Every binary layer becomes one `LceBconv2d`, because it is written as one: batch normalizations, scales and biases are its
+    multiplier and bias; what is monotone between it and the next sign, a ReLU for one, becomes a threshold, and signs are
+    written where nothing else is read. The rest goes through TensorFlow's converter. The file is run and compared with the
+    Keras model, and written only after that, with a seal: a digest by which damage is seen, versions, classes.
 
     Args:
-        model: A functional or sequential model with one input of known size and one output: binarized, or from
-            `quantize_rest`, for a file whose other layers are int8. Layers of mixed precision are written in float32.
+        model: A functional or sequential model with inputs of known sizes, binarized. Layers of mixed precision are written
+            in float32. The file takes any number of samples, whatever batch size the model was built with.
         path: Where the file goes; its name ends with `.tflite`. An existing file is replaced at the end, in one step.
-        data: Inputs for the verification, shape (n, ...), prepared as for training. Default 16 random ones.
-        labels: Class indices of `data`, shape (n,), for the accuracy.
-        allow_partial: Whether layers may stay float: not binarized yet, or not fused by the converter.
-        minimum_agreement: Share of the samples on which top-1 of the file and of the model must agree, else nothing is
-            written. Default 0.9: a value on a threshold may round to the other side, so that some samples may differ.
-        folded: Whether constants per channel are moved into their neighbours first. Default True.
+        data: Inputs for the verification, shape (n, ...), prepared as for training; of several inputs a list, or a dict by
+            their names. Default 16 random ones.
+        labels: Of `data`, for the accuracy: class indices, shape (n,) or (n, 1), one-hot ones, or 0 and 1 for each unit; of
+            several outputs a list or dict of these and None.
+        allow_partial: Whether layers may stay float that are not binarized yet.
+        minimum_agreement: Share of the decisions that must agree, or of the samples whose values are compared, else nothing
+            is written. Default 0.9: a value on a threshold may round to the other side, so that some samples may differ.
+        maximum_difference: Largest difference of a sample's values that agree, relative to their spread, as in `verify`.
+        calibration: Inputs as for training, some hundred, not those that the accuracy is measured on: what is not binary
+            becomes int8, with ranges measured on them. Default None: it is float32.
+        input_type: What a file with `calibration` takes. "float32": what the model takes. "uint8": the bytes of a picture as
+            they are, if the model takes pixels 0..255 (also through a `Rescaling` of one scale, which vanishes), "int8": the
+            same less 128; for other models, values on a grid whose scale and zero point stand in the file.
         classes: Names of the classes in the order of the outputs, for the device's programs; they go into the seal.
         pixels: What the model expects of pixels 0..255, for the device's programs: "0..255" (as they are), "0..1", "-1..1",
             "imagenet" or "caffe". Default None: not known.
+        converter: "direct", or "larq-compute-engine" for its own converter, if that is installed: another opinion of the same
+            model. It takes no `calibration`.
+        verify: Whether the file is run and compared before it is written.
+        engine: What runs it: "bitat-runtime" or "larq-compute-engine". Default: the first of them that is installed.
 
     Returns:
         An `ExportReport`.
 
     Raises:
-        ValueError: If the model is not fully binarized, its sizes are not known, its data, labels or classes are unusable, or
-            the file holds a float operator that should be binary or does not do what the model does.
+        ValueError: If the model is not fully binarized, its sizes are not known, its data, labels or classes are unusable, a
+            layer has no form on the device, or the file does not do what the model does.
         TypeError: If it is no Keras 2 model.
+        ImportError: If nothing is installed that runs the file; the message says what to install.
         OSError: If the file cannot be written; nothing is left under its name.
 
     Examples:
@@ -76,98 +103,128 @@ def to_tflite(
         >>> report = to_tflite(model, os.path.join(folder, "model.tflite"))
         >>> report.fused_binary, report.expected_binary
         (2, 2)
+        >>> pixels = np.random.default_rng(0).uniform(0, 255, (64, 8, 8, 1)).astype(np.float32)
+        >>> path = os.path.join(folder, "int8.tflite")
+        >>> to_tflite(model, path, pixels, calibration=pixels, input_type="uint8").operators["CONV_2D"]
+        1
     """
     check_model(model, "to_tflite")
     if not str(path).endswith(".tflite"):
         raise ValueError(f"to_tflite: the file's name must end with .tflite. Received: {str(path)!r}.")
-    check_sizes("to_tflite", model)
+    check_known_sizes("to_tflite", model)
+    check_choice("to_tflite", "converter", converter, CONVERTERS)
+    _check_int8(calibration, input_type, converter)
+    _check_binary_layers(model, allow_partial)
+    check_zero_padding(CallGraph(model))
     classes = check_description(model, classes, pixels)
-    data, random_data = verification_data("to_tflite", model, data, labels)
+    inputs, random_data = model_inputs("to_tflite", model, data)
+    given = output_labels("to_tflite", model, data, labels)
+    runner = Engine("to_tflite", engine) if verify else None
 
-    grid = input_grid(model)  # of a network from `quantize_rest`, which is plain and folded already
-    plain = model if grid is not None else to_plain_larq(model, allow_partial)
-    if folded and grid is None:
-        plain = fold(plain)
-    folded = folded or grid is not None
-    check_zero_padding(CallGraph(plain))
+    if converter == LARQ:
+        conversion = convert_with_larq(model, allow_partial)
+    else:
+        conversion = _lowered(model, allow_partial, calibration, input_type)
     float_layers = tuple(layer.name for layer in binary_layers(model) if layer.state != "binary")
-    expected = count_binary_operators(plain)
-    content, input_type, takes_bytes = _convert(plain, grid)
-    operators = read_operators(content)
-    counts = count_operators(operators)
-    _check_fused(expected, operators, allow_partial)
-    versions = {package: version(package) for package in _PACKAGES}
+    versions = {package: version(package) for package in _PACKAGES if _is_installed(package)}
     facts = {
         "format": SEAL_FORMAT,
         "name": model.name,
-        "expected_binary": expected,
+        "converter": converter,
+        "expected_binary": conversion.expected_binary,
         "float_layers": list(float_layers),
-        "folded": folded,
-        "int8": grid is not None,
+        "int8": calibration is not None,
         "classes": list(classes),
-        "pixels": BYTES if takes_bytes else pixels,
+        "pixels": BYTES if conversion.takes_bytes else pixels,
         "versions": versions,
     }
-    content = sealed(parse(content), facts)
-
-    keras_outputs = model.predict(data, verbose=0)
-    outputs = np.asarray(run_tflite(content, data))
-    for what, values in (("the outputs of the Keras model", keras_outputs), ("the outputs of the file", outputs)):
-        check_finite("to_tflite", what, values)
-    found = agreement(keras_outputs, outputs)
-    if found.top1 < minimum_agreement:
-        raise ValueError(
-            f"to_tflite: top-1 of the file and of the Keras model must agree on {minimum_agreement:.1%} of the samples. "
-            f"Received: {found.top1:.1%} of {found.samples}, largest difference {found.largest_difference:.3g}. No file was "
-            "written. Pass representative `data` (random inputs may all lie on thresholds), or a lower `minimum_agreement`."
-        )
+    content = sealed(conversion.model, facts)
+    outputs: tuple[OutputAgreement, ...] = ()
+    if runner is not None:
+        answers = model_answers("to_tflite", model, inputs, given, classes)
+        outputs = _judged(content, answers, inputs, model, runner, str(path), (minimum_agreement, maximum_difference))
     write_bytes(path, content)
+    counts = count_operators(read_operators(content))
     return ExportReport(
         path=str(path),
         size=len(content),
-        float_size=4 * plain.count_params(),
+        float_size=4 * model.count_params(),
         sha256=hashlib.sha256(content).hexdigest(),
         operators=counts,
-        expected_binary=expected,
+        expected_binary=conversion.expected_binary,
         fused_binary=counts.get("LceBconv2d", 0),
         float_layers=float_layers,
-        folded=folded,
-        int8=grid is not None,
+        int8=calibration is not None,
         input_type=input_type,
-        agreement=found,
-        accuracy=accuracy(outputs, labels),
-        keras_accuracy=accuracy(keras_outputs, labels),
+        outputs=outputs,
         random_data=random_data,
+        ran_in="" if runner is None else runner.description,
         versions=versions,
     )
 
 
-def _convert(plain: keras.Model, grid: FakeQuantization | None) -> tuple[bytes, str, bool]:
-    """Return the content of the file, the type of its input, and whether that takes the bytes of pictures."""
-    input_type, takes_bytes = "float32", False
-    if grid is not None:
-        input_type = grid.input_type
-        plain, takes_bytes = without_rescaling(plain)
-    integers = tf.float32 if input_type == "float32" else tf.int8
-    try:
-        import larq_compute_engine as lce  # only here: nothing else of the package needs it
-
-        content = lce.convert_keras_model(plain, inference_input_type=integers)
-    except RuntimeError as error:
+def _check_int8(calibration: Arrays | None, input_type: str, converter: str) -> None:
+    check_choice("to_tflite", "input_type", input_type, INPUT_TYPES)
+    if calibration is None and input_type != "float32":
         raise ValueError(
-            f"to_tflite: larq-compute-engine cannot convert the model ({error}). Received: {plain.name!r}. A layer of it has "
-            "no form on the device: recurrent layers need unroll=True; bitat_tf.check(model) names what it knows of."
-        ) from error
-    return (with_uint8_input(content) if input_type == "uint8" else content), input_type, takes_bytes
-
-
-def _check_fused(expected: int, operators: list[Operator], allow_partial: bool) -> None:
-    fused = count_operators(operators).get("LceBconv2d", 0)
-    left = [operator.output for operator in operators if operator.binary_kernel]
-    if (fused < expected or left) and not allow_partial:
-        raise ValueError(
-            f"to_tflite: {expected} binary layers must become LceBconv2d operators. Received: {fused} of them"
-            + (f", and float operators with a binary kernel at {', '.join(left)}" if left else "")
-            + ". Something stands between a sign and its convolution, or a group has no multiple of 32 channels. "
-            "Pass allow_partial=True to write the file all the same."
+            f"to_tflite: input_type={input_type!r} is for files whose rest is int8, with ranges measured on `calibration`. "
+            "Received: no calibration. Pass some hundred training inputs."
         )
+    if calibration is not None and converter != DIRECT:
+        raise ValueError(
+            f"to_tflite: an int8 rest is written by converter='direct' only. Received: calibration with {converter!r}."
+        )
+
+
+def _check_binary_layers(model: keras.Model, allow_partial: bool) -> None:
+    layers = binary_layers(model)
+    missing = [f"{layer.name} ({layer.state})" for layer in layers if layer.state != "binary"]
+    if missing and not allow_partial:
+        raise ValueError(
+            f"to_tflite: every binary layer must be binarized. Received: {len(missing)} of {len(layers)} that are not: "
+            f"{', '.join(missing[:10])}{', ...' if len(missing) > 10 else ''}. Finish the schedule, call `layer.set_binary()`, "
+            "or pass allow_partial=True to leave them float."
+        )
+
+
+def _lowered(model: keras.Model, allow_partial: bool, calibration: Arrays | None, input_type: str) -> Conversion:
+    takes_bytes = False
+    if calibration is None:
+        program = lower(model, allow_partial)
+    else:
+        ranges, _ = model_inputs("to_tflite", model, calibration, "calibration")
+        program, int8_input = lower_to_int8(model, ranges, input_type)
+        takes_bytes = int8_input.takes_bytes
+    _check_has_binary_layers(program, model, allow_partial)
+    return Conversion(convert(program, input_type), len(program.binary_convolutions()), takes_bytes)
+
+
+def _check_has_binary_layers(program: Program, model: keras.Model, allow_partial: bool) -> None:
+    if not program.binary_convolutions() and not (allow_partial and binary_layers(model)):
+        raise ValueError(
+            f"to_tflite: model {model.name!r} has no binary layers. Build it with bitat_tf.layers.BinaryConv2D or BinaryDense, "
+            "or make a trained network binary with bitat_tf.binarize; a float model is converted with tf.lite.TFLiteConverter."
+        )
+
+
+def _judged(
+    content: bytes,
+    answers: ModelAnswers,
+    inputs: Sequence[np.ndarray],
+    model: keras.Model,
+    runner: Engine,
+    path: str,
+    limits: tuple[float, float | None],
+) -> tuple[OutputAgreement, ...]:
+    """Run a file and compare its outputs with the model's; raise ValueError if one is different."""
+    interface = FileInterface(parse(content), model.input_names, model.output_names)
+    found = interface.values(runner.run(path, content, interface.stored(inputs)))
+    for values in found:
+        check_finite("to_tflite", "the outputs of the file", values)
+    outputs = judge(answers, found, limits_of("to_tflite", interface, *limits), interface.steps)
+    check_not_different("to_tflite", outputs)
+    return outputs
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package.replace("-", "_")) is not None

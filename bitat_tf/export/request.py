@@ -1,16 +1,20 @@
 """What `to_tflite` and `verify` are asked for: whether the model, the data and the description can be used."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import larq as lq
 import numpy as np
 
-from bitat_tf._keras import keras
+from bitat_tf._keras import keras, tf
 from bitat_tf._pixels import PIXELS
-from bitat_tf._validation import check_choice, check_finite, check_labels
-from bitat_tf.model_graph import CallGraph
+from bitat_tf._validation import check_choice, check_finite
+from bitat_tf.model_graph import CallGraph, is_graph
 
 _RANDOM_SAMPLES = 16
+
+Arrays = np.ndarray | Sequence[Any] | Mapping[str, Any]
+"""An array; for models of several inputs or outputs a list, a tuple or a dict by their names, as Keras takes them."""
 
 
 def check_description(model: keras.Model, classes: Sequence[str], pixels: str | None) -> tuple[str, ...]:
@@ -18,55 +22,147 @@ def check_description(model: keras.Model, classes: Sequence[str], pixels: str | 
     if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
         raise ValueError(f"to_tflite: `classes` must be a sequence of names. Received: {classes!r}.")
     classes = tuple(map(str, classes))
-    if classes and len(classes) != model.output_shape[-1]:
+    shapes = [tuple(tensor.shape) for tensor in (*model.inputs, *model.outputs)]
+    if (classes or pixels is not None) and len(shapes) != 2:
         raise ValueError(
-            f"to_tflite: `classes` must name the {model.output_shape[-1]} outputs of the model. Received: {len(classes)} names."
+            "to_tflite: `classes` and `pixels` describe models of one input and one output. Received: "
+            f"{len(model.inputs)} inputs and {len(model.outputs)} outputs. Leave them out."
+        )
+    if classes and len(classes) != shapes[-1][-1]:
+        raise ValueError(
+            f"to_tflite: `classes` must name the {shapes[-1][-1]} outputs of the model. Received: {len(classes)} names."
         )
     if pixels is not None:
         check_choice("to_tflite", "pixels", pixels, tuple(PIXELS))
         channels = PIXELS[pixels].channels
-        if channels not in (None, model.input_shape[-1]):
+        if channels not in (None, shapes[0][-1]):
             raise ValueError(
                 f"to_tflite: pixels={pixels!r} is for pictures of {channels} channels. Received: a model of inputs "
-                f"{model.input_shape[1:]}. Choose another one of {', '.join(PIXELS)}."
+                f"{shapes[0][1:]}. Choose another one of {', '.join(PIXELS)}."
             )
     return classes
 
 
-def check_sizes(where: str, model: keras.Model) -> None:
-    """Raise ValueError unless a model has one input of known size and one output."""
-    if len(model.inputs or ()) != 1 or len(model.outputs or ()) != 1:
+def check_known_sizes(where: str, model: keras.Model) -> None:
+    """Raise ValueError unless a model is functional or sequential, with inputs of known sizes."""
+    if not is_graph(model):
         raise ValueError(
-            f"{where}: the model must be functional or sequential, with one input and one output. Received: "
-            f"{len(model.inputs or ())} inputs and {len(model.outputs or ())} outputs."
+            f"{where}: the model must be functional or sequential. Received: a {type(model).__name__}, whose graph of layers "
+            "is not known. Build it with keras.Model(inputs, outputs)."
         )
-    if None in model.input_shape[1:]:
-        raise ValueError(
-            f"{where}: the size of the input must be known, or no layer is fused. Received: input shape {model.input_shape}. "
-            "Build the model with a fixed input_shape and load the weights into it."
-        )
-
-
-def verification_data(where: str, model: keras.Model, data, labels) -> tuple[np.ndarray, bool]:
-    """Return the inputs of the verification, float32, and whether they are random."""
-    shape = model.input_shape[1:]
-    if data is None:
-        if labels is not None:
-            raise ValueError(f"{where}: `labels` come with `data`. Received: labels without data.")
-        return np.random.default_rng(0).uniform(-1, 1, (_RANDOM_SAMPLES, *shape)).astype(np.float32), True
-    data = np.asarray(data, np.float32)
-    if data.shape[1:] != shape or not len(data):
-        raise ValueError(f"{where}: `data` must have shape (n >= 1, {', '.join(map(str, shape))}). Received: {data.shape}.")
-    check_finite(where, "`data`", data)
-    if labels is not None:
-        expected = (len(data), *model.output_shape[1:-1])
-        if np.shape(labels) != expected:
+    for tensor in model.inputs:
+        if None in tensor.shape[1:]:
             raise ValueError(
-                f"{where}: `labels` must be class indices of shape {expected}. Received: shape {np.shape(labels)}. Labels of "
-                "shape (n, 1) become such with labels.ravel(), one-hot ones with labels.argmax(axis=1)."
+                f"{where}: the size of the input must be known, or no layer is fused. Received: input shape "
+                f"{tuple(tensor.shape)}. Build the model with a fixed input_shape and load the weights into it."
             )
-        check_labels(where, labels, model.output_shape[-1])
-    return data, False
+
+
+def model_inputs(where: str, model: keras.Model, data: Arrays | None, what: str = "data") -> tuple[list[np.ndarray], bool]:
+    """Return data as a list of the model's inputs, and whether they are random.
+
+    Args:
+        where: Name of the public function, for the messages.
+        model: A functional or sequential model with inputs of known sizes.
+        data: An array of shape (n, ...), of several inputs a list, tuple or dict (by the names of the inputs) of such, as Keras
+            takes them. None for 16 random ones, uniform in -1..1 (of integer inputs 0 or 1).
+        what: Name of the argument, for the messages.
+
+    Raises:
+        ValueError: If the shapes do not fit, there are no samples, or a number is not finite.
+    """
+    tensors = list(model.inputs)
+    if data is None:
+        generator = np.random.default_rng(0)
+        return [_random(generator, tensor) for tensor in tensors], True
+    arrays = [
+        np.asarray(array, tensor.dtype.as_numpy_dtype)
+        for array, tensor in zip(_in_order(where, what, data, model.input_names, "input"), tensors, strict=True)
+    ]
+    for name, array, tensor in zip(model.input_names, arrays, tensors, strict=True):
+        shape = tuple(tensor.shape[1:])
+        if array.shape[1:] != shape or not len(array):
+            of = f" of input {name!r}" if len(tensors) > 1 else ""
+            expected = ", ".join(["n >= 1", *map(str, shape)])
+            raise ValueError(f"{where}: `{what}`{of} must have shape ({expected}). Received: {array.shape}.")
+        check_finite(where, f"`{what}`", array)
+    if len({len(array) for array in arrays}) > 1:
+        sizes = ", ".join(f"{len(array)} of {name!r}" for name, array in zip(model.input_names, arrays, strict=True))
+        raise ValueError(f"{where}: `{what}` must have as many samples for each input. Received: {sizes}.")
+    return arrays, False
+
+
+def output_labels(where: str, model: keras.Model, data: Arrays | None, labels: Arrays | None) -> list[np.ndarray | None]:
+    """Return the labels of each output, None of those without.
+
+    Args:
+        where: Name of the public function, for the messages.
+        model: A functional or sequential model.
+        data: As given; labels come with data.
+        labels: An array, of several outputs a list, tuple or dict (by the names of the outputs) of arrays and None.
+
+    Raises:
+        ValueError: If there are labels without data, or not as many as outputs.
+    """
+    if labels is None:
+        return [None] * len(model.outputs)
+    if data is None:
+        raise ValueError(f"{where}: `labels` come with `data`. Received: labels without data.")
+    given = _in_order(where, "labels", labels, model.output_names, "output")
+    return [None if one is None else np.asarray(one) for one in given]
+
+
+def predict(model: keras.Model, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the outputs of a model, also of one that was built for batches of one size.
+
+    Args:
+        model: A functional or sequential model.
+        inputs: Of each input an array, shape (n, ...), n >= 1.
+
+    Returns:
+        Of each output an array, shape (n, ...), in the order of `model.outputs`.
+
+    Examples:
+        >>> inputs = keras.Input((2,), batch_size=8)
+        >>> model = keras.Model(inputs, keras.layers.Dense(3)(inputs))
+        >>> predict(model, [np.zeros((10, 2), np.float32)])[0].shape
+        (10, 3)
+    """
+    number = len(inputs[0])
+    size = next((int(tensor.shape[0]) for tensor in model.inputs if tensor.shape[0] is not None), None)
+    if size is not None:
+        missing = -number % size
+        inputs = [np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) for array in inputs]
+    outputs = model.predict(inputs[0] if len(inputs) == 1 else list(inputs), batch_size=size, verbose=0)
+    return [np.asarray(output)[:number] for output in tf.nest.flatten(outputs)]
+
+
+def _in_order(where: str, what: str, given: Any, names: Sequence[str], kind: str) -> list[Any]:
+    """Return one value for each input or output of a model, from what Keras takes: a value, a sequence or a dict."""
+    if isinstance(given, Mapping):
+        if set(given) != set(names):
+            raise ValueError(
+                f"{where}: `{what}` must have the {kind}s' names, {', '.join(map(repr, names))}. Received: "
+                f"{', '.join(map(repr, given))}."
+            )
+        return [given[name] for name in names]
+    if len(names) == 1:
+        alone = isinstance(given, (list, tuple)) and len(given) == 1 and isinstance(given[0], np.ndarray)
+        return [given[0] if alone else given]
+    if not isinstance(given, (list, tuple)) or len(given) != len(names):
+        received = f"{len(given)}" if isinstance(given, (list, tuple)) else f"one {type(given).__name__}"
+        raise ValueError(
+            f"{where}: `{what}` must be a list of {len(names)} arrays, one for each {kind} ({', '.join(names)}), or a dict by "
+            f"these names. Received: {received}."
+        )
+    return list(given)
+
+
+def _random(generator: np.random.Generator, tensor: Any) -> np.ndarray:
+    shape, kind = (_RANDOM_SAMPLES, *tensor.shape[1:]), np.dtype(tensor.dtype.as_numpy_dtype)
+    if np.issubdtype(kind, np.floating):
+        return generator.uniform(-1, 1, shape).astype(kind)
+    return generator.integers(0, 2, shape).astype(kind)
 
 
 def check_zero_padding(graph: CallGraph) -> None:

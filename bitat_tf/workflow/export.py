@@ -8,17 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from bitat_tf._files import save_model
-from bitat_tf._keras import keras, tf
-from bitat_tf.data import ImageData, training_dataset
-from bitat_tf.export import ExportReport, VerificationReport, quantize_rest, to_tflite, verify
+from bitat_tf._keras import keras
+from bitat_tf.data import ImageData
+from bitat_tf.export import ExportReport, VerificationReport, to_tflite, verify
 from bitat_tf.workflow.images import calibration_images, load_images
 from bitat_tf.workflow.load_model import load_model
-from bitat_tf.workflow.model_format import check_classes, gives_probabilities, input_shape
+from bitat_tf.workflow.model_format import check_classes, input_shape
 from bitat_tf.workflow.pixels import RAW, check_channels, taking_pixels
-
-_BATCH = 32
-_LEARNING_RATE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -31,11 +27,10 @@ class ExportOptions:
         data: "digits" or a folder of class folders; None for random inputs.
         pixels: What the model expects of pixels; the scaling becomes part of the file, which takes raw ones.
         int8: Whether what is not binary becomes int8.
-        int8_epochs: Epochs of training with fake quantization.
         input_type: What an int8 file takes: "float32", "int8" or "uint8".
-        keep_quantized: Where the network with fake quantization is saved, `.keras`; None: nowhere.
         calibration: Number of training images for the ranges.
-        folded: Whether constants are moved into their neighbours.
+        converter: "direct", or "larq-compute-engine" for its own converter.
+        engine: What runs the file for the verification; None for the first that is installed.
         overwrite: Whether a file that is there is replaced.
         skip_corrupt: Whether images that cannot be read are left out.
         seed: Of what is drawn.
@@ -46,11 +41,10 @@ class ExportOptions:
     data: str | None = None
     pixels: str = RAW
     int8: bool = False
-    int8_epochs: int = 0
     input_type: str = "float32"
-    keep_quantized: str | None = None
     calibration: int = 512
-    folded: bool = True
+    converter: str = "direct"
+    engine: str | None = None
     overwrite: bool = False
     skip_corrupt: bool = False
     seed: int = 0
@@ -58,28 +52,14 @@ class ExportOptions:
     def __post_init__(self):
         if self.int8 and self.data is None:
             raise ValueError("export: --int8 measures ranges on images. Received: no --data. Pass --data digits|DIR.")
-        if not self.int8 and (self.int8_epochs or self.input_type != "float32" or self.keep_quantized):
-            raise ValueError(
-                "export: --int8-epochs, --input-type and --keep-quantized are for files with an int8 rest. Received: no --int8."
-            )
-        if self.int8 and not self.folded:
-            raise ValueError("export: an int8 rest is always folded. Received: --int8 and --no-folding. Leave one out.")
-        if self.int8_epochs < 0 or self.calibration < 1:
-            raise ValueError(
-                "export: --int8-epochs must be at least 0, --calibration at least 1. Received: "
-                f"{self.int8_epochs}, {self.calibration}."
-            )
-        for option, path, suffix in (
-            ("model.tflite", self.out, ".tflite"),
-            ("--keep-quantized", self.keep_quantized, ".keras"),
-        ):
-            if path is not None and not path.endswith(suffix):
-                raise ValueError(f"export: the name of {option} must end with {suffix}. Received: {path!r}.")
-        if self.keep_quantized is not None and Path(self.keep_quantized).resolve() == Path(self.model).resolve():
-            raise ValueError(f"export: --keep-quantized would replace the model itself. Received: {self.model} for both.")
-        for path in (self.out, self.keep_quantized):
-            if path is not None and Path(path).exists() and not self.overwrite:
-                raise FileExistsError(f"export: {path} is there already. Pass --overwrite to replace it, or another name.")
+        if not self.int8 and self.input_type != "float32":
+            raise ValueError("export: --input-type is for files with an int8 rest. Received: no --int8.")
+        if self.calibration < 1:
+            raise ValueError(f"export: --calibration must be at least 1. Received: {self.calibration}.")
+        if not self.out.endswith(".tflite"):
+            raise ValueError(f"export: the name of model.tflite must end with .tflite. Received: {self.out!r}.")
+        if Path(self.out).exists() and not self.overwrite:
+            raise FileExistsError(f"export: {self.out} is there already. Pass --overwrite to replace it, or another name.")
 
 
 @dataclass(frozen=True)
@@ -119,18 +99,14 @@ def export_file(options: ExportOptions) -> Exported:
     images = None if options.data is None else _images("export", model, options.data, options.seed, options.skip_corrupt)
     described: dict[str, Any] = {"pixels": RAW, "classes": () if images is None else images.class_names}
     data, labels = (None, None) if images is None else _test(images)
+    described |= {"converter": options.converter, "engine": options.engine}
     if not options.int8 or images is None:
-        return Exported(to_tflite(model, options.out, data, labels, folded=options.folded, **described), None)
+        return Exported(to_tflite(model, options.out, data, labels, **described), None)
     with tempfile.TemporaryDirectory() as folder:
         float_rest = to_tflite(model, Path(folder, "float.tflite"), data, labels, **described)
     calibration = calibration_images(images.train_images, options.calibration, options.seed)
-    quantized = quantize_rest(model, calibration, options.input_type)
-    if options.int8_epochs:
-        _train(quantized, images, options, not _probabilities(model, images))
-    exported = Exported(to_tflite(quantized, options.out, data, labels, **described), float_rest)
-    if options.keep_quantized is not None:
-        save_model(quantized, options.keep_quantized)
-    return exported
+    int8 = to_tflite(model, options.out, data, labels, calibration=calibration, input_type=options.input_type, **described)
+    return Exported(int8, float_rest)
 
 
 def verify_file(
@@ -170,17 +146,3 @@ def _images(command: str, model: keras.Model, data: str, seed: int, skip_corrupt
 
 def _test(images: ImageData) -> tuple[np.ndarray, np.ndarray]:
     return images.test_images.astype(np.float32), images.test_labels
-
-
-def _probabilities(model: keras.Model, images: ImageData) -> bool:
-    """Return whether a model gives probabilities; asked before the rounding to int8, after which they sum to 1 no more."""
-    sample = tf.constant(images.train_images[:_BATCH].astype(np.float32))
-    return gives_probabilities(model, model(sample, training=False).numpy())
-
-
-def _train(quantized: keras.Model, images: ImageData, options: ExportOptions, from_logits: bool) -> None:
-    keras.utils.set_random_seed(options.seed)
-    data = training_dataset(images.train_images, images.train_labels, _BATCH, options.seed)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
-    quantized.compile(keras.optimizers.Adam(_LEARNING_RATE), loss)
-    quantized.fit(data, epochs=options.int8_epochs, verbose=0)

@@ -65,7 +65,7 @@ def result_rows(report: dict[str, Any]) -> list[tuple[str, str, str, str]]:
 
 def markdown(report: dict[str, Any]) -> str:
     """Return the report as Markdown."""
-    export, agreement = report["export"], report["export"]["agreement"]
+    export, output = report["export"], report["export"]["outputs"][0]
     lines = [
         f"# Run on {report['data']}",
         "",
@@ -78,8 +78,8 @@ def markdown(report: dict[str, Any]) -> str:
         "|---|---|---|---|",
         *(f"| {' | '.join(row)} |" for row in result_rows(report)),
         "",
-        f"Top-1 of the file and of the Keras model agree on {agreement['top1']:.2%} of {agreement['samples']} test "
-        f"images; the largest difference of an output is {agreement['largest_difference']:.2g}.",
+        f"Top-1 of the file and of the Keras model agree on {output['agreement']:.2%} of {output['samples']} test "
+        f"images; the largest difference of an output is {output['largest_difference']:.2g}.",
         "",
         *([report["times"]["text"], ""] if "times" in report else []),
         *(["![accuracy](accuracy.png)", ""] if report["curves"] else []),

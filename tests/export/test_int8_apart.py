@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from bitat_tf._keras import keras
-from bitat_tf.export import agreement, quantize_rest, to_plain_larq, to_tflite
+from bitat_tf.export import Measure, compare_outputs, inspect, quantize_rest, run_tflite, to_plain_larq, to_tflite
 from bitat_tf.layers import BinaryConv2D, RPReLU, binary_layers
-from bitat_tf.tflite_file import inspect, run_tflite
 
 L = keras.layers
 
@@ -68,4 +67,4 @@ def test_no_float_operator_stays_inside(build, tmp_path):
     assert np.abs(outputs - plain).mean() < 0.05 * scale
     in_file = run_tflite((tmp_path / "int8.tflite").read_bytes(), data)
     assert np.abs(in_file - outputs).mean() < 0.03 * scale
-    assert agreement(outputs, in_file).top1 > 0.8
+    assert compare_outputs(outputs, in_file, Measure("top-1")).agreement > 0.8

@@ -58,20 +58,25 @@ def test_a_file_of_the_model(exported):
     y = model.predict(x, verbose=0).argmax(axis=1)
     report = verify(model, exported, x, y)
     assert report.ok
-    assert not report.unexplained
-    assert (report.agreement.samples, report.traced, report.random_data, report.keras_accuracy) == (24, 8, False, 1.0)
-    assert report.accuracy == report.agreement.top1
-    assert report.percentiles[50] <= report.percentiles[90] <= report.percentiles[100] == report.agreement.largest_difference
-    assert report.compared_layers >= 8  # an Add and an RPReLU of each unit, stem and head
+    assert not report.inside.unexplained
+    (output,) = report.outputs
+    assert (output.samples, report.inside.traced, report.random_data, report.keras_accuracy) == (24, 8, False, 1.0)
+    assert (output.name, str(output.measure)) == ("head_dense", "top-1 (labels)")
+    assert report.accuracy == output.agreement
+    percentiles = [output.percentiles[percent] for percent in ("50", "90", "99", "100")]
+    assert percentiles == sorted(percentiles)
+    assert percentiles[-1] == output.largest_difference
+    assert report.inside.compared_layers == 3
     found = json.loads(json.dumps(report.to_dict()))
-    assert (found["ok"], found["traced"], found["path"]) == (True, 8, str(exported))
+    assert (found["ok"], found["verdict"], found["path"]) == (True, "same", str(exported))
+    assert (found["inside"]["traced"], found["outputs"][0]["agreement"]) == (8, output.agreement)
     assert "The file does what the model does." in str(report)
     assert "accuracy        file" in str(report)
 
 
 def test_without_data_and_without_traces(exported):
     report = verify(build(), exported, traced=0)
-    assert (report.ok, report.random_data, report.agreement.samples, report.traced) == (True, True, 16, 0)
+    assert (report.ok, report.random_data, report.outputs[0].samples, report.inside) == (True, True, 16, None)
     assert report.accuracy is report.keras_accuracy is None
     assert "16 random inputs" in str(report)
 
@@ -92,26 +97,24 @@ def raise_(layer, weight, amount=0.5):
 
 
 CHANGES = {
-    "sign of a kernel": (flip_a_sign, "two_"),
-    "bias of the stem": (raise_("stem_conv", "bias"), "stem_"),
-    "beta": (raise_("one_bn", "beta"), "one_"),
-    "slope": (lambda model: model.get_layer("three_act").prelu.alpha.assign_add(0.3 * np.ones((1, 1, 32))), "three_"),
-    "bias of the head": (raise_("head_dense", "bias"), "head_"),
+    "sign of a kernel": (flip_a_sign, "three_conv"),
+    "bias of the stem": (raise_("stem_conv", "bias"), "one_conv"),
+    "beta": (raise_("one_bn", "beta"), "two_conv"),
+    "slope": (lambda model: model.get_layer("three_act").prelu.alpha.assign_add(0.3 * np.ones((1, 1, 32))), "outputs"),
+    "bias of the head": (raise_("head_dense", "bias"), "outputs"),
 }
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_the_first_layer_that_parts_is_the_one_that_was_changed(name, exported):
-    change, unit = CHANGES[name]
+def test_the_first_signs_that_differ_are_those_after_the_change(name, exported):
+    change, layer = CHANGES[name]
     model = build()
     change(model)
     report = verify(model, exported, samples(), traced=3)
     assert not report.ok
-    assert len(report.partings) == 3
-    assert all(parting.layer.startswith(unit) for parting in report.unexplained)
-    assert len(report.unexplained) == 3
+    assert [found.layer for found in report.inside.unexplained] == [layer] * 3
     assert "The file does something else than the model." in str(report)
-    assert f"part first at {unit}" in str(report)
+    assert (f"first at {layer}" if layer != "outputs" else "the outputs differ, and no sign before them") in str(report)
     assert not json.loads(json.dumps(report.to_dict()))["ok"]
 
 
@@ -134,15 +137,15 @@ def test_values_on_a_threshold_are_told_from_others(epsilon, explained, tmp_path
     x = np.random.default_rng(0).choice([-2.0, -1.0, 1.0, 2.0], (4, 4, 4, 32)).astype(np.float32)
     x[0, :2, 1, 7], x[1, 0, 0, 3] = 0.25, 0.25  # 2 values and 1 on the threshold; samples 2 and 3 have none
     to_tflite(model, path, x)
-    assert not verify(model, path, x).partings
+    assert not verify(model, path, x).inside.divergences
     binary_layers(model)[0].input_quantizer.threshold.assign_sub(np.full(32, epsilon))
     report = verify(model, path, x, minimum_agreement=0.5)
     # A larger move is a fault of the layer that holds the threshold, in every sample.
     assert report.ok is explained
     if explained:
-        assert sorted(parting.on_threshold for parting in report.partings) == [1, 2]
-        assert all(parting.explained for parting in report.partings)
-        assert "2 equal to rounding, 2 part by values on a threshold, 0 without" in str(report)
+        assert sorted(found.on_threshold for found in report.inside.divergences) == [1, 2]
+        assert all(found.explained for found in report.inside.divergences)
+        assert "2 have the same, 2 others by values on a threshold, 0 without" in str(report)
 
 
 def test_files_without_a_seal_as_larq_compute_engine_writes_them(tmp_path):
@@ -150,7 +153,7 @@ def test_files_without_a_seal_as_larq_compute_engine_writes_them(tmp_path):
     path.write_bytes(converted_by_lce(to_plain_larq(model)))
     assert verify(model, path, samples(), traced=4).ok
     flip_a_sign(model)
-    assert [parting.layer[:4] for parting in verify(model, path, samples(), traced=2).unexplained] == ["two_", "two_"]
+    assert [found.layer for found in verify(model, path, samples(), traced=2).inside.unexplained] == ["three_conv"] * 2
 
 
 @pytest.mark.parametrize("folded", [True, False])
@@ -171,13 +174,13 @@ def test_int8_files(input_type, tmp_path):
     to_tflite(quantized, path, x, minimum_agreement=0.5)
     report = verify(quantized, path, x[:16], traced=4)
     assert report.ok
-    assert report.compared_layers > 0
+    assert report.inside.compared_layers > 0
     # With the binarized model only the outputs can be compared.
-    assert verify(model, path, x[:16], traced=4).traced == 0
+    assert verify(model, path, x[:16], traced=4).inside is None
     # At the first layer: further on, values on a threshold part most samples before, on grids as coarse as these.
     quantized.get_layer("stem_conv").bias.assign_add(np.full(32, 0.5))
     found = verify(quantized, path, x[:4], traced=2)
-    assert [parting.layer[:5] for parting in found.unexplained] == ["stem_", "stem_"]
+    assert [parting.layer[:5] for parting in found.inside.unexplained] == ["stem_", "stem_"]
 
 
 def test_faults_behind_values_on_a_threshold_are_seen_in_int8_files(tmp_path):
@@ -188,7 +191,7 @@ def test_faults_behind_values_on_a_threshold_are_seen_in_int8_files(tmp_path):
     quantized.get_layer("head_dense").bias.assign_add(np.full(10, largest))  # the same for all classes: top-1 stays
     report = verify(quantized, path, x[:4], traced=4)
     assert not report.ok
-    assert {parting.layer for parting in report.unexplained} == {"head_dense"}
+    assert {parting.layer for parting in report.inside.unexplained} == {"head_dense"}
 
 
 def write(path, model):
@@ -206,9 +209,9 @@ def test_files_that_are_not_of_the_model(exported, tmp_path):
         verify(build(), other_classes)
     inputs = [keras.Input((8, 8, 3)), keras.Input((8, 8, 3))]
     two = write(tmp_path / "two.tflite", keras.Model(inputs, L.Conv2D(10, 3)(L.Concatenate()(inputs))))
-    with pytest.raises(ValueError, match="one input and one output. Received: 2 inputs and 1 outputs"):
+    with pytest.raises(ValueError, match="with 1 inputs and 1 outputs. Received: a file with 2 inputs and 1 outputs"):
         verify(build(), two)
-    with pytest.raises(ValueError, match="one input and one output. Received: 2 inputs and 1 outputs"):
+    with pytest.raises(ValueError, match="with 2 inputs and 1 outputs. Received: a file with 1 inputs and 1 outputs"):
         verify(keras.Model(inputs, conv(10, 3, "binary")(L.Concatenate()(inputs))), exported)
 
 

@@ -72,6 +72,20 @@ def test_export_without_data(model, call, tmp_path):
     assert read(tmp_path / "model.tflite").facts["classes"] == []
 
 
+def test_a_file_of_which_nothing_was_seen_does_not_pass(model, call, tmp_path):
+    """A head that has died gives the same for all pictures: the file is written, and `verify` ends with 1."""
+    dead, out = keras.models.load_model(model), tmp_path / "dead.tflite"
+    dead.get_layer("top").kernel.assign(np.zeros(dead.get_layer("top").kernel.shape))
+    dead.save(tmp_path / "dead.keras")
+    code, printed, _ = call("export", tmp_path / "dead.keras", out, "--data", "digits", "--pixels", "0..1")
+    assert (code, out.exists()) == (0, True)
+    assert printed.endswith("No verdict: these data cannot tell whether the file does what the model does.\n")
+    code, printed, error = call("verify", tmp_path / "dead.keras", out, "--data", "digits", "--pixels", "0..1", "--json")
+    found = json.loads(printed)
+    assert (code, error, found["ok"], found["verdict"]) == (1, "", False, "no verdict")
+    assert "the same output for all samples" in found["outputs"][0]["reason"]
+
+
 def test_int8_with_training_takes_bytes_and_keeps_the_accuracy(model, call, tmp_path):
     out, quantized = tmp_path / "model.tflite", tmp_path / "quantized.keras"
     options = ["--data", "digits", "--pixels", "0..1", "--int8", "--int8-epochs", 1, "--input-type", "uint8"]
@@ -88,8 +102,8 @@ def test_int8_with_training_takes_bytes_and_keeps_the_accuracy(model, call, tmp_
     assert json.loads(printed)["ok"] is True
     # With the model that the quantized one was made of, the outputs alone are compared.
     code, printed, _ = call("verify", model, out, "--data", "digits", "--pixels", "0..1", "--json")
-    assert (code, json.loads(printed)["traced"]) == (0, 0)
-    assert json.loads(printed)["agreement"]["top1"] > 0.9
+    assert (code, json.loads(printed)["inside"]) == (0, None)
+    assert json.loads(printed)["outputs"][0]["agreement"] > 0.9
     code, printed, _ = call("export", model, out, *options[:5], "--overwrite")
     assert code == 0
     assert "with float rest" in printed

@@ -66,7 +66,7 @@ def report():
             "fused_binary": 2,
             "accuracy": 0.8,
             "sha256": "ab" * 32,
-            "agreement": {"top1": 1.0, "samples": 30, "largest_difference": 1e-4},
+            "outputs": [{"agreement": 1.0, "samples": 30, "largest_difference": 1e-4}],
             "operators": {"LceBconv2d": 2, "ADD": 7},
             "versions": {"tensorflow": "2.21.0"},
         },

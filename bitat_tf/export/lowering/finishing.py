@@ -13,7 +13,7 @@ from bitat_tf.export.lowering.objects import code_of, custom_name, readers
 from bitat_tf.export.lowering.operators import STEP
 from bitat_tf.export.lowering.program import Program
 from bitat_tf.export.lowering.steps import Step
-from bitat_tf.tflite_file.content import schema
+from bitat_tf.tflite_file.schema import schema
 
 _NONE = -1  # an input that an operator does not have
 _UNUSED_METADATA = (b"CONVERSION_METADATA",)

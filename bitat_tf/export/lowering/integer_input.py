@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bitat_tf.export.lowering.objects import code_of
-from bitat_tf.tflite_file.content import schema
+from bitat_tf.tflite_file.schema import schema
 
 _SHIFT = 128  # from int8 to uint8
 

@@ -1,0 +1,51 @@
+"""The same model through larq-compute-engine's own converter, where that is installed: another opinion."""
+
+from bitat_tf._keras import keras
+from bitat_tf.export.conversion import Conversion
+from bitat_tf.export.plain import count_binary_operators, to_plain_larq
+from bitat_tf.export.report import count_operators
+from bitat_tf.tflite_file.content import parse
+from bitat_tf.tflite_file.operators import Operator, read_operators
+
+
+def convert_with_larq(model: keras.Model, allow_partial: bool = False) -> Conversion:
+    """Return a model as larq-compute-engine's converter writes it.
+
+    Args:
+        model: A functional or sequential model, binarized.
+        allow_partial: Whether binary layers may stay float: not binarized yet, or not recognized by the converter.
+
+    Raises:
+        ValueError: If the converter cannot write the model, or leaves a binary layer float.
+        ImportError: If larq-compute-engine is not installed.
+    """
+    try:
+        import larq_compute_engine as lce
+    except ImportError as error:
+        raise ImportError(
+            "to_tflite: converter='larq-compute-engine' needs larq-compute-engine, on Python 3.10 to 3.12: "
+            "`pip install 'bitat_tf[larq-compute-engine]'`. converter='direct', the default, needs nothing."
+        ) from error
+    plain = to_plain_larq(model, allow_partial)
+    expected = count_binary_operators(plain)
+    try:
+        content = lce.convert_keras_model(plain)
+    except RuntimeError as error:
+        raise ValueError(
+            f"to_tflite: larq-compute-engine cannot convert the model ({error}). Received: {plain.name!r}. A layer of it has "
+            "no form on the device: recurrent layers need unroll=True; bitat_tf.check(model) names what it knows of."
+        ) from error
+    _check_fused(expected, read_operators(content), allow_partial)
+    return Conversion(parse(content), expected)
+
+
+def _check_fused(expected: int, operators: list[Operator], allow_partial: bool) -> None:
+    fused = count_operators(operators).get("LceBconv2d", 0)
+    left = [operator.output for operator in operators if operator.binary_kernel]
+    if (fused < expected or left) and not allow_partial:
+        raise ValueError(
+            f"to_tflite: {expected} binary layers must become LceBconv2d operators. Received: {fused} of them"
+            + (f", and float operators with a binary kernel at {', '.join(left)}" if left else "")
+            + ". larq-compute-engine's converter did not recognize them; converter='direct', the default, writes them all. "
+            "Pass allow_partial=True to write the file all the same."
+        )
