@@ -9,7 +9,7 @@ from binary_networks import BinaryNetwork
 from engines import larq_compute_engine, run_everywhere
 
 from bitat_tf._keras import keras, tf
-from bitat_tf.export.inside import _binary_convolutions, _matched, _with_outputs, model_calls
+from bitat_tf.export.inside import _binary_convolutions, _divergences, _matched, _with_outputs, model_calls
 from bitat_tf.export.lowering import TensorFlowOperators, convert, expand, lower, run, steps
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
 from bitat_tf.model_graph import CallGraph
@@ -64,14 +64,15 @@ def test_random_networks_do_what_keras_does(seed):
     readers = _binary_convolutions(content)
     with_signs = _with_outputs(content, [tensor for tensor, _, _ in readers])
     for engine, arrays in run_everywhere(with_signs, inputs, program):
-        assert_close(arrays[: len(expected)], expected, 1e-4)
         inside = [(key, channels, array) for (_, key, channels), array in zip(readers, arrays[len(expected) :], strict=True)]
         matched = _matched(calls, inside)
         assert len(matched) == len(calls), engine
-        for call, signs in matched:
-            different = signs != np.where(call.sums >= 0, 1, -1)
-            near = np.abs(call.sums) <= 1e-5 * np.abs(call.sums).max()
-            assert not (different & (~near | exact)).any(), (engine, call.layer)
+        found = _divergences(matched, np.zeros(len(inputs[0]), bool), near=1e-5)
+        # What follows a value that fell on the other side of its threshold differs too.
+        assert all(one.explained for one in found), (engine, found)
+        assert not (exact and found), (engine, found)
+        if not found:
+            assert_close(arrays[: len(expected)], expected, 1e-4)
 
 
 def small(build, shape=(6, 6, 32), seed=0):
@@ -247,6 +248,22 @@ def test_every_geometry_against_larq_compute_engine_and_keras(padding):
     model = small(build, (9, 11, 40))
     x = np.random.default_rng(0).normal(size=(3, 9, 11, 40)).astype(np.float32)
     for engine, (found,) in run_everywhere(written(lower(model)), [x]):
+        np.testing.assert_allclose(found, model(x).numpy(), atol=1e-4, err_msg=engine)
+
+
+def test_what_is_reshaped_twice_is_not_changed_in_place():
+    """Interpreters of some releases let an addition after a reshape overwrite what the reshape has read."""
+
+    def build(x):
+        x = L.ReLU()(conv(8, name="binary")(x))
+        wide = BinaryDense(4, name="binary_dense")(L.Flatten()(x))
+        return L.Concatenate()([wide, L.Dense(3)(L.Flatten()(x))])
+
+    model = small(build, (4, 4, 8))
+    binary_layers(model)[1].input_quantizer.threshold.assign(np.linspace(-1, 1, 128))
+    content = written(lower(model))
+    x = np.random.default_rng(0).normal(size=(3, 4, 4, 8)).astype(np.float32)
+    for engine, (found,) in run_everywhere(content, [x]):
         np.testing.assert_allclose(found, model(x).numpy(), atol=1e-4, err_msg=engine)
 
 

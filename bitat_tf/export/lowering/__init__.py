@@ -5,6 +5,7 @@
 | `steps`, `binary_steps`, `program` | the few kinds of steps that a network is made of |
 | `expand` | a model as steps (`layer_kinds`: what a Keras layer is; `binary_kernel`: a kernel as signs and scales) |
 | `constants` | constants per channel move to where they cost nothing |
+| `reshapes` | reshapes move behind or before what stands beside them |
 | `signs` | signs skip what they make superfluous, are computed once, and are what binary convolutions write |
 | `operators` | the operators on signs, in TensorFlow and in a file |
 | `grids` | int8 grids for what is not binary |
@@ -16,12 +17,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bitat_tf._keras import keras
-from bitat_tf.export.lowering.constants import merge, move_shifts, scale_kernels, sink_reshapes
+from bitat_tf.export.lowering.constants import merge, move_shifts, scale_kernels
 from bitat_tf.export.lowering.expand import expand
 from bitat_tf.export.lowering.file import convert, run
 from bitat_tf.export.lowering.grids import INPUT_TYPES, Int8Input, measure, place_grids
 from bitat_tf.export.lowering.operators import TensorFlowOperators
 from bitat_tf.export.lowering.program import Program
+from bitat_tf.export.lowering.reshapes import change_before_reshapes, sink_reshapes
 from bitat_tf.export.lowering.signs import Limits, move_signs, share_signs, write_signs
 from bitat_tf.model_graph import CallGraph
 
@@ -93,3 +95,4 @@ def fold(program: Program, limits: Measure | None = None) -> None:
     scale_kernels(program)
     write_signs(program)
     share_signs(program)
+    change_before_reshapes(program)

@@ -5,7 +5,7 @@ import numpy as np
 from bitat_tf.export.lowering import steps
 from bitat_tf.export.lowering.binary_steps import BinaryConvolution, MaxPool, Sign
 from bitat_tf.export.lowering.program import Program
-from bitat_tf.export.lowering.steps import Affine, Linear, Slope, Step
+from bitat_tf.export.lowering.steps import Affine, Linear, Step
 
 _FREE = (Linear, BinaryConvolution)  # a constant that follows becomes their bias
 
@@ -238,33 +238,3 @@ def _backwards(program: Program, step: Step, reader: Step, shift: np.ndarray) ->
 def _add_after(program: Program, step: Step, shift: np.ndarray) -> None:
     bias = Affine(name=f"{step.name}/bias", inputs=[step], shape=step.shape, shift=shift)
     program.replace(step, bias)
-
-
-def sink_reshapes(program: Program) -> None:
-    """Let steps per channel come before a reshape that keeps the channels, and let two reshapes in a row be one, or none."""
-    changed = True
-    while changed:
-        changed = False
-        for step in program.steps():
-            if not isinstance(step, steps.Reshape):
-                continue
-            (below,) = step.inputs
-            if isinstance(below, steps.Reshape):
-                step.inputs = below.inputs
-                changed = True
-            elif below.shape == step.shape and None not in step.shape:
-                program.replace(step, below)
-                changed = True
-            elif below.channels == step.channels and _sink(program, step):
-                changed = True
-
-
-def _sink(program: Program, reshape: steps.Reshape) -> bool:
-    reader = program.only_reader(reshape)
-    if not isinstance(reader, (Affine, Slope, steps.Clamp)):
-        return False
-    below, shape = reshape.inputs[0], reshape.shape
-    program.replace(reader, reshape)
-    reader.inputs, reader.shape = [below], below.shape
-    reshape.inputs, reshape.shape = [reader], shape
-    return True

@@ -105,7 +105,7 @@ class Reshape(Step):
 
 @dataclass(eq=False, kw_only=True)
 class Affine(Step):
-    """scale * x + shift, a constant of each for every channel; None stands for 1 and 0."""
+    """scale * x + shift, a constant of each for every channel, or for every value of a sample; None stands for 1 and 0."""
 
     scale: np.ndarray | None = None
     shift: np.ndarray | None = None
