@@ -7,8 +7,9 @@ import pytest
 
 from bitat_tf._keras import keras, tf
 
-tf.config.threading.set_intra_op_parallelism_threads(2)
-tf.config.threading.set_inter_op_parallelism_threads(2)
+# As many processes as there are cores run tests: see the Makefile.
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 @pytest.fixture(autouse=True)
