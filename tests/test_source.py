@@ -36,7 +36,7 @@ def test_source(path):
 
 # Rooms from the bottom to the top; a file imports from its own room and from those before it.
 ROOMS = ["_keras", "_validation", "_files", "_copies", "_pixels", "_tables", "graph", "tflite_file", "dependency", "quantizers"]
-ROOMS += ["regularizers", "layers", "inspection", "calibration", "callbacks", "distillation", "analysis"]
+ROOMS += ["_disentangled_error", "regularizers", "layers", "inspection", "calibration", "callbacks", "distillation", "analysis"]
 BESIDE_EACH_OTHER = ("conversion", "post_training", "applications", "export", "data")
 TOP = [*BESIDE_EACH_OTHER, "deployment", "workflow", "cli"]
 

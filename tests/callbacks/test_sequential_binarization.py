@@ -139,13 +139,14 @@ def test_what_lies_below_is_bit_identical_while_frozen_and_trains_afterwards(fre
     model = make_network(optimizer(0.01))
     below = [model.get_layer(name) for name in ("stem", "bn_0", "binary_1", "bn_1", "rprelu_1")]
     above = [model.get_layer(name) for name in ("binary_2", "bn_2", "logits")]
-    changed = []
+    changed, steps = [], []
 
     class Changes(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
             self.last = None
 
         def on_train_batch_end(self, batch, logs=None):
+            steps.append(self.model.train_function)
             now = [[w.numpy().copy() for layer in part for w in layer.weights] for part in (below, above)]
             if self.last is not None:
                 changed.append(
@@ -165,6 +166,8 @@ def test_what_lies_below_is_bit_identical_while_frozen_and_trains_afterwards(fre
     assert all(b for b, _ in joint)
     assert all(a for _, a in changed)
     assert all(layer.trainable for layer in below)
+    if freeze != "always":
+        assert steps[3] is steps[9] is steps[23], "without frozen layers the step is traced once"
 
 
 def test_the_users_trainable_settings_are_given_back(make_network, images):
