@@ -6,26 +6,34 @@ RUN ?= runs/demo
 WORKERS ?= 2
 SLOW ?= slow
 BIN = $(VENV)/bin
+# A file's tests run in one worker: what they share (a trained network, a compiled program) is made once.
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+NOTEBOOK = $(BIN)/python -m pytest -n $(WORKERS) --nbmake --nbmake-timeout=900
+QUICK_NOTEBOOK = notebooks/01_quickstart.ipynb
 SOURCES = setup.cfg pyproject.toml
 RUNTIME_SOURCES = runtime/pyproject.toml runtime/CMakeLists.txt runtime/README.md runtime/LICENSE \
 	$(shell find runtime/bitat_runtime runtime/cmake runtime/include runtime/src -type f ! -name '*.pyc')
 COMPILER = $(shell command -v c++ || command -v g++ || command -v clang++)
 # $(call test-runtime,MARKERS): one that is there must give a library whose tests pass.
-test-runtime = $(if $(COMPILER),$(BIN)/python -m pytest -n $(WORKERS) -m "$(1)" runtime/tests,@echo "No C++ compiler: the tests of bitat-runtime are left out.")
+test-runtime = $(if $(COMPILER),$(PYTEST) -m "$(1)" runtime/tests,@echo "No C++ compiler: the tests of bitat-runtime are left out.")
 
 .PHONY: demo test test-slow lint benchmarks docs clean
 
 demo: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/bitat-tf train --data digits --out $(RUN) --overwrite
 
+# One thread for each worker: more only wait for each other.
+test test-slow: export OMP_NUM_THREADS = 1
+
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+	$(PYTEST) -m "not slow"
 	$(call test-runtime,not slow)
-	$(BIN)/python -m pytest -n $(WORKERS) --nbmake --nbmake-timeout=900 notebooks
+	$(NOTEBOOK) $(QUICK_NOTEBOOK)
 
 test-slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n $(WORKERS) -m "$(SLOW)"
+	$(PYTEST) -m "$(SLOW)"
 	$(call test-runtime,slow)
+	$(NOTEBOOK) $(filter-out $(QUICK_NOTEBOOK),$(wildcard notebooks/*.ipynb))
 
 benchmarks: $(VENV)/.installed
 	$(BIN)/python -m benchmarks

@@ -37,7 +37,7 @@ def pictures(count: int, side: int) -> np.ndarray:
 
 def stages(model: keras.Model, images: np.ndarray) -> list[dict[str, Any]]:
     """Return time and memory of every layer's statistics, in the order of the schedule."""
-    steps = Stages(model, Calibration(images, model, "benchmark"), Schedule(), {}, seed=0)
+    steps = Stages(model, binary_layers(model), Calibration(images, model, "benchmark"), Schedule(), {}, seed=0)
     rows = []
     for layer in binary_layers(model):
         found = measure(lambda layer=layer: steps.quantize(layer))

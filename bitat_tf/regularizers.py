@@ -1,15 +1,13 @@
 """The disentangled loss as a Keras regularizer (Eq. 6; its scale-free form is ours)."""
 
-import larq as lq
 import numpy as np
 
+from bitat_tf._disentangled_error import ERRORS, weighted_error
 from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_choice, check_number
 from bitat_tf.dependency import Metric
 
 __all__ = ["DisentangledRegularizer", "DisentangledState"]
-
-ERRORS = ("relative", "disentangled", "original")
 
 
 @keras.saving.register_keras_serializable(package="bitat_tf")
@@ -203,41 +201,10 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
         state = self.build(kernel.shape)
         kernel = tf.reshape(tf.cast(tf.convert_to_tensor(kernel), tf.float32), (state.dim, state.units))
         l1 = tf.where(tf.reduce_any(state.importance > 0), state.l1, 0.0)
-        return self._gated_error(state, kernel) + l1 * tf.reduce_sum(tf.abs(kernel))
-
-    def _gated_error(self, state: DisentangledState, kernel: tf.Tensor) -> tf.Tensor:
-        """Return strength * Q; its matrix products cost a step nothing while the loss is not active."""
-
-        def error_and_gradient():
-            with tf.GradientTape() as tape:
-                tape.watch(kernel)
-                error = state.strength * self._error(state, kernel)
-            return error, tape.gradient(error, kernel)
-
-        @tf.custom_gradient
-        def gated(kernel):
-            # The gradient is formed in the forward branch, so that none has to be taken through the condition.
-            active = tf.logical_and(state.strength > 0, tf.reduce_any(state.importance > 0))
-            error, gradient = tf.cond(active, error_and_gradient, lambda: (tf.constant(0.0), tf.zeros_like(kernel)))
-            return error, lambda upstream: upstream * gradient
-
-        return gated(kernel)
-
-    def _error(self, state: DisentangledState, kernel: tf.Tensor) -> tf.Tensor:
-        binary, reference = lq.quantizers.ste_sign(kernel), tf.convert_to_tensor(state.reference)
-        if self.error == "original":
-            scale = _best_scale(tf.reduce_sum(binary * reference, axis=0), tf.reduce_sum(binary**2, axis=0))
-            return tf.reduce_sum((reference - scale * binary) ** 2)
-        seen = _Seen(state, self.residual, binary), _Seen(state, self.residual, reference)
-        norm, product = seen[0].inner(seen[0]), seen[0].inner(seen[1])
-        scale = _best_scale(product, norm)
-        if self.cross_layer:
-            difference = _Seen(state, self.residual, reference - scale * binary)
-            error, energy = (tf.reduce_sum(part.gram() * state.sensitivity) for part in (difference, seen[1]))
-        else:
-            energy = tf.reduce_sum(seen[1].inner(seen[1]))
-            error = energy + tf.reduce_sum(scale * (scale * norm - 2 * product))
-        return tf.math.divide_no_nan(error, energy) if self.error == "relative" else error
+        error = weighted_error(self.error, state.dim > state.num_groups, self.residual, self.cross_layer)
+        sensitivity = state.sensitivity if self.cross_layer else tf.zeros((0, 0))
+        statistics = state.importance, state.directions, state.groups, state.residual, state.reference, sensitivity
+        return error(kernel, state.strength, *statistics) + l1 * tf.reduce_sum(tf.abs(kernel))
 
     def get_config(self):
         """Return the arguments of the constructor."""
@@ -249,36 +216,3 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
             "residual": self.residual,
             "cross_layer": self.cross_layer,
         }
-
-
-def _best_scale(product: tf.Tensor, norm: tf.Tensor) -> tf.Tensor:
-    return tf.stop_gradient(tf.maximum(tf.math.divide_no_nan(product, norm), 0.0))
-
-
-class _Seen:
-    """Weights of shape (d, m) as a metric sees them: `Metric.inner` in TensorFlow."""
-
-    def __init__(self, state: DisentangledState, residual: bool, weights: tf.Tensor):
-        self.weights, self.grouped, self.residual = weights, weights, None
-        if state.dim > state.num_groups:
-            size = state.importance.shape[0]
-            counts = tf.sqrt(tf.math.unsorted_segment_sum(tf.ones(state.dim), state.groups, size))  # a bincount XLA has not
-            self.grouped = tf.math.divide_no_nan(tf.math.unsorted_segment_sum(weights, state.groups, size), counts[:, None])
-            self.residual = state.residual if residual else None
-        self.seen = state.importance[:, None] * tf.matmul(state.directions, self.grouped, transpose_a=True)
-
-    def inner(self, other: "_Seen") -> tf.Tensor:
-        """Return a^T C b of every output channel, shape (m,)."""
-        product = tf.reduce_sum(self.seen * other.seen, axis=0)
-        if self.residual is None:
-            return product
-        whole, grouped = self.weights * other.weights, self.grouped * other.grouped
-        return product + self.residual * (tf.reduce_sum(whole, axis=0) - tf.reduce_sum(grouped, axis=0))
-
-    def gram(self) -> tf.Tensor:
-        """Return A^T C A, shape (m, m)."""
-        gram = tf.matmul(self.seen, self.seen, transpose_a=True)
-        if self.residual is None:
-            return gram
-        whole, grouped = (tf.matmul(part, part, transpose_a=True) for part in (self.weights, self.grouped))
-        return gram + self.residual * (whole - grouped)

@@ -1,14 +1,39 @@
-"""What all tests share: fixed seeds, a clean Keras session, small networks."""
+"""What all tests share: fixed seeds, a clean Keras session, small networks, and a limit of what a quick test may take."""
 
 import bitat_tf  # isort: skip  (first: it decides which Keras is used)
+
+import os
 
 import numpy as np
 import pytest
 
 from bitat_tf._keras import keras, tf
 
-tf.config.threading.set_intra_op_parallelism_threads(2)
-tf.config.threading.set_inter_op_parallelism_threads(2)
+# As many processes as there are cores run tests: see the Makefile.
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+# Of processor time, so that a busy machine does not matter; the quick tests take a tenth of it at most.
+LIMIT = 40.0
+
+
+def processor_seconds():
+    """Return the processor time of this process, and of those that it started and that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    before = processor_seconds()
+    result = yield
+    seconds = processor_seconds() - before
+    if seconds > LIMIT and item.get_closest_marker("slow") is None:
+        pytest.fail(
+            f"It took {seconds:.0f} s of processor time. Make it cheaper, or mark it as slow."
+        )
+    return result
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +42,7 @@ def _clean_session():
     keras.utils.set_random_seed(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_network():
     """Return a function that builds a small compiled network with three binary layers and batch normalization."""
 
@@ -40,15 +65,24 @@ def make_network():
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
         )
+        # What the first training step would create is there already, so that `fit` traces the step once, not twice.
+        x, y = tf.zeros((1, size, size, 2)), tf.zeros((1,), tf.int64)
+        outputs = model(x)
+        model.compute_loss(x, y, outputs)
+        model.compute_metrics(x, y, outputs, None)
+        model.reset_metrics()
         return model
 
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def images():
     """Return 48 images of 7x7x2 and labels of 4 classes that can be learned from them."""
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 4, 48)
     pictures = generator.normal(size=(48, 7, 7, 2)) + labels[:, None, None, None] * np.array([0.5, -0.5])
-    return pictures.astype(np.float32), labels.astype(np.int64)
+    arrays = pictures.astype(np.float32), labels.astype(np.int64)
+    for array in arrays:
+        array.setflags(write=False)  # the tests share them
+    return arrays

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+# Each starts processes that import TensorFlow: minutes together.
+pytestmark = pytest.mark.slow
+
 WORKER = Path(__file__).with_name("distribution_worker.py")
 
 

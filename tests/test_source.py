@@ -38,7 +38,7 @@ def test_source(path):
 # Rooms from the bottom to the top; a file imports from its own room and from those before it.
 ROOMS = ["_lazy", "_legacy_keras", "_saved_models", "_keras", "_validation", "_files", "_pixels", "_tables"]
 ROOMS += ["_console", "model_graph", "tflite_file", "dependency", "quantizers"]
-ROOMS += ["regularizers", "layers", "inspection", "calibration", "callbacks", "distillation", "analysis"]
+ROOMS += ["_disentangled_error", "regularizers", "layers", "inspection", "calibration", "callbacks", "distillation", "analysis"]
 BESIDE_EACH_OTHER = ("conversion", "post_training", "applications", "export", "data")
 TOP = [*BESIDE_EACH_OTHER, "deployment", "kits", "workflow", "cli"]
 

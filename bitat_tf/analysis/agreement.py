@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from bitat_tf._keras import keras, tf
 from bitat_tf.analysis.checked import checked_binary_layers
 from bitat_tf.analysis.result_table import ResultTable
-from bitat_tf.calibration import Calibration, LayerInputs
+from bitat_tf.calibration import Calibration, LayerInputs, NetworkTrace
 from bitat_tf.layers import BinaryLayer
 
 
@@ -53,12 +53,14 @@ def layer_agreement(float_model: keras.Model, binary_model: keras.Model, data: A
         )
     # Once, and kept: a dataset that shuffles would give either network other inputs.
     batches = list(Calibration(data, float_model, "layer_agreement"))
+    float_trace, binary_trace = NetworkTrace(float_model, layers), NetworkTrace(binary_model, list(others.values()))
     rows = []
     for layer in layers:
         other = others[layer.name]
         sums = _Correlation()
-        pairs = zip(LayerInputs(float_model, layer, batches), LayerInputs(binary_model, other, batches), strict=True)
-        for float_inputs, binary_inputs in pairs:
+        inputs = LayerInputs(float_model, layer, batches, trace=float_trace)
+        other_inputs = LayerInputs(binary_model, other, batches, trace=binary_trace)
+        for float_inputs, binary_inputs in zip(inputs, other_inputs, strict=True):
             sums.update(_outputs(layer, float_inputs), _outputs(other, binary_inputs))
         correlation = sums.correlation
         rows.append(

@@ -11,7 +11,7 @@ from bitat_tf._keras import keras
 from bitat_tf._validation import check_finite, check_number
 from bitat_tf.analysis.checked import checked_binary_layers
 from bitat_tf.analysis.result_table import ResultTable
-from bitat_tf.calibration import Calibration, LayerInputs
+from bitat_tf.calibration import Calibration, LayerInputs, NetworkTrace
 
 _COLUMNS = 4  # of a figure of histograms
 
@@ -85,10 +85,11 @@ def activation_histograms(
         raise ValueError(f"activation_histograms: the first of `limits` must lie below the second. Received: limits={limits}.")
     edges = np.linspace(low, high, int(bins) + 1)
     calibration = Calibration(data, model, "activation_histograms")
+    trace = NetworkTrace(model, layers)
     rows: list[dict[str, Any]] = []
     for layer in layers:
         counts, positive, total = np.zeros(int(bins)), 0, 0
-        for batch in LayerInputs(model, layer, calibration):
+        for batch in LayerInputs(model, layer, calibration, trace=trace):
             values = batch.numpy()
             counts += np.histogram(np.clip(values, low, high), edges)[0]
             positive += int(np.sum(layer.input_images(batch, binary=True).numpy() > 0))

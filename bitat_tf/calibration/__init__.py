@@ -9,7 +9,7 @@
 """
 
 from bitat_tf.calibration.cross_layer import find_blocks, output_sensitivity
-from bitat_tf.calibration.data import Calibration, LayerInputs
+from bitat_tf.calibration.data import Calibration, LayerInputs, NetworkTrace
 from bitat_tf.calibration.measure import LayerDependency, NetworkDependency, measure_dependency
 from bitat_tf.calibration.statistics import LayerStatistics, layer_statistics
 
@@ -19,6 +19,7 @@ __all__ = [
     "LayerInputs",
     "LayerStatistics",
     "NetworkDependency",
+    "NetworkTrace",
     "find_blocks",
     "layer_statistics",
     "measure_dependency",

@@ -9,7 +9,7 @@ from rich.table import Table
 from bitat_tf._keras import keras
 from bitat_tf._tables import as_text
 from bitat_tf._validation import check_model
-from bitat_tf.calibration.data import Calibration, LayerInputs
+from bitat_tf.calibration.data import Calibration, LayerInputs, NetworkTrace
 from bitat_tf.calibration.statistics import check_statistics_possible, float_outputs, layer_statistics
 from bitat_tf.dependency import Metric, QuantizationErrors, network_errors, quantization_errors, reduce_inputs
 from bitat_tf.layers import BinaryLayer, binary_layers
@@ -136,9 +136,10 @@ def measure_dependency(
         check_model(float_model, "measure_dependency")
         sources = _counterparts(layers, binary_layers(float_model))
     calibration = Calibration(data, model, "measure_dependency")
+    trace = NetworkTrace(model, layers)
     measured = []
     for layer, source in zip(layers, sources, strict=True):
-        inputs = LayerInputs(model, layer, calibration)
+        inputs = LayerInputs(model, layer, calibration, trace=trace)
         targets = (float_outputs(source, batch) for batch in inputs) if retargeted else None
         statistics = layer_statistics(layer, inputs, retargeted, seed, targets)
         reference = statistics.reference if retargeted else source.latent_kernel_matrix.astype(float)

@@ -1,6 +1,6 @@
 """Statistics of a layer's input: its metric, and reference weights."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,10 +75,11 @@ def channel_means(inputs: Iterable[tf.Tensor]) -> np.ndarray:
     count, total = 0, np.zeros(())
     for batch in inputs:
         values = batch.numpy().reshape(-1, batch.shape[-1])
-        check_finite("channel_means", "the input of a layer", values)
         count += len(values)
         total = total + values.sum(axis=0, dtype=np.float64)
-    return total / count
+    means = total / count
+    check_finite("channel_means", "the mean of a layer's input in each channel", means)
+    return means
 
 
 def float_outputs(layer: BinaryLayer, inputs: tf.Tensor) -> np.ndarray:
@@ -119,6 +120,7 @@ def layer_statistics(
     Raises:
         ValueError: If an input is not finite, or the statistics take more than `memory_limit`.
     """
+    inputs = _checked(inputs)
     kernel = layer.latent_kernel_matrix.astype(float)
     regularizer = layer.disentangled_regularizer
     dim = len(kernel)
@@ -156,6 +158,7 @@ def layer_metric(layer: BinaryLayer, inputs: Iterable[tf.Tensor], groups: np.nda
 
     For d > k it forms no d x d numbers.
     """
+    inputs = _checked(inputs)
     if int(groups.max()) + 1 == len(groups):
         pairs = ((batch, None) for batch in inputs)
         return Metric.from_covariance(_moments(layer, pairs, False, MEMORY_LIMIT).covariance, groups)
@@ -163,6 +166,25 @@ def layer_metric(layer: BinaryLayer, inputs: Iterable[tf.Tensor], groups: np.nda
     for batch in inputs:
         moments.update(layer.input_images(batch, binary=True).numpy())
     return Metric.from_covariance(moments.covariance, groups, moments.total, layer.disentangled_regularizer.residual)
+
+
+class _CheckedInputs:
+    """Batches of a layer's input, which are checked in the first pass through all of them."""
+
+    def __init__(self, inputs: Iterable[tf.Tensor]):
+        self._inputs = inputs
+        self._checked = False
+
+    def __iter__(self) -> Iterator[tf.Tensor]:
+        for batch in self._inputs:
+            if not self._checked:
+                check_finite("layer_statistics", "the input of a layer", batch.numpy())
+            yield batch
+        self._checked = True
+
+
+def _checked(inputs: Iterable[tf.Tensor]) -> _CheckedInputs:
+    return inputs if isinstance(inputs, _CheckedInputs) else _CheckedInputs(inputs)
 
 
 def check_memory(where: str, layers: list[BinaryLayer], samples: int, cure: str, memory_limit: int = MEMORY_LIMIT) -> None:
@@ -205,7 +227,6 @@ def _moments(layer: BinaryLayer, pairs, retargeted: bool, memory_limit: int) -> 
     dim, units = layer.latent_kernel_matrix.shape
     moments = PatchMoments(geometry, dim // geometry.taps, units if retargeted else 0, memory_limit)
     for batch, targets in pairs:
-        check_finite("layer_statistics", "the input of a layer", batch.numpy())
         moments.update(layer.input_images(batch, binary=True).numpy(), targets)
     return moments
 
@@ -232,7 +253,6 @@ def _signals(layer: BinaryLayer, inputs: Iterable[tf.Tensor], seed: int) -> tupl
     sample, keys, count = np.zeros((0, len(layer.latent_kernel_matrix)), np.float32), np.zeros(0), 0
     for batch in inputs:
         # Every row draws a key, and the smallest keys of all the data stay: a uniform sample of a stream of unknown length.
-        check_finite("layer_statistics", "the input of a layer", batch.numpy())
         images = layer.input_images(batch, binary=True).numpy()
         drawn = generator.random(len(images) * int(np.prod(geometry.output_size(*images.shape[1:3]))))
         count += len(drawn)

@@ -33,7 +33,8 @@ class Freezer:
     """Trains with layers frozen, without touching what the user has set.
 
     Keras reads `trainable` while it traces the training step, so that a change takes effect only with a new train function.
-    The optimizer is built over all variables first, or it would not know those that are trainable only later.
+    That without frozen layers is kept, since tracing takes long. The optimizer is built over all variables first, or it would
+    not know those that are trainable only later.
     """
 
     def __init__(self, model: keras.Model):
@@ -41,6 +42,7 @@ class Freezer:
         self._frozen: list[keras.layers.Layer] = []
         if isinstance(model.train_function, _FrozenStep):  # left by a run that was interrupted
             model.make_train_function(force=True)
+        self._unfrozen = model.train_function
         model.optimizer.build(model.trainable_variables)
 
     def freeze(self, layers: list[keras.layers.Layer]) -> None:
@@ -48,9 +50,11 @@ class Freezer:
         if layers == self._frozen:
             return
         self._frozen = layers
-        step = self._model.make_train_function(force=True)
         if layers:
+            step = self._model.make_train_function(force=True)
             self._model.train_function = _FrozenStep(self._model, step, layers)
+        else:
+            self._model.train_function = self._unfrozen
 
     def allow_step(self) -> None:
         """Let the next step run with the layers frozen."""

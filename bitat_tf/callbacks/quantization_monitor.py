@@ -4,7 +4,7 @@ from typing import Any
 
 from bitat_tf._keras import keras
 from bitat_tf._validation import check_model
-from bitat_tf.calibration import Calibration, LayerInputs, layer_statistics
+from bitat_tf.calibration import Calibration, LayerInputs, NetworkTrace, layer_statistics
 from bitat_tf.calibration.statistics import check_statistics_possible
 from bitat_tf.callbacks.error_log import error_logs, layer_errors, layer_rows
 from bitat_tf.layers import binary_layers
@@ -57,8 +57,9 @@ class QuantizationMonitor(keras.callbacks.Callback):
         try:
             for layer in self._layers:
                 layer.set_binary(False, False)
+            trace = NetworkTrace(self.model, self._layers)
             for layer in self._layers:
-                inputs = LayerInputs(self.model, layer, calibration)
+                inputs = LayerInputs(self.model, layer, calibration, trace=trace)
                 statistics = layer_statistics(layer, inputs, retargeted=False, seed=self.seed)
                 layer.disentangled_state.assign(statistics.metric, statistics.reference)
         finally:

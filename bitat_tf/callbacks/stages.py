@@ -1,12 +1,12 @@
 """What happens to a layer when its turn comes, and while it is being quantized."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from bitat_tf._keras import keras
-from bitat_tf.calibration import Calibration, LayerInputs, find_blocks, layer_statistics, output_sensitivity
+from bitat_tf.calibration import Calibration, LayerInputs, NetworkTrace, find_blocks, layer_statistics, output_sensitivity
 from bitat_tf.calibration.cross_layer import check_block
 from bitat_tf.calibration.statistics import channel_means, has_statistics, layer_metric
 from bitat_tf.callbacks.schedule import Schedule
@@ -21,14 +21,24 @@ class Stages:
 
     Args:
         model: The model.
+        layers: The layers whose turn comes.
         calibration: The calibration data.
         schedule: Its choices: `retarget`, `flips`, `center_thresholds`.
         blocks: Name of the layer at the end of each layer's block, by layer name; see `resolve_blocks`.
         seed: Seed of the grouping and of the random vectors.
     """
 
-    def __init__(self, model: keras.Model, calibration: Calibration, schedule: Schedule, blocks: Mapping[str, str], seed: int):
+    def __init__(
+        self,
+        model: keras.Model,
+        layers: Sequence[BinaryLayer],
+        calibration: Calibration,
+        schedule: Schedule,
+        blocks: Mapping[str, str],
+        seed: int,
+    ):
         self._model = model
+        self._trace = NetworkTrace(model, layers)
         self._calibration = calibration
         self._schedule = schedule
         self._blocks = blocks
@@ -48,12 +58,12 @@ class Stages:
         if not has_statistics(layer):
             return
         state = layer.disentangled_state
-        metric = layer_metric(layer, LayerInputs(self._model, layer, self._calibration), state.groups.numpy())
+        metric = layer_metric(layer, self._inputs_of(layer), state.groups.numpy())
         state.assign(self._in_block(layer, metric), state.reference.numpy())
         take_from_first_worker(state.variables, self._model.distribute_strategy)
 
     def _make_binary(self, layer: BinaryLayer) -> None:
-        inputs = LayerInputs(self._model, layer, self._calibration)
+        inputs = self._inputs_of(layer)
         if self._schedule.center_thresholds and layer.trainable and isinstance(layer.input_quantizer, RSign):
             layer.input_quantizer.threshold.assign(-channel_means(inputs))
         if not has_statistics(layer):
@@ -68,6 +78,9 @@ class Stages:
                 binary = flip_descent(binary, reference, statistics.curvature)
             layer.set_latent_kernel(latent_weights(reference, binary, metric.optimal_scale(binary, reference)))
         layer.set_binary()
+
+    def _inputs_of(self, layer: BinaryLayer) -> LayerInputs:
+        return LayerInputs(self._model, layer, self._calibration, trace=self._trace)
 
     def _in_block(self, layer: BinaryLayer, metric: Metric) -> Metric:
         block = self._blocks.get(layer.name)

@@ -78,7 +78,13 @@ NUMBER_OF_LAYERS = {
 STRIDED = {"ReActNetA": 4, "ReActNet18": 3, "BiRealNet18": 3, "BiRealNet34": 3, "RealToBinNet18": 3}
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+# Quickly, one with shortcuts and the one whose blocks are dense.
+NAMES = [
+    name if name in ("BiRealNet18", "MeliusNet22") else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_binary_layers_of_the_architecture(name):
     shapes, sides = ARCHITECTURES[name]
     model = network(name)
@@ -111,7 +117,7 @@ INPUTS = {
 CLIPS = {"RealToBinNet18": 1.0, "MeliusNet22": 1.3, "QuickNet": 1.25}
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", NAMES)
 def test_width_quantizers_and_float_activations(name):
     shapes, _ = ARCHITECTURES[name]
     layers = binary_layers(getattr(applications, name)((32, 32, 3), 10, width=0.25))
@@ -126,6 +132,7 @@ def test_width_quantizers_and_float_activations(name):
             assert layer.input_quantizer.clip_value == CLIPS[name]
 
 
+@pytest.mark.slow
 def test_parameters_and_memory_that_larq_zoo_publishes():
     # larq/zoo, tables in the docstrings of BiRealNet, RealToBinaryNet, MeliusNet22 and QuickNet. "Parameters" there is Keras'
     # count for the first two, Larq's for the others (it merges two of the four vectors of a batch normalization), and "Memory"
@@ -149,6 +156,7 @@ def test_parameters_and_memory_that_larq_zoo_publishes():
         assert mebibytes == pytest.approx(memory, abs=0.006)
 
 
+@pytest.mark.slow
 def test_reactnet18_is_birealnet18_with_thresholds_and_rprelus():
     reactnet, birealnet = network("ReActNet18"), network("BiRealNet18")
     # Thresholds of every layer's input; slope and two shifts for every layer's output.
@@ -160,8 +168,9 @@ def test_reactnet18_is_birealnet18_with_thresholds_and_rprelus():
 @pytest.mark.parametrize(
     ("name", "operations", "tolerance"),
     [
-        ("ReActNetA", 0.87e8, 0.005),  # Table 1 of the ReActNet paper, 4.82e9 / 64 + 0.12e8
-        ("ReActNet18", 1.63e8, 0.01),
+        # Table 1 of the ReActNet paper, 4.82e9 / 64 + 0.12e8
+        pytest.param("ReActNetA", 0.87e8, 0.005, marks=pytest.mark.slow),
+        pytest.param("ReActNet18", 1.63e8, 0.01, marks=pytest.mark.slow),
         ("BiRealNet18", 1.63e8, 0.01),  # Bi-Real Net paper
     ],
 )
@@ -177,7 +186,7 @@ def test_operations_of_the_papers(name, operations, tolerance):
     [
         # Counts of the MobileNet papers (4.2 M, 569 M; 3.4 M, 300 M) and, to the digit, of Keras' networks.
         ("MobileNetV1", 4_253_864, 569e6),
-        ("MobileNetV2", 3_538_984, 300e6),
+        pytest.param("MobileNetV2", 3_538_984, 300e6, marks=pytest.mark.slow),
     ],
 )
 def test_mobilenets_are_keras_own(name, parameters, macs):
@@ -188,6 +197,7 @@ def test_mobilenets_are_keras_own(name, parameters, macs):
     assert model.get_layer("pool").input_shape[1:3] == (7, 7)
 
 
+@pytest.mark.slow
 def test_mobilenets_are_built_without_a_copy_of_keras_code():
     for ours, theirs in (("MobileNetV1", "MobileNet"), ("MobileNetV2", "MobileNetV2")):
         small = getattr(applications, ours)((32, 32, 3), width=0.25, include_top=False)

@@ -22,9 +22,13 @@ FLOAT_CONVOLUTIONS = {"ReActNetA": 1, "ReActNet18": 4, "BiRealNet18": 4, "BiReal
 FLOAT_CONVOLUTIONS |= {"MeliusNet22": 6, "QuickNet": 5}
 
 
-def with_slow(*slow):
-    """Return the names of the networks, those that take long marked."""
-    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in NETWORKS]
+def quick(*names):
+    """Return the names of all networks, those but for `names` marked as slow."""
+    return [name if name in names else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+
+
+# One with shortcuts, and the one whose blocks are dense; the others are built of the same layers.
+BOTH_KINDS = quick("BiRealNet18", "MeliusNet22")
 
 
 @functools.lru_cache
@@ -41,7 +45,7 @@ def pixels(count=16):
     return np.random.default_rng(0).uniform(0, 255, (count, 32, 32, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", BOTH_KINDS)
 def test_the_float_network_is_not_affine(name):
     model = float_network(name)
     # Outside of [-1, 1], so that the clip of a float activation shows; rounding alone would be 1e-6.
@@ -50,7 +54,7 @@ def test_the_float_network_is_not_affine(name):
     assert np.abs(affine).max() > 0.01 * np.abs(model(a)).max()
 
 
-@pytest.mark.parametrize("name", ["BiRealNet18", "MeliusNet22"])
+@pytest.mark.parametrize("name", ["BiRealNet18", pytest.param("MeliusNet22", marks=pytest.mark.slow)])
 def test_the_sign_is_replaced_where_nothing_else_is_non_linear(name):
     # Without the clip, everything between the stem and the next ReLU or the end would be affine.
     model = build(name)
@@ -67,7 +71,7 @@ def test_the_sign_is_replaced_where_nothing_else_is_non_linear(name):
     assert np.abs(affine).max() < 1e-4 * np.abs(part(a)).max()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", BOTH_KINDS)
 def test_the_linter_finds_nothing_that_costs_accuracy(name):
     report = check(float_network(name))
     assert {finding.severity for finding in report.findings} <= {"note"}, str(report)
@@ -75,8 +79,9 @@ def test_the_linter_finds_nothing_that_costs_accuracy(name):
     assert len(report.binary_layers) == NETWORKS[name]
 
 
-# A stage takes a second or two.
-@pytest.mark.parametrize("name", with_slow(*(name for name in NETWORKS if name != "BiRealNet18")))
+# A stage takes about a second.
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
 def test_sequential_binarization(name):
     model = build(name)
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -117,8 +122,7 @@ def randomize(model):
         layer.set_binary()
 
 
-# The two slow ones have no block that the others do not have, or tests/export/ has not.
-@pytest.mark.parametrize("name", with_slow("ReActNetA", "BiRealNet34"))
+@pytest.mark.parametrize("name", quick("BiRealNet18"))
 def test_every_binary_layer_is_fused_in_the_file(name, tmp_path):
     model = build(name)
     randomize(model)
@@ -146,7 +150,7 @@ def test_saving_networks_with_layers_of_their_own(tmp_path):
         assert tuple(layer.compute_output_shape((None, 4, 4, 6))) == (None, 4, 4, part.shape[-1])
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", BOTH_KINDS)
 def test_blocks_are_found(name):
     # Every convolution of these networks has a shortcut of its own, but MeliusNet's dense blocks: what they append is added to.
     model = float_network(name)

@@ -16,6 +16,9 @@ from bitat_tf.regularizers import DisentangledRegularizer
 BINARY = ["ReActNetA", "ReActNet18", "BiRealNet18", "BiRealNet34", "RealToBinNet18", "MeliusNet22", "QuickNet"]
 FLOAT = ["MobileNetV1", "MobileNetV2"]
 SHAPE = (32, 32, 3)
+# One with shortcuts, the one whose blocks are dense, a float one: the others take their arguments in the same way.
+QUICK = ("BiRealNet18", "MeliusNet22", "MobileNetV1")
+NETWORKS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in BINARY + FLOAT]
 
 
 def pixels(count=3, shape=SHAPE):
@@ -47,7 +50,7 @@ def test_signatures_are_the_same(name):
     assert list(parameters) == list(defaults)
 
 
-@pytest.mark.parametrize("name", BINARY + FLOAT)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_classifier_pooling_weights_file_and_preprocessing(name, tmp_path):
     x = pixels()
     top = build(name, classifier_activation="softmax", name="mine")
@@ -79,7 +82,7 @@ def test_classifier_pooling_weights_file_and_preprocessing(name, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("name", BINARY + FLOAT)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_odd_pictures_of_one_channel(name):
     model = build(name, input_shape=(45, 96, 1), include_top=False)
     # Up to 96 pixels the stem keeps the size; what comes after it halves the picture 3 or 4 times: 45, 23, 12, 6, 3. Two
@@ -89,7 +92,7 @@ def test_odd_pictures_of_one_channel(name):
     assert model(pixels(2, (45, 96, 1))).shape[1:3] == sides.get(name, (6, 12))
 
 
-@pytest.mark.parametrize("name", BINARY + FLOAT)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_stem_reduces_larger_pictures(name):
     given = DisentangledRegularizer(num_groups=16, residual=False)
     model = build(

@@ -11,8 +11,14 @@ from bitat_tf.layers import RPReLU, binary_layers
 from bitat_tf.regularizers import DisentangledRegularizer
 
 
-def test_reactnet_a_is_the_mobilenet_of_the_paper():
-    model = ReActNet()
+@pytest.fixture(scope="module")
+def reactnet_a():
+    """Return the network of the paper; the tests only look at it."""
+    return ReActNet()
+
+
+def test_reactnet_a_is_the_mobilenet_of_the_paper(reactnet_a):
+    model = reactnet_a
     layers = binary_layers(model)
     assert len(layers) == 26
     # Written out from ReActNet: 13 blocks, 3x3 c -> c and 1x1 c -> c or 2c, over a stem of 32.
@@ -31,7 +37,7 @@ def test_reactnet_a_is_the_mobilenet_of_the_paper():
     assert sum(isinstance(layer, RPReLU) for layer in model.layers) == 26
 
 
-def test_macs_of_reactnet_a():
+def test_macs_of_reactnet_a(reactnet_a):
     # ReActNet reports 4.82e9 binary operations (BOPs): counted here from the shapes of the architecture.
     sides = [112, 112, 56, 56, 28, 28, 14, 14, 14, 14, 14, 14, 7, 7]
     widths = [32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024]
@@ -39,7 +45,7 @@ def test_macs_of_reactnet_a():
         side**2 * before * (9 * before + after) for side, before, after in zip(sides[1:], widths, widths[1:], strict=False)
     )
     assert macs == pytest.approx(4.82e9, rel=0.01)
-    assert lq.models.ModelProfile(ReActNet()).op_count("mac", 1) == macs
+    assert lq.models.ModelProfile(reactnet_a).op_count("mac", 1) == macs
 
 
 def test_small_pictures_keep_their_size_in_the_stem():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bitat_tf._keras import keras, tf
-from bitat_tf.calibration import Calibration, LayerInputs, layer_statistics
+from bitat_tf.calibration import Calibration, LayerInputs, NetworkTrace, layer_statistics
 from bitat_tf.calibration.statistics import (
     channel_means,
     check_memory,
@@ -218,7 +218,7 @@ def test_channel_means(kind):
     channels = batches[0].shape[-1]
     expected = np.concatenate([batch.numpy().reshape(-1, channels) for batch in batches]).astype(float).mean(axis=0)
     np.testing.assert_allclose(channel_means(batches), expected, atol=1e-6)
-    with pytest.raises(ValueError, match="channel_means: the input of a layer must be finite. Received: 1 NaN"):
+    with pytest.raises(ValueError, match="channel_means: the mean of a layer's input in each channel must be finite.*1 NaN"):
         channel_means([tf.constant([[1.0, np.nan]])])
 
 
@@ -262,6 +262,43 @@ def test_a_shared_layer_has_the_inputs_of_all_its_places():
     first, second = LayerInputs(model, layer, Calibration(x, model, "here"))
     np.testing.assert_array_equal(first, x)
     np.testing.assert_allclose(second, x @ layer.latent_kernel_matrix, atol=1e-6)
+
+
+def test_a_network_is_traced_once_for_all_its_layers():
+    traced = []
+
+    class Traced(keras.layers.Layer):
+        def call(self, inputs):
+            if not tf.executing_eagerly():
+                traced.append(inputs)
+            return 2 * inputs
+
+    layers = [BinaryDense(4, name=f"binary_{number}") for number in range(4)]
+    model = keras.Sequential([keras.Input((3,)), Traced(), *layers])
+    layers[0].set_binary()
+    calibration = Calibration(np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32), model, "here")
+    alone = [list(LayerInputs(model, layer, calibration)) for layer in layers]
+    traced.clear()
+    trace = NetworkTrace(model, layers)
+    for layer, expected in zip(layers, alone, strict=True):
+        for found, batch in zip(LayerInputs(model, layer, calibration, trace=trace), expected, strict=True):
+            np.testing.assert_array_equal(found, batch)
+    assert len(traced) == 2  # for batches of 64, and for the last one, of 16
+    layers[0].set_binary(False, False)  # seen by what is traced already
+    now = next(iter(LayerInputs(model, layers[1], calibration, trace=trace)))
+    np.testing.assert_array_equal(now, next(iter(LayerInputs(model, layers[1], calibration))))
+    assert not np.array_equal(now, alone[1][0])
+
+
+def test_data_are_checked_until_all_of_them_were(make_network, images):
+    model, values = make_network(), np.repeat(images[0], 3, axis=0)
+    calibration = Calibration(values, model, "here")
+    assert sum(map(len, calibration)) == sum(map(len, calibration)) == 144
+    values[-1] = np.nan
+    calibration = Calibration(values, model, "here")
+    next(iter(calibration))
+    with pytest.raises(ValueError, match="here: calibration data must be finite. Received: 98 NaN"):
+        list(calibration)
 
 
 def test_memory_is_checked_layer_by_layer(make_network):

@@ -149,28 +149,47 @@ def test_a_full_disk_keeps_the_backup_before(tmp_path):
     np.testing.assert_array_equal(model.get_weights()[0], whole.get_weights()[0])
 
 
-@pytest.mark.parametrize(("callback", "epoch"), [(Backup, 2), (Backup, 5), (keras.callbacks.BackupAndRestore, 1)])
-def test_a_schedule_goes_on_bit_by_bit(callback, epoch, make_network, images, tmp_path):
-    """Stopped in a quantization phase with frozen layers, in the joint phase, and in a fine-tuning phase."""
-    schedule = Schedule(0.7, 0.7, 1.0, freeze="quantization", refresh_epochs=0.3)
-    every = {"largest_share": 1} if callback is Backup else {}
+@pytest.fixture(scope="module")
+def run_schedule(make_network, images):
+    """Return a function that trains through a schedule, and returns the network and its history."""
     pixels = np.clip(40 * images[0] + 128, 0, 255).astype(np.uint8)
 
     def run(*callbacks):
         keras.utils.set_random_seed(1)
         model = make_network()
         batches = data.training_dataset(pixels, images[1], 8, 3, "shift-flip", iterations=model.optimizer.iterations)
+        schedule = Schedule(0.7, 0.7, 1.0, freeze="quantization", refresh_epochs=0.3)
         bitat = SequentialBinarization(pixels[:16].astype(np.float32), schedule, verbose=0)
         history = model.fit(batches, epochs=bitat.total_epochs(model), verbose=0, callbacks=[bitat, *callbacks])
         return model, history
 
-    whole, uninterrupted = run()
+    return run
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(run_schedule):
+    """Return the network and the history of a run that nothing happened to."""
+    return run_schedule()
+
+
+@pytest.mark.parametrize(
+    ("callback", "epoch"),
+    [
+        (Backup, 2),
+        pytest.param(Backup, 5, marks=pytest.mark.slow),
+        pytest.param(keras.callbacks.BackupAndRestore, 1, marks=pytest.mark.slow),
+    ],
+)
+def test_a_schedule_goes_on_bit_by_bit(callback, epoch, run_schedule, uninterrupted, tmp_path):
+    """Stopped in a quantization phase with frozen layers, in the joint phase, and in a fine-tuning phase."""
+    every = {"largest_share": 1} if callback is Backup else {}
+    whole, history = uninterrupted
     with pytest.raises(KeyboardInterrupt):
-        run(callback(str(tmp_path), **every), before_epoch(epoch, interrupt))
-    model, resumed = run(callback(str(tmp_path)))
+        run_schedule(callback(str(tmp_path), **every), before_epoch(epoch, interrupt))
+    model, resumed = run_schedule(callback(str(tmp_path)))
     assert resumed.epoch == list(range(epoch, 6))
     for name, values in resumed.history.items():
-        assert values == uninterrupted.history[name][epoch:], name
+        assert values == history.history[name][epoch:], name
     for variable, expected in zip(model.variables, whole.variables, strict=True):
         np.testing.assert_array_equal(variable.numpy(), expected.numpy(), err_msg=variable.name)
     for moment, expected in zip(model.optimizer.variables, whole.optimizer.variables, strict=True):

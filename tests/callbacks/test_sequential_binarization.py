@@ -1,6 +1,8 @@
 """The schedule under plain `fit`."""
 
 import csv
+import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -134,18 +136,21 @@ def test_a_stronger_disentangled_loss_lowers_q_rel(make_network, images):
 
 
 @pytest.mark.parametrize("freeze", ["never", "quantization", "always"])
-@pytest.mark.parametrize("optimizer", [keras.optimizers.Adam, keras.optimizers.SGD])
+@pytest.mark.parametrize(
+    "optimizer", [keras.optimizers.Adam, pytest.param(keras.optimizers.SGD, marks=pytest.mark.slow)], ids=["Adam", "SGD"]
+)
 def test_what_lies_below_is_bit_identical_while_frozen_and_trains_afterwards(freeze, optimizer, make_network, images):
     model = make_network(optimizer(0.01))
     below = [model.get_layer(name) for name in ("stem", "bn_0", "binary_1", "bn_1", "rprelu_1")]
     above = [model.get_layer(name) for name in ("binary_2", "bn_2", "logits")]
-    changed = []
+    changed, steps = [], []
 
     class Changes(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
             self.last = None
 
         def on_train_batch_end(self, batch, logs=None):
+            steps.append(self.model.train_function)
             now = [[w.numpy().copy() for layer in part for w in layer.weights] for part in (below, above)]
             if self.last is not None:
                 changed.append(
@@ -165,27 +170,23 @@ def test_what_lies_below_is_bit_identical_while_frozen_and_trains_afterwards(fre
     assert all(b for b, _ in joint)
     assert all(a for _, a in changed)
     assert all(layer.trainable for layer in below)
+    if freeze != "always":
+        assert steps[3] is steps[9] is steps[23], "without frozen layers the step is traced once"
 
 
-def test_the_users_trainable_settings_are_given_back(make_network, images):
+def test_the_users_trainable_settings_are_saved_and_given_back(make_network, images, tmp_path):
     model = make_network()
-    model.get_layer("stem").trainable = False
+    for name in ("stem", "bn_2"):
+        model.get_layer(name).trainable = False
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     stem = model.get_layer("stem").get_weights()
-    run(model, images, Schedule(0.5, 0.5, 1, freeze="always"))
-    assert [layer.name for layer in model.layers if not layer.trainable] == ["stem"]
-    np.testing.assert_array_equal(model.get_layer("stem").get_weights()[0], stem[0])
-
-
-def test_what_is_saved_while_layers_are_frozen_has_the_users_settings(make_network, images, tmp_path):
-    model = make_network()
-    model.get_layer("bn_2").trainable = False
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     save = keras.callbacks.ModelCheckpoint(str(tmp_path / "{epoch}.keras"))
-    run(model, images, Schedule(1, 1, 1, freeze="always"), [save])
-    for epoch in range(1, 8):
+    run(model, images, Schedule(0.5, 0.5, 1, freeze="always"), [save])
+    for epoch in range(1, 5):  # three with layers that the schedule has frozen
         loaded = keras.models.load_model(tmp_path / f"{epoch}.keras")
-        assert [layer.name for layer in loaded.layers if not layer.trainable] == ["bn_2"]
+        assert [layer.name for layer in loaded.layers if not layer.trainable] == ["stem", "bn_2"]
+    assert [layer.name for layer in model.layers if not layer.trainable] == ["stem", "bn_2"]
+    np.testing.assert_array_equal(model.get_layer("stem").get_weights()[0], stem[0])
 
 
 def test_after_an_interruption_nothing_stays_frozen(make_network, images):
@@ -303,18 +304,32 @@ def test_a_second_fit_starts_clean(make_network, images):
         assert fit(second_model)["stage"] == first["stage"]
 
 
-@pytest.mark.parametrize("form", ["keras", "savedmodel"])
-@pytest.mark.parametrize("freeze", ["never", "quantization"])
-@pytest.mark.parametrize("stop", [1, 2])
-def test_saved_in_the_middle_it_continues_as_if_never_stopped(form, freeze, stop, make_network, images, tmp_path):
+@pytest.fixture(scope="module")
+def whole_run(make_network, images):
+    """Return a function that trains to the end, once for every choice: the weights at the start, and the history."""
+
+    @functools.cache
+    def train(optimizer, schedule):
+        keras.utils.set_random_seed(4)
+        model = make_network(optimizer(0.01))
+        start = model.get_weights()
+        return start, run(model, images, schedule)[1]
+
+    return train
+
+
+STOPS = list(itertools.product(("keras", "savedmodel"), ("never", "quantization"), (1, 2)))
+QUICK = [("keras", "quantization", 2), ("savedmodel", "never", 1)]
+
+
+@pytest.mark.parametrize(
+    ("form", "freeze", "stop"), [stop if stop in QUICK else pytest.param(*stop, marks=pytest.mark.slow) for stop in STOPS]
+)
+def test_saved_in_the_middle_it_continues_as_if_never_stopped(form, freeze, stop, whole_run, make_network, images, tmp_path):
     schedule = Schedule(0.75, 0.5, 1, freeze=freeze)  # at the end of epoch 1 a fine-tuning, of epoch 2 a quantization phase
-    keras.utils.set_random_seed(4)
     # Keras does not restore the moments of Adam from a SavedModel (it warns of it), so that only SGD continues exactly there.
     optimizer = keras.optimizers.Adam if form == "keras" else keras.optimizers.SGD
-    whole = make_network(optimizer(0.01))
-    start = whole.get_weights()
-    _, uninterrupted = run(whole, images, schedule)
-
+    start, uninterrupted = whole_run(optimizer, schedule)
     model = make_network(optimizer(0.01))
     model.set_weights(start)
     x, y = images
@@ -334,26 +349,6 @@ def test_saved_in_the_middle_it_continues_as_if_never_stopped(form, freeze, stop
     assert resumed["stage"] == uninterrupted["stage"][stop:]
     np.testing.assert_allclose(resumed["loss"], uninterrupted["loss"][stop:], rtol=1e-4)
     np.testing.assert_allclose(resumed["q_ours"], uninterrupted["q_ours"][stop:], rtol=1e-3)
-
-
-def test_backup_and_restore_continues_an_interrupted_fit(make_network, images, tmp_path):
-    keras.utils.set_random_seed(4)
-    whole = make_network()
-    start = whole.get_weights()
-    _, uninterrupted = run(whole, images)
-
-    class Interrupt(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 2:
-                raise KeyboardInterrupt
-
-    model = make_network()
-    model.set_weights(start)
-    with pytest.raises(KeyboardInterrupt):
-        run(model, images, callbacks=[keras.callbacks.BackupAndRestore(tmp_path / "backup"), Interrupt()])
-    _, resumed = run(make_network(), images, callbacks=[keras.callbacks.BackupAndRestore(tmp_path / "backup")])
-    np.testing.assert_allclose(resumed["loss"], uninterrupted["loss"][2:], rtol=1e-4)
-    assert resumed["stage"] == uninterrupted["stage"][2:]
 
 
 class Break(keras.callbacks.Callback):

@@ -77,6 +77,7 @@ def test_plan_and_check_stand_in_the_report(finished):
     assert "its outputs are logits" in text
 
 
+@pytest.mark.slow
 def test_a_softmax_network_without_training(digits_model, untrained, tmp_path, call):
     logits = keras.models.load_model(digits_model, compile=False)
     scaled = keras.layers.Rescaling(1 / 255)(inputs := keras.Input((8, 8, 1)))
@@ -111,6 +112,7 @@ def test_a_softmax_network_without_training(digits_model, untrained, tmp_path, c
     assert "accuracy.png" not in text
 
 
+@pytest.mark.slow
 def test_pictures_in_folders_shortcuts_and_frozen_layers(pictures, build_network, untrained, tmp_path, call):
     data = load_folder(pictures, 12)
     model = build_network((12, 12, 3), 3, "softmax")
@@ -187,6 +189,7 @@ def test_a_model_near_chance_and_a_scaling_that_fits_better_are_noticed(digits_m
     assert "--pixels (received 0..1; what was it trained on?), or another order of the classes" in chance
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_needs_its_model_no_more(digits_model, tmp_path, monkeypatch, call):
     class Interrupt(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):

@@ -68,6 +68,7 @@ def kill_at_random(out, seed, kills, seconds):
             process.communicate()
 
 
+@pytest.mark.slow
 def test_killed_at_ten_random_moments(uninterrupted, tmp_path):
     folder, seconds = uninterrupted
     kill_at_random(tmp_path / "run", 0, 10, seconds)

@@ -176,7 +176,7 @@ def test_a_mistake_in_the_options_destroys_nothing_and_leaves_nothing(finished, 
         assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("where", ["float", "binary"])
+@pytest.mark.parametrize("where", [pytest.param("float", marks=pytest.mark.slow), "binary"])
 def test_an_interrupted_run_is_resumed(where, pictures, tmp_path, monkeypatch, capsys):
     class Interrupt(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -206,6 +206,7 @@ def test_an_interrupted_run_is_resumed(where, pictures, tmp_path, monkeypatch, c
     assert not (out / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_network(pictures, tmp_path):
     config = TrainConfig.for_data(
         str(pictures), epochs=1, epochs_per_layer=0.5, joint_epochs=0, blocks=1, width=0.25, image_size=12, batch_size=8
@@ -220,6 +221,7 @@ def test_the_same_seed_gives_the_same_network(pictures, tmp_path):
         np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_distillation_follows_the_teacher_and_resumes_under_it(pictures, tmp_path, monkeypatch, capsys):
     options = ["--data", pictures, *SMALL, "--image-size", "12", "--batch-size", "8", "--distillation", "1"]
     whole, out = tmp_path / "whole", tmp_path / "run"
@@ -249,6 +251,7 @@ def test_distillation_follows_the_teacher_and_resumes_under_it(pictures, tmp_pat
     assert all(float(row["distillation_loss"]) > 0 for row in log), "also after the interruption"
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_saving_leaves_no_half_model(pictures, tmp_path, monkeypatch, capsys):
     def full(self, path, *arguments, **options):
         with open(path, "wb") as file:
@@ -292,15 +295,24 @@ def test_errors_of_the_command_line(arguments, message, tmp_path, capsys):
     assert "Traceback" not in error
 
 
-def test_corrupt_images_are_named_and_skipped_only_if_asked(pictures, tmp_path, capsys):
+@pytest.fixture
+def with_a_corrupt_one(pictures, tmp_path):
+    """Return options for a run on the pictures, one of which is no picture."""
     shutil.copytree(pictures, tmp_path / "pictures")
     (tmp_path / "pictures" / "rose" / "3.png").write_bytes(b"")
-    options = ["--data", tmp_path / "pictures", *SMALL, "--image-size", "12", "--batch-size", "8"]
-    code, _, error = call(capsys, "--out", tmp_path / "run", *options)
+    return ["--data", tmp_path / "pictures", *SMALL, "--image-size", "12", "--batch-size", "8"]
+
+
+def test_corrupt_images_are_named(with_a_corrupt_one, tmp_path, capsys):
+    code, _, error = call(capsys, "--out", tmp_path / "run", *with_a_corrupt_one)
     assert code == 2
     assert "1 of 60 images" in error
     assert "rose/3.png: the file is empty" in error
-    code, _, _ = call(capsys, "--out", tmp_path / "run", *options, "--skip-corrupt", "--overwrite")
+
+
+@pytest.mark.slow
+def test_corrupt_images_are_skipped_if_asked(with_a_corrupt_one, tmp_path, capsys):
+    code, _, _ = call(capsys, "--out", tmp_path / "run", *with_a_corrupt_one, "--skip-corrupt")
     assert code == 0
     assert json.loads((tmp_path / "run" / "report.json").read_text())["skipped_images"] == ["rose/3.png"]
     assert "skipped images: rose/3.png" in (tmp_path / "run" / "report.md").read_text()
