@@ -5,6 +5,8 @@ VENV ?= .venv
 RUN ?= runs/demo
 WORKERS ?= 2
 SLOW ?= slow
+# With larq-compute-engine, which judges files and kernels where it can be installed; `make EXTRAS=test` works without.
+EXTRAS ?= test,larq-compute-engine
 BIN = $(VENV)/bin
 # A file's tests run in one worker: what they share (a trained network, a compiled program) is made once.
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
@@ -17,7 +19,7 @@ COMPILER = $(shell command -v c++ || command -v g++ || command -v clang++)
 # $(call test-runtime,MARKERS): one that is there must give a library whose tests pass.
 test-runtime = $(if $(COMPILER),$(PYTEST) -m "$(1)" runtime/tests,@echo "No C++ compiler: the tests of bitat-runtime are left out.")
 
-.PHONY: demo test test-slow lint benchmarks docs clean
+.PHONY: demo test test-slow test-export lint benchmarks docs clean
 
 demo: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/bitat-tf train --data digits --out $(RUN) --overwrite
@@ -33,7 +35,12 @@ test: lint
 test-slow: $(VENV)/.installed-test
 	$(PYTEST) -m "$(SLOW)"
 	$(call test-runtime,slow)
-	$(NOTEBOOK) $(filter-out $(QUICK_NOTEBOOK),$(wildcard notebooks/*.ipynb))
+
+# What a user has: everything about files, and the notebooks.
+test-export: export OMP_NUM_THREADS = 1
+test-export: $(VENV)/.installed-test
+	$(PYTEST) -m "not slow" tests/conversion tests/deployment tests/export tests/kits tests/tflite_file tests/test_lazy_import.py
+	$(NOTEBOOK) notebooks
 
 benchmarks: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
@@ -56,7 +63,7 @@ $(VENV)/.installed: $(SOURCES) $(RUNTIME_SOURCES) | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.installed-test: $(SOURCES) $(RUNTIME_SOURCES) | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[test]' './runtime[test]'
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]' './runtime[test]'
 	@touch $@ $(VENV)/.installed
 
 # The TF_CPP_MIN_LOG_LEVEL above keeps TensorFlow's notes on its build out of the demo.

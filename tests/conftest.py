@@ -30,9 +30,7 @@ def pytest_runtest_call(item):
     result = yield
     seconds = processor_seconds() - before
     if seconds > LIMIT and item.get_closest_marker("slow") is None:
-        pytest.fail(
-            f"It took {seconds:.0f} s of processor time. Make it cheaper, or mark it as slow."
-        )
+        pytest.fail(f"It took {seconds:.0f} s of processor time. Make it cheaper, or mark it as slow.")
     return result
 
 

@@ -297,6 +297,7 @@ def test_the_file_is_no_larger_than_that_of_larq_compute_engines_converter():
     [
         (lambda x: BinaryConv2D(4, 3, kernel_quantizer="ste_tern")(x), r"must give \+alpha and -alpha"),
         (lambda x: BinaryConv2D(4, 3, input_quantizer="ste_heaviside")(x), "must give signs"),
+        (lambda x: BinaryConv2D(4, 3, groups=2)(x), "multiple of 32 channels. Received: 16 in each of 2 groups"),
         (lambda x: BinaryConv2D(4, 3, padding="same", pad_values=0.5)(x), "padded with 1 or 0. Received: pad_values=0.5"),
     ],
 )

@@ -40,6 +40,21 @@ def binary_kernel(layer: Any, path: str) -> tuple[np.ndarray, np.ndarray]:
     return signs.astype(np.int8), alpha
 
 
+def check_groups(path: str, channels: int, of_group: int) -> None:
+    """Raise ValueError for groups whose signs do not fill words of 32 bits: no device has a kernel for them.
+
+    Args:
+        path: Name of the layer.
+        channels: Of its input.
+        of_group: Channels of a group.
+    """
+    if channels != of_group and of_group % 32:
+        raise ValueError(
+            f"to_tflite: a group of a binary convolution needs a multiple of 32 channels. Received: {of_group} in each of "
+            f"{channels // of_group} groups of layer {path!r}. Use fewer groups or more channels, or keep that layer float."
+        )
+
+
 def gives_signs(quantizer: Any) -> bool:
     """Return whether an input quantizer is a sign: -1 below 0, +1 from 0 on."""
     probe = np.concatenate([np.linspace(-3, 3, 121), [-1e-6, 0.0, 1e-6]]).astype(np.float32)

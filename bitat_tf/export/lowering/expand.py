@@ -9,7 +9,7 @@ import numpy as np
 
 from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering import steps
-from bitat_tf.export.lowering.binary_kernel import binary_kernel, gives_signs
+from bitat_tf.export.lowering.binary_kernel import binary_kernel, check_groups, gives_signs
 from bitat_tf.export.lowering.binary_steps import BinaryConvolution, MaxPool, Sign
 from bitat_tf.export.lowering.layer_kinds import (
     DEPTHWISE,
@@ -202,13 +202,13 @@ class _Expansion:
                     f"to_tflite: binary layers are padded with 1 or 0. Received: pad_values={pad_value} of layer {call.path!r}."
                 )
             geometry["pad_value"] = int(pad_value)
-        height, width = (1, 1) if isinstance(call.layer, L.Dense) else call.output_shapes[0][1:3]
-        shape = (*(inputs.shape[:2] if isinstance(call.layer, L.Dense) else (height, width)), len(alpha))
+        check_groups(call.path, inputs.channels, signs.shape[2])
+        size = inputs.shape[:2] if isinstance(call.layer, L.Dense) else call.output_shapes[0][1:3]
         return BinaryConvolution(
             name=free_name(f"{call.path}/convolution", self._names),
             path=call.path,
             inputs=[inputs],
-            shape=shape,
+            shape=(*size, len(alpha)),
             kernel=signs,
             multiplier=alpha,
             bias=np.zeros_like(alpha),
