@@ -12,6 +12,7 @@ import bitat_tf
 from bitat_tf import check
 from bitat_tf._keras import keras, tf
 from bitat_tf.callbacks.problems import warn_of_problems
+from bitat_tf.export.lowering import lower
 from bitat_tf.inspection import rules
 from bitat_tf.inspection.binary_layer_rules import describe_kernel, describe_signs, wasted_bits
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
@@ -289,6 +290,29 @@ def test_rule(case):
     if severity == "error":
         assert layer not in report.binary_layers
     assert rule not in [finding.rule for finding in check(CASES[case].mended()).findings]
+
+
+# What the lowering takes though no engine computes it; `check` is stricter.
+STRICTER = ("groups", "channels first")
+
+
+@pytest.mark.parametrize(
+    "case", [name for name, case in CASES.items() if name not in STRICTER and case.found[0] != rules.NO_GRAPH]
+)
+@pytest.mark.filterwarnings("ignore:Using `kernel_quantizer`")
+def test_layers_that_are_said_to_be_binary_are_those_that_the_export_lowers_to_binary_convolutions(case):
+    rule = CASES[case].found[0]
+    for build in (CASES[case].broken, CASES[case].mended):
+        model = build()
+        report = check(model)
+        for layer in binary_layers(model):
+            layer.set_binary()
+        if not report.ok and rule in (rules.INPUT_VALUES, rules.KERNEL_VALUES, rules.PADDING_VALUE) and binary_layers(model):
+            with pytest.raises(ValueError, match="'tested'"):
+                lower(model)
+        else:
+            names = [step.path for step in lower(model).binary_convolutions()]
+            assert sorted(names) == sorted(report.binary_layers)
 
 
 def test_every_rule_is_tested():
