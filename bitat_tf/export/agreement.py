@@ -16,6 +16,7 @@ TOP_1, DECISIONS, VALUES, UNKNOWN = "top-1", "decisions", "values", "values or t
 _BEYOND_ROUNDING = 1e-3  # of the largest output: what is counted as different beyond rounding
 _ROUNDING = 1e-5  # of the largest output: smaller spreads and distances from a threshold are rounding of float32
 _SMALLEST = 1e-6  # outputs below it are 0
+_OPPOSITE = 2.0  # relative difference of the opposite; outputs for other samples differ by 1.4, the mean by 1
 _PERCENTILES = (50, 90, 99, 100)
 _OTHER_DATA = "Give data on which it gives different outputs: several samples, of several classes, prepared as for training."
 _CLASSES_OR_VALUES = (
@@ -253,7 +254,7 @@ def _verdict(found: _Found, limits: Limits) -> tuple[str, str]:
         return DIFFERENT, f"{what} on {asked:.1%} of the samples. Received: on {found.agreement:.1%}."
     if found.overall > limits.overall:
         far = f"The values differ by {found.overall:.2g} {spread} over all samples, {limits.overall:.2g} are allowed."
-        if found.decided:
+        if found.decided or found.overall > _OPPOSITE:
             return DIFFERENT, far
         return NO_VERDICT, f"{far} But the model decides the same on all samples, and so does the file. {_OTHER_DATA}"
     if not found.varies:

@@ -155,6 +155,7 @@ def test_classes_that_are_all_the_same_with_other_values_have_no_verdict():
     result = compare_outputs(expected, found, TOP_1)
     assert (result.agreement, result.verdict) == (1.0, "no verdict")
     assert "the model decides the same on all samples" in result.reason
+    assert compare_outputs(expected, expected + 10, TOP_1).verdict == "different"  # farther off than outputs for other samples
     assert compare_outputs(expected, found, VALUES).verdict == "different"
 
 
