@@ -27,6 +27,9 @@ def binary_kernel(layer: Any, path: str) -> tuple[np.ndarray, np.ndarray]:
     with lq.context.quantized_scope(False):
         latent = np.asarray(tf.convert_to_tensor(layer.kernel), np.float32)
     axes = tuple(range(latent.ndim - 1))
+    if type(layer.kernel_quantizer) is lq.quantizers.MagnitudeAwareSign:
+        alpha = np.asarray(tf.reduce_mean(tf.abs(latent), axes), np.float64)  # as Larq computes it
+        return np.where(latent >= 0, np.int8(1), np.int8(-1)), alpha
     values = np.asarray(layer.kernel_quantizer(tf.constant(latent)), np.float64)
     scales = np.abs(values)
     alpha = scales.max(axis=axes)

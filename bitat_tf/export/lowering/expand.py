@@ -1,5 +1,6 @@
 """A Keras model as a program of steps: every layer call becomes the few steps that it stands for."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -73,7 +74,7 @@ class _Expansion:
         self._allow_partial = allow_partial
         self._outputs: dict[tuple[int, int], Step] = {}  # by call and number of its output
         self._names: set[str] = set()
-        self._in_float32: dict[int, keras.layers.Layer] = {}
+        self._in_float32 = functools.cache(in_float32)  # a copy is shared by all calls of its layer
 
     def program(self, name: str, output_names: Sequence[str]) -> Program:
         sources = []
@@ -110,6 +111,8 @@ class _Expansion:
         kind = type(layer)
         if kind in _WITHOUT_EFFECT:
             return inputs
+        if isinstance(inputs, steps.Source) and not inputs.dtype.is_floating:
+            return self._keras_call(call, [inputs])  # it may cast
         if isinstance(layer, BinaryLayer) or is_binary_layer_of_larq(layer):
             return self._binary_layer(call, inputs)
         if kind in (*_CONVOLUTIONS, *DEPTHWISE, *_DENSE) and not is_quantized(layer) and is_channels_last(layer):
@@ -278,18 +281,12 @@ class _Expansion:
             inputs=inputs,
             shape=tuple(call.output_shapes[number][1:]),
             call=call,
-            layer=self._float32_layer(layer),
+            layer=self._in_float32(layer),
             output=number,
             dtype=tf.as_dtype(tf.nest.flatten(call.node.outputs)[number].dtype),
             same_values=kind in _SAME_VALUES or (kind is L.UpSampling2D and layer.interpolation == "nearest"),
             passes_shift=kind in _PASS_SHIFTS and channels_last,
         )
-
-    def _float32_layer(self, layer: keras.layers.Layer) -> keras.layers.Layer:
-        """Return the layer, or its copy in float32: one for all its calls."""
-        if id(layer) not in self._in_float32:
-            self._in_float32[id(layer)] = in_float32(layer)
-        return self._in_float32[id(layer)]
 
     def _reshape(self, call: LayerCall, inputs: Step, shape: Shape, suffix: str) -> Step:
         return steps.Reshape(name=free_name(f"{call.path}/{suffix}", self._names), inputs=[inputs], shape=shape)
