@@ -58,9 +58,8 @@ def is_quantized(layer: keras.layers.Layer) -> bool:
 def is_binary_layer_of_larq(layer: keras.layers.Layer) -> bool:
     """Return whether a layer of Larq has signs for its input and its kernel."""
     quantizers = getattr(layer, "input_quantizer", None), getattr(layer, "kernel_quantizer", None)
-    return type(layer) in (lq.layers.QuantConv2D, lq.layers.QuantDense) and all(
-        getattr(quantizer, "precision", None) == 1 for quantizer in quantizers
-    )
+    known = type(layer) in (lq.layers.QuantConv2D, lq.layers.QuantDense) and is_channels_last(layer)
+    return known and all(getattr(quantizer, "precision", None) == 1 for quantizer in quantizers)
 
 
 def is_channels_last(layer: keras.layers.Layer) -> bool:
