@@ -30,6 +30,7 @@ def results():
     return {**found, "growth": growth.run(True), "seconds": 60.0, "machine": "a machine", "versions": "versions"}
 
 
+@pytest.mark.slow
 def test_results_are_plain_and_complete(results):
     for name in ("statistics-groups", "statistics-full", "statistics-numpy", "wide-groups", "wide-full", "flips"):
         assert results[name]["seconds"] > 0
@@ -43,6 +44,7 @@ def test_results_are_plain_and_complete(results):
     assert {row["axis"] for row in results["growth"]} == {"d", "k", "m", "images"}
 
 
+@pytest.mark.slow
 def test_page_and_plot(results, tmp_path):
     plot(results["growth"], tmp_path / "growth.png")
     assert (tmp_path / "growth.png").stat().st_size > 10_000
@@ -59,6 +61,7 @@ def test_the_page_of_the_documentation_is_that_of_the_stored_results():
     assert (docs / "benchmarks.md").read_text() == page(stored) + "\n"
 
 
+@pytest.mark.slow
 def test_scaling(monkeypatch, tmp_path):
     monkeypatch.setattr("sys.argv", ["scaling", "--tiny", "--images", "8", "--out", str(tmp_path / "new")])
     scaling.main()

@@ -43,6 +43,7 @@ def gap(pictures, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_cross_layer_writes_four_curves_of_every_seed(cross_layer):
     report = json.loads((cross_layer / "report.json").read_text())
     assert len(report["curves"]) == 8
@@ -58,6 +59,7 @@ def test_cross_layer_writes_four_curves_of_every_seed(cross_layer):
     assert str(cross_layer.parent) not in text
 
 
+@pytest.mark.slow
 def test_gap_compares_both_ways_from_one_float_network(gap):
     report = json.loads((gap / "report.json").read_text())
     assert [(row["network"], row["seed"]) for row in report["results"]] == [
@@ -83,6 +85,7 @@ def test_gap_compares_both_ways_from_one_float_network(gap):
         assert (gap / name).stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_resume_takes_what_is_there(cross_layer, gap, capsys):
     for out, kind, parts in ((cross_layer, "cross-layer", ["seed_1"]), (gap, "gap", ["BiTAT_1"])):
         before = json.loads((out / "report.json").read_text())
@@ -105,17 +108,8 @@ def test_resume_takes_what_is_there(cross_layer, gap, capsys):
 @pytest.mark.exhaustive
 def test_two_steps_that_were_stopped_in_either_half_end_as_if_they_had_not(pictures, tmp_path, monkeypatch):
     options = ["--data", str(pictures), "--epochs", "1", "--width", "0.1", "--blocks", "1", "--repeats", "1"]
-    options += [
-        "--batch-size",
-        "8",
-        "--binarization-epochs",
-        "4",
-        "--calibration",
-        "16",
-        "--float-reference",
-        "--joint-share",
-        "0",
-    ]
+    options += ["--batch-size", "8", "--binarization-epochs", "4", "--calibration", "16"]
+    options += ["--float-reference", "--joint-share", "0"]
     whole, original = tmp_path / "whole", GapMonitor.on_epoch_end
     assert main(["experiment", "gap", "--out", str(whole), *options]) == 0
     for epoch in (1, 3):
@@ -138,6 +132,7 @@ def test_two_steps_that_were_stopped_in_either_half_end_as_if_they_had_not(pictu
                 np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_starts_from_a_network_of_ones_own(pictures, tmp_path, capsys):
     network = MobileNetV2((32, 32, 3), 2, width=0.1)
     network.save(tmp_path / "mine.keras")
