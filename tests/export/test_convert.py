@@ -1,17 +1,20 @@
-"""The exported file against the Keras model, in larq-compute-engine's interpreter."""
+"""The exported file against the Keras model, and what is refused before anything is written."""
 
 import json
 
 import larq as lq
 import numpy as np
 import pytest
+from engines import larq_compute_engine
 
 from bitat_tf._keras import keras
 from bitat_tf.applications import ReActNet
-from bitat_tf.export import compare_outputs, read_operators, run_tflite, to_plain_larq, to_tflite
+from bitat_tf.export import compare_outputs, to_plain_larq, to_tflite
 from bitat_tf.export.padding import trimmed_paddings
 from bitat_tf.export.plain import count_binary_operators
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
+from bitat_tf.tflite_file import read_operators, run_tflite
+from bitat_tf.tflite_file.engines import Engine
 
 
 def randomize(model, seed=0):
@@ -64,7 +67,9 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("size", [(8, 8), (7, 9), (5, 5)])
+@pytest.mark.parametrize(
+    "size", [(7, 9), pytest.param((8, 8), marks=pytest.mark.slow), pytest.param((5, 5), marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_file_does_what_the_model_does(name, size, tmp_path):
     layers = [type(layer).from_config(layer.get_config()) for layer in VARIANTS[name]]
@@ -127,15 +132,52 @@ def test_partly_binary_models(make_network, images, tmp_path):
     assert report.outputs[0].largest_difference < 1e-3
 
 
-def test_a_layer_that_the_converter_leaves_float_is_an_error(tmp_path):
-    # 2 groups of 4 channels: larq-compute-engine needs a multiple of 32 channels a group.
-    model = randomize(network([conv(8, 3, groups=2, padding="same")], channels=8))
-    with pytest.raises(ValueError, match=r"1 binary layers must become LceBconv2d operators. Received: 0 of them, and float"):
+def test_larq_compute_engines_converter_gives_the_same(tmp_path):
+    larq_compute_engine()
+    model = randomize(network([conv(32, 3, padding="same", use_bias=False), keras.layers.BatchNormalization(), conv(8, 3)]))
+    x = np.random.default_rng(0).normal(size=(20, 8, 8, 6)).astype(np.float32)
+    found = []
+    for converter in ("direct", "larq-compute-engine"):
+        report = to_tflite(model, tmp_path / "model.tflite", x, converter=converter)
+        assert report.fused_binary == report.expected_binary == 2
+        found.append(run_tflite((tmp_path / "model.tflite").read_bytes(), x))
+    different = np.abs(found[0] - found[1]).reshape(20, -1).max(axis=1) > 1e-4 * np.abs(found[1]).max()
+    assert different.sum() <= 1  # a value on a threshold
+    with pytest.raises(ValueError, match="an int8 rest is written by converter='direct' only"):
+        to_tflite(model, tmp_path / "model.tflite", x, converter="larq-compute-engine", calibration=x)
+
+
+def test_a_layer_that_larqs_converter_leaves_float_is_an_error(tmp_path):
+    larq_compute_engine()
+    # Groups of 16 channels: it needs a multiple of 32 in each.
+    layer = lq.layers.QuantConv2D(
+        8, 3, groups=2, input_quantizer="ste_sign", kernel_quantizer="ste_sign", kernel_constraint="weight_clip"
+    )
+    model = randomize(network([conv(8, 3), layer], channels=8))
+    with pytest.raises(ValueError, match=r"2 binary layers must become LceBconv2d operators. Received: 1 of them"):
+        to_tflite(model, tmp_path / "model.tflite", converter="larq-compute-engine")
+    with pytest.raises(ValueError, match=r"multiple of 32 channels. Received: 4 in each of 2 groups of layer"):
         to_tflite(model, tmp_path / "model.tflite")
     assert not list(tmp_path.iterdir())
-    report = to_tflite(model, tmp_path / "model.tflite", allow_partial=True)
-    assert (report.expected_binary, report.fused_binary) == (1, 0)
-    assert any(operator.binary_kernel for operator in read_operators((tmp_path / "model.tflite").read_bytes()))
+
+
+def test_several_inputs_and_outputs_and_a_fixed_batch(tmp_path):
+    first, second = (keras.Input((6, 6, 32), batch_size=8, name=name) for name in ("first", "second"))
+    x = keras.layers.Add()([conv(32, 3, padding="same")(first), second])
+    outputs = [
+        keras.layers.Dense(3, name="classes")(keras.layers.GlobalAveragePooling2D()(conv(8, 1)(x))),
+        keras.layers.GlobalMaxPooling2D(name="maxima")(x),
+    ]
+    model = randomize(keras.Model([first, second], outputs))
+    generator = np.random.default_rng(0)
+    data = {name: generator.normal(size=(10, 6, 6, 32)).astype(np.float32) for name in ("second", "first")}
+    report = to_tflite(model, tmp_path / "model.tflite", data)
+    assert [output.name for output in report.outputs] == ["classes", "maxima"]
+    assert report.fused_binary == 2
+    found = run_tflite((tmp_path / "model.tflite").read_bytes(), data)
+    padded = [np.concatenate([data[name], data[name][:6]]) for name in ("first", "second")]
+    for ours, theirs in zip(found, model.predict(padded, batch_size=8, verbose=0), strict=True):
+        np.testing.assert_allclose(ours, theirs[:10], atol=1e-4)
 
 
 def test_float_kernels_are_not_taken_for_binary_ones(tmp_path):
@@ -220,7 +262,8 @@ def test_binary_layers_of_larq_beside_ours(tmp_path):
 
 def test_a_file_that_does_not_do_what_the_model_does_is_not_written(tmp_path, monkeypatch):
     model, x = small_model(), np.random.default_rng(0).normal(size=(20, 8, 8, 6)).astype(np.float32)
-    monkeypatch.setattr("bitat_tf.export.convert.run_tflite", lambda content, data: -run_tflite(content, data))
+    run = Engine.run
+    monkeypatch.setattr(Engine, "run", lambda *arguments: [-output for output in run(*arguments)])
     with pytest.raises(
         ValueError, match=r"at most 0\.1 of their spread on 90\.0% of the samples. Received: .*No file was written"
     ):
