@@ -23,7 +23,6 @@ CLASSES = {
     "DisentangledRegularizer": "regularizers",
     "DisentangledState": "regularizers",
     "InputActivation": "export.plain",
-    "PerChannel": "export.int8.apart",
     "PointwiseQuantDense": "export.plain",
     "RPReLU": "layers.rprelu",
     "RSign": "quantizers",

@@ -1,14 +1,18 @@
-"""Small networks as larq-compute-engine writes them, with nothing of the exporter but the plain copy."""
+"""Small networks as files, neither run nor sealed."""
 
 import numpy as np
-from engines import converted_by_lce
+import pytest
+from engines import converted_by_lce, needs_lce
 
 from bitat_tf._keras import keras
 from bitat_tf.export import to_plain_larq
+from bitat_tf.export.lowering import convert, lower
 from bitat_tf.layers import RPReLU, binary_layers
 from bitat_tf.tflite_file import inspect
+from bitat_tf.tflite_file.content import serialize
 
 L = keras.layers
+CONVERTERS = ["direct", pytest.param("larq-compute-engine", marks=needs_lce)]
 
 
 def randomized(model):
@@ -22,7 +26,9 @@ def randomized(model):
     return model
 
 
-def converted(model) -> bytes:
+def converted(model, converter="direct") -> bytes:
+    if converter == "direct":
+        return serialize(convert(lower(model)))
     return converted_by_lce(to_plain_larq(model) if binary_layers(model) else model)
 
 

@@ -4,12 +4,12 @@ import larq as lq
 import numpy as np
 import pytest
 from bit_network import BitNetwork, pack
-from engines import converted_by_lce
+from converted_networks import CONVERTERS, converted
+from engines import needs_lce
 from written_files import small_file
 
 from bitat_tf._keras import keras, tf
 from bitat_tf.applications import ReActNet
-from bitat_tf.export import to_plain_larq
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
 from bitat_tf.tflite_file import content as file_content
 from bitat_tf.tflite_file import dump
@@ -56,8 +56,8 @@ def fake_quantization(low, high):
     return L.Lambda(lambda x: tf.quantization.fake_quant_with_min_max_args(x, low, high))
 
 
-def write(model, path):
-    content = converted_by_lce(to_plain_larq(model) if binary_layers(model) else model)
+def write(model, path, converter):
+    content = converted(model, converter)
     path.write_bytes(content)
     return content
 
@@ -67,9 +67,9 @@ def outputs(content, x):
     return [run(content, [x], engine)[0][0] for engine in available_engines()]
 
 
-def dumped(model, folder):
+def dumped(model, folder, converter=LCE):
     """Return the file's content, and what is read from its dump."""
-    content = write(model, folder / "net.tflite")
+    content = write(model, folder / "net.tflite", converter)
     return content, BitNetwork(dump(folder / "net.tflite", folder / "bits").path)
 
 
@@ -118,10 +118,11 @@ NETWORKS = {
 }
 
 
+@pytest.mark.parametrize("converter", CONVERTERS)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_network_is_recomputed_from_the_arrays_alone(name, tmp_path):
+def test_the_network_is_recomputed_from_the_arrays_alone(name, converter, tmp_path):
     model = NETWORKS[name]()
-    content, bits = dumped(model, tmp_path)
+    content, bits = dumped(model, tmp_path, converter)
     assert [operator["name"] for operator in bits.graph["operators"]].count("LceBconv2d") == len(binary_layers(model)) + sum(
         isinstance(layer, lq.layers.QuantConv2D) and layer not in binary_layers(model) for layer in model.layers
     ) + (name == "shared")
@@ -154,12 +155,14 @@ BINARY = {
 }
 
 
+@pytest.mark.parametrize("converter", CONVERTERS)
 @pytest.mark.parametrize("name", BINARY)
-def test_networks_of_binary_operators_are_recomputed_exactly(name, tmp_path):
+def test_networks_of_binary_operators_are_recomputed_exactly(name, converter, tmp_path):
     model = BINARY[name]()
-    content, bits = dumped(model, tmp_path)
+    content, bits = dumped(model, tmp_path, converter)
     names = [operator["name"] for operator in bits.graph["operators"]]
-    assert all(operator.startswith("Lce") for operator in names)
+    if (name, converter) != ("relu6", "direct"):  # a function of TensorFlow stays an operator of its own
+        assert all(operator.startswith("Lce") for operator in names)
     assert ("LceBMaxPool2d" in names) == ("max pool" in name)
     first = next(operator for operator in bits.graph["operators"] if operator["name"] == "LceBconv2d")
     assert (bits.output(first).get("bit_packed", False)) == (names.count("LceBconv2d") == 2)
@@ -170,6 +173,7 @@ def test_networks_of_binary_operators_are_recomputed_exactly(name, tmp_path):
         np.testing.assert_array_equal(found, expected)
 
 
+@needs_lce
 def test_bits_that_are_read_as_floats(tmp_path):
     quantizers = {"input_quantizer": "ste_sign", "kernel_quantizer": "ste_sign"}
     model = network([L.Flatten(), lq.layers.QuantDense(4, **quantizers)], (3, 3), 5)
@@ -179,6 +183,7 @@ def test_bits_that_are_read_as_floats(tmp_path):
         np.testing.assert_allclose(bits.run(samples(model))[0], expected, atol=1e-5)
 
 
+@needs_lce
 @pytest.mark.parametrize("activation", [None, "relu"])
 def test_int8_outputs_of_binary_convolutions(activation, tmp_path):
     # Other zero points than 0 come from limits that are not symmetric.
@@ -196,6 +201,7 @@ def test_int8_outputs_of_binary_convolutions(activation, tmp_path):
         assert np.mean(np.abs(found - expected) > 0.5 * step) < 0.01
 
 
+@needs_lce
 def test_zero_padding_is_that_of_keras_where_larq_compute_engine_fails(tmp_path):
     model = network([conv(8, padding="same", pad_values=0.0)], (2, 7), 3)
     content, bits = dumped(model, tmp_path)
@@ -219,10 +225,11 @@ def output_at(content, name):
     return file_content.serialize(model)
 
 
+@pytest.mark.parametrize("converter", CONVERTERS)
 @pytest.mark.parametrize("name", [b"LceQuantize", b"LceBconv2d"])
-def test_the_interpreters_words_are_the_recomputed_ones(name, tmp_path):
+def test_the_interpreters_words_are_the_recomputed_ones(name, converter, tmp_path):
     model = network([sign_conv(40), L.BatchNormalization(), sign_conv(8)])
-    content = output_at(write(model, tmp_path / "whole.tflite"), name)
+    content = output_at(write(model, tmp_path / "whole.tflite", converter), name)
     (tmp_path / "net.tflite").write_bytes(content)
     bits = BitNetwork(dump(tmp_path / "net.tflite", tmp_path / "bits").path)
     x = samples(model)
@@ -238,6 +245,7 @@ def test_the_interpreters_words_are_the_recomputed_ones(name, tmp_path):
         assert words[0, 0, 0, 0] & 0b111111 == 0b110000
 
 
+@needs_lce
 def test_weights_are_keras_signs_and_thresholds_take_any_scale(tmp_path):
     layers = [sign_conv(40, name="first"), L.BatchNormalization(name="normalization"), sign_conv(8, name="second")]
     model = network(layers)
@@ -264,6 +272,7 @@ def test_weights_are_keras_signs_and_thresholds_take_any_scale(tmp_path):
     np.testing.assert_array_equal(thresholds[2:], np.floor((297 - limit) / 2))
 
 
+@needs_lce
 def test_quantized_constants_come_with_their_scales(tmp_path):
     model = network([fake_quantization(-4, 4), L.Conv2D(5, 3), fake_quantization(-4, 4), sign_conv(8)], channels=3)
     bits = dumped(model, tmp_path)[1]

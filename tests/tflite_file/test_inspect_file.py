@@ -74,7 +74,8 @@ def test_macs_and_weights_are_those_of_the_keras_model(reactnet, report_of):
     ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_macs_of_each_kind_of_kernel(layer, name, report_of):
-    model = randomized(keras.Sequential([keras.Input((8, 8, 64)), layer]))
+    shape = (64,) if isinstance(layer, L.Dense) else (8, 8, 64)
+    model = randomized(keras.Sequential([keras.Input(shape), layer]))
     report = report_of(converted(model))
     (operator,) = [operator for operator in report.operators if operator.name == name]
     row = summary(model).rows[0]
