@@ -30,7 +30,7 @@ class ExportReport:
         float_layers: Names of binary layers that were exported as float ones (only with `allow_partial`).
         int8: Whether what is not binary is int8.
         input_type: What the file takes: "float32", "int8" or "uint8".
-        outputs: The file against the Keras model, for each output.
+        outputs: The file against the Keras model, for each output; empty without verification.
         random_data: Whether the data of the verification were random.
         ran_in: What ran the file for the verification, with versions; empty without verification.
         versions: Versions of the packages.
@@ -53,8 +53,8 @@ class ExportReport:
 
     @property
     def verdict(self) -> str:
-        """Return "same" or "no verdict", where the data cannot tell; a file that is different is not written."""
-        return overall_verdict([output.verdict for output in self.outputs])
+        """Return "same", or "no verdict" where the data cannot tell, or nothing was compared. Others are not written."""
+        return overall_verdict([output.verdict for output in self.outputs]) if self.outputs else NO_VERDICT
 
     @property
     def accuracy(self) -> float | None:
@@ -82,7 +82,9 @@ class ExportReport:
         ]
         if self.float_layers:
             lines.append(f"still float     {', '.join(self.float_layers)}")
-        if self.verdict == NO_VERDICT:
+        if not self.outputs:
+            lines.append("The file was not compared with the model.")
+        elif self.verdict == NO_VERDICT:
             lines.append(_VERDICTS[NO_VERDICT])
         return "\n".join(lines)
 

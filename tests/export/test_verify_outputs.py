@@ -5,7 +5,7 @@ import pytest
 
 from bitat_tf._keras import keras
 from bitat_tf.data import load_digits
-from bitat_tf.export import quantize_rest, to_tflite, verify
+from bitat_tf.export import to_tflite, verify
 from bitat_tf.layers import BinaryConv2D, RPReLU, binary_layers
 
 L = keras.layers
@@ -54,12 +54,12 @@ def test_each_output_is_judged_by_what_it_is(exported):
     assert written.outputs[1].accuracy is None
     mask = np.random.default_rng(1).integers(0, 2, (40, 8, 8))
     report = verify(four_heads(), path, pictures(), [np.eye(3)[np.arange(40) % 3], mask, None, None])
-    assert (report.ok, report.verdict, report.inside) == (True, "same", None)
+    assert (report.ok, report.verdict, report.inside.compared_layers) == (True, "same", 1)
     expected = four_heads().predict(pictures(), verbose=0)
     assert report.outputs[0].keras_accuracy == np.mean(expected[0].argmax(axis=1) == np.arange(40) % 3)
     assert report.outputs[1].keras_accuracy == np.mean((expected[1][..., 0] > 0.5) == mask)
     assert str(report).count("output          ") == 4
-    assert "inside          not compared: only the outputs were" in str(report)
+    assert "inside          not compared: only the outputs were" in str(verify(four_heads(), path, pictures(), traced=0))
 
 
 CHANGES = {
@@ -82,10 +82,36 @@ def test_the_output_that_is_another_one_is_named(name, exported):
     assert str(report).endswith("The file does something else than the model.")
 
 
-def test_a_model_of_batches_of_one_size(exported):
-    report = verify(four_heads(batch_size=16), exported[0], pictures(40))
-    assert report.ok
-    assert report.outputs[0].samples == 40
+def test_a_model_of_batches_of_one_size(exported, tmp_path):
+    path = tmp_path / "of_batches.tflite"
+    assert to_tflite(four_heads(batch_size=16), path, pictures()).verdict == "same"
+    for model, file in ((four_heads(batch_size=16), exported[0]), (four_heads(), path)):
+        report = verify(model, file, pictures())
+        assert (report.ok, report.outputs[0].samples, report.inside.compared_layers) == (True, 40, 1)
+
+
+def test_several_inputs_in_the_order_of_the_model(tmp_path):
+    """Two pictures of one size: a file that takes them the other way round would not be seen by its shapes."""
+    keras.utils.set_random_seed(0)
+    after, before = keras.Input((8, 8, 3), name="zebra"), keras.Input((8, 8, 3), name="ape")
+    x = L.Concatenate()([body(L.Subtract()([after, before])), L.Conv2D(4, 1)(after)])
+    outputs = [L.Dense(1, name="second")(L.Flatten()(x)), L.Dense(1, name="first")(L.GlobalAveragePooling2D()(x))]
+    model = binary([after, before], outputs)
+    data = {"zebra": pictures(), "ape": pictures()[::-1]}
+    assert to_tflite(model, tmp_path / "model.tflite", data).verdict == "same"
+    report = verify(model, tmp_path / "model.tflite", [data["zebra"], data["ape"]])
+    assert (report.ok, [one.name for one in report.outputs]) == (True, ["second", "first"])
+    turned = binary([before, after], outputs)
+    assert verify(turned, tmp_path / "model.tflite", data).ok  # the names tell
+    model.get_layer("first").bias.assign([1.0])
+    found = verify(model, tmp_path / "model.tflite", data).outputs
+    assert [one.verdict for one in found] == ["same", "different"]
+
+
+def test_a_file_that_was_not_run_has_no_verdict(tmp_path):
+    report = to_tflite(four_heads(), tmp_path / "model.tflite", verify=False)
+    assert (report.verdict, report.outputs, report.ran_in) == ("no verdict", (), "")
+    assert str(report).endswith("The file was not compared with the model.")
 
 
 def test_what_the_data_cannot_tell(tmp_path):
@@ -117,13 +143,18 @@ def test_int8_ranges_from_pictures_that_are_much_too_dark(tmp_path):
     model.fit(pixels, odd, epochs=4, verbose=0)
     test, labels = data.test_images / np.float32(255), data.test_labels % 2
     for name, images in (("light", pixels[:256]), ("dark", pixels[:256] / 50)):
-        to_tflite(quantize_rest(model, images), tmp_path / f"{name}.tflite", test, minimum_agreement=0)
+        to_tflite(model, tmp_path / f"{name}.tflite", test, calibration=images, minimum_agreement=0)
     light, dark = (verify(model, tmp_path / f"{name}.tflite", test, labels) for name in ("light", "dark"))
     assert light.keras_accuracy > 0.9
     assert (light.verdict, light.accuracy > light.keras_accuracy - 0.03) == ("same", True)
     assert (dark.verdict, dark.accuracy < light.accuracy - 0.2) == ("different", True)
     assert dark.outputs[0].largest_difference > 0.3
     assert "The decisions must be the same on 90.0% of the samples. Received: on " in str(dark)
+    with pytest.raises(
+        ValueError, match="to_tflite: the file must give what the Keras model gives. The decisions must be the same"
+    ):
+        to_tflite(model, tmp_path / "again.tflite", test, calibration=pixels[:256] / 50)
+    assert not (tmp_path / "again.tflite").exists()
 
 
 @pytest.mark.parametrize(
