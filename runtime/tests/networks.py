@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tflite_reader
 from bitat_tf import binarize, plan_binarization
-from bitat_tf.export import fold, to_plain_larq
+from bitat_tf.export.lowering import convert, lower
 from bitat_tf.layers import RPReLU, binary_layers
 from bitat_tf.model_graph import CallGraph
+from bitat_tf.tflite_file.content import serialize
 
 _SOURCE = Path(__file__).parents[2] / "tests" / "random_networks.py"
 
@@ -25,7 +26,7 @@ def random_networks():
 
 
 def converted_network(seed: int) -> tuple[bytes, list[np.ndarray]]:
-    """Return a file as larq-compute-engine's converter writes it, and inputs of batch 1; the same for the same seed.
+    """Return a file as bitat_tf writes it, and inputs of batch 1; the same for the same seed.
 
     Networks in which nothing can become binary are passed over.
     """
@@ -43,8 +44,7 @@ def converted_network(seed: int) -> tuple[bytes, list[np.ndarray]]:
     for call in CallGraph(binary).calls:
         if isinstance(call.layer, RPReLU):
             call.layer.set_weights([network.random.normal(0, 0.3, weight.shape) for weight in call.layer.get_weights()])
-    lce = pytest.importorskip("larq_compute_engine")
-    content = lce.convert_keras_model(fold(to_plain_larq(binary)))
+    content = serialize(convert(lower(binary)))
     graph = tflite_reader.read(content)
     shapes = [graph.tensors[number].shape for number in graph.inputs]
     return content, [network.random.normal(size=shape).astype(np.float32) for shape in shapes]

@@ -1,78 +1,33 @@
 """The lowering: random binary networks against Keras, bit by bit inside, and the rules of folding one by one."""
 
 import re
-from collections import Counter
 
 import numpy as np
 import pytest
 from binary_networks import BinaryNetwork
 from engines import larq_compute_engine, run_everywhere
+from file_against_keras import assert_close, check_file, counts, outputs_of, written
 
 from bitat_tf._keras import keras, tf
-from bitat_tf.export.inside import _binary_convolutions, _divergences, _matched, _with_outputs, model_calls
-from bitat_tf.export.lowering import TensorFlowOperators, convert, expand, lower, run, steps
+from bitat_tf.export.lowering import lower
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
-from bitat_tf.model_graph import CallGraph
-from bitat_tf.tflite_file.content import serialize
-from bitat_tf.tflite_file.operators import read_operators
 
 L = keras.layers
-FAST, ALL = 12, 520
-FLOAT_KERNELS = ("CONV_2D", "FULLY_CONNECTED", "DEPTHWISE_CONV_2D")
+FAST, SLOW, ALL = 8, 160, 520
 
 
-def outputs_of(program, inputs):
-    tensors = run(program, [tf.constant(array) for array in inputs], TensorFlowOperators())
-    return [tensors[id(output)].numpy() for output in program.outputs]
+def marks(seed):
+    return [] if seed < FAST else [pytest.mark.slow] if seed < SLOW else [pytest.mark.slow, pytest.mark.exhaustive]
 
 
-def written(program):
-    return serialize(convert(program))
-
-
-def counts(content):
-    return Counter(operator.name for operator in read_operators(content))
-
-
-def expanded(model):
-    return expand(CallGraph(model), model.name, list(model.output_names))
-
-
-def assert_close(found, expected, rounding=1e-5):
-    for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=rounding * max(1.0, float(np.abs(theirs).max())), rtol=0)
-
-
-@pytest.mark.parametrize("seed", [*range(FAST), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(FAST, ALL))])
+@pytest.mark.parametrize("seed", [pytest.param(seed, marks=marks(seed)) for seed in range(ALL)])
 def test_random_networks_do_what_keras_does(seed):
     """Outputs to rounding in every engine; signs before each binary layer bit by bit, values on a threshold among them."""
     exact = seed % 2 == 0
     network = BinaryNetwork(seed, exact)
     model = network.build()
     inputs = network.inputs(model)
-    calls, expected = model_calls(model, inputs)
-    program = lower(model)
-    content = written(program)
-    assert_close(outputs_of(expanded(model), inputs), expected)
-    assert_close(outputs_of(program, inputs), expected)
-
-    found = counts(content)
-    assert found["LceBconv2d"] == len(calls)
-    float_kernels = sum(isinstance(step, steps.Linear) for step in program.steps())
-    assert sum(found[name] for name in FLOAT_KERNELS) == float_kernels
-
-    readers = _binary_convolutions(content)
-    with_signs = _with_outputs(content, [tensor for tensor, _, _ in readers])
-    for engine, arrays in run_everywhere(with_signs, inputs, program):
-        inside = [(key, channels, array) for (_, key, channels), array in zip(readers, arrays[len(expected) :], strict=True)]
-        matched = _matched(calls, inside)
-        assert len(matched) == len(calls), engine
-        found = _divergences(matched, np.zeros(len(inputs[0]), bool), near=1e-5)
-        # What follows a value that fell on the other side of its threshold differs too.
-        assert all(one.explained for one in found), (engine, found)
-        assert not (exact and found), (engine, found)
-        if not found:
-            assert_close(arrays[: len(expected)], expected, 1e-4)
+    check_file(model, inputs, exact)
 
 
 def small(build, shape=(6, 6, 32), seed=0):

@@ -9,12 +9,12 @@ import pytest
 
 from bitat_tf._keras import keras, tf
 from bitat_tf.callbacks import Schedule, SequentialBinarization
-from bitat_tf.export import quantize_rest, to_plain_larq, to_tflite
+from bitat_tf.export import to_plain_larq, to_tflite
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
 from bitat_tf.tflite_file import inspect, read, run_tflite
 
 L = keras.layers
-KEYS = {"format", "name", "expected_binary", "float_layers", "folded", "int8", "classes", "pixels", "versions"}
+KEYS = {"format", "name", "expected_binary", "float_layers", "converter", "int8", "classes", "pixels", "versions"}
 CLASSES = ["cat", "größte Maus", ""]
 
 
@@ -63,27 +63,27 @@ def test_facts_say_what_the_file_is(tmp_path, pictures):
         "name": "small",
         "expected_binary": 2,
         "float_layers": [],
-        "folded": True,
+        "converter": "direct",
         "int8": False,
         "classes": CLASSES,
         "pixels": "imagenet",
         "versions": report.versions,
     }
-    for package in ("bitat_tf", "larq-compute-engine", "numpy"):
+    for package in ("bitat_tf", "tensorflow", "numpy"):
         assert report.versions[package] == version(package)
-    assert json.loads(json.dumps(report.to_dict()))["folded"] is True
+    assert json.loads(json.dumps(report.to_dict()))["verdict"] == "same"
 
 
 def test_facts_of_other_files(tmp_path, pictures):
     partly = network()
     partly.get_layer("dense").set_binary()
-    to_tflite(partly, tmp_path / "partly.tflite", pictures, allow_partial=True, folded=False)
+    to_tflite(partly, tmp_path / "partly.tflite", pictures, allow_partial=True)
     facts = read(tmp_path / "partly.tflite").facts
-    assert (facts["float_layers"], facts["expected_binary"], facts["folded"]) == (["binary"], 1, False)
+    assert (facts["float_layers"], facts["expected_binary"], facts["converter"]) == (["binary"], 1, "direct")
     assert (facts["classes"], facts["pixels"]) == ([], None)
-    to_tflite(quantize_rest(binary_network(), pictures), tmp_path / "int8.tflite", pictures)
+    to_tflite(binary_network(), tmp_path / "int8.tflite", pictures, calibration=pictures)
     facts = read(tmp_path / "int8.tflite").facts
-    assert (facts["int8"], facts["folded"], facts["name"]) == (True, True, "small")
+    assert (facts["int8"], facts["name"]) == (True, "small")
 
 
 def test_one_flipped_byte_is_seen(tmp_path):
@@ -100,18 +100,6 @@ def test_one_flipped_byte_is_seen(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"model\.tflite: expected "):
             read(path)
-
-
-def test_without_folding_the_shifts_stay(tmp_path, pictures):
-    model = binary_network()
-    folded = to_tflite(model, tmp_path / "folded.tflite", pictures)
-    unfolded = to_tflite(model, tmp_path / "unfolded.tflite", pictures, folded=False)
-    assert (folded.folded, unfolded.folded) == (True, False)
-    assert unfolded.operators["ADD"] > folded.operators["ADD"] or "SUB" in unfolded.operators
-    assert folded.fused_binary == unfolded.fused_binary == 2
-    outputs = [run_tflite((tmp_path / name).read_bytes(), pictures) for name in ("folded.tflite", "unfolded.tflite")]
-    different = np.abs(outputs[0] - outputs[1]).max(axis=1) > 1e-4 * np.abs(outputs[1]).max()
-    assert different.mean() < 0.1
 
 
 @pytest.mark.parametrize(
@@ -144,8 +132,7 @@ def test_mixed_precision_is_exported_in_float32(name, dtype, tmp_path, pictures)
         assert {layer.compute_dtype for layer in plain._flatten_layers()} == {"float32"}
         assert plain.get_layer("binary").input_quantizer.compute_dtype == "float32"
         report = to_tflite(model, tmp_path / "model.tflite", pictures, minimum_agreement=0.7)
-        quantized = quantize_rest(model, pictures)
-        int8 = to_tflite(quantized, tmp_path / "int8.tflite", pictures, minimum_agreement=0.7)
+        int8 = to_tflite(model, tmp_path / "int8.tflite", pictures, minimum_agreement=0.7, calibration=pictures)
         assert keras.mixed_precision.global_policy().name == name  # the user's stays
     # The same weights in float32 do what the file does: of the file only the network's own roundings can differ.
     expected = plain.predict(pictures, verbose=0)

@@ -184,7 +184,11 @@ class Linear(Step):
         (inputs,) = tensors
         kernel = as_float32(self.kernel)
         if self.is_dense:
-            return tf.matmul(inputs, kernel) if len(self.shape) == 1 else tf.tensordot(inputs, kernel, [[-1], [0]])
+            # As one operator also of several rows: of a product along the last axis the converter makes nine.
+            if len(self.shape) == 3:
+                return tf.nn.conv2d(inputs, kernel[None, None], 1, "VALID")
+            rows = inputs if len(self.shape) == 1 else tf.reshape(inputs, (-1, len(self.kernel)))
+            return tf.reshape(tf.matmul(rows, kernel), (-1, *self.shape)) if len(self.shape) > 1 else tf.matmul(rows, kernel)
         if self.depthwise:
             strides = (1, *self.strides, 1)
             return tf.nn.depthwise_conv2d(inputs, kernel, strides, self.padding.upper(), dilations=self.dilation)
