@@ -33,7 +33,7 @@ def float_twin(model: keras.Model) -> bytes:
 
     Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 32)), bitat_tf.layers.BinaryConv2D(32, 3)])
-        >>> [operator.name for operator in bitat_tf.export.read_operators(float_twin(model))]
+        >>> [operator.name for operator in bitat_tf.tflite_file.read_operators(float_twin(model))]
         ['CONV_2D']
     """
     return _converted(_converter(model, "float_twin"), "float_twin")
