@@ -75,11 +75,12 @@ def channel_means(inputs: Iterable[tf.Tensor]) -> np.ndarray:
     count, total = 0, np.zeros(())
     for batch in inputs:
         values = batch.numpy().reshape(-1, batch.shape[-1])
+        sums = values.sum(axis=0, dtype=np.float64)
+        if not np.isfinite(sums).all():  # then a value is not: only now are all of them looked at
+            check_finite("channel_means", "the input of a layer", values)
         count += len(values)
-        total = total + values.sum(axis=0, dtype=np.float64)
-    means = total / count
-    check_finite("channel_means", "the mean of a layer's input in each channel", means)
-    return means
+        total = total + sums
+    return total / count
 
 
 def float_outputs(layer: BinaryLayer, inputs: tf.Tensor) -> np.ndarray:

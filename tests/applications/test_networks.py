@@ -16,8 +16,8 @@ from bitat_tf.regularizers import DisentangledRegularizer
 BINARY = ["ReActNetA", "ReActNet18", "BiRealNet18", "BiRealNet34", "RealToBinNet18", "MeliusNet22", "QuickNet"]
 FLOAT = ["MobileNetV1", "MobileNetV2"]
 SHAPE = (32, 32, 3)
-# One with shortcuts, the one whose blocks are dense, a float one: the others take their arguments in the same way.
-QUICK = ("BiRealNet18", "MeliusNet22", "MobileNetV1")
+# A binary one and a float one: the others take their arguments in the same way.
+QUICK = ("BiRealNet18", "MobileNetV1")
 NETWORKS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in BINARY + FLOAT]
 
 
