@@ -22,7 +22,7 @@ from typing import Any
 import bitat_runtime
 import numpy as np
 
-from benchmarks.deployment import paired_reactnet_a, randomize
+from benchmarks.networks import paired_reactnet_a, randomize
 from benchmarks.runtime_page import page
 from bitat_tf._keras import keras, tf
 from bitat_tf.applications import QuickNet
