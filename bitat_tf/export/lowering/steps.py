@@ -185,6 +185,8 @@ class Linear(Step):
         kernel = as_float32(self.kernel)
         if self.is_dense:
             # As one operator also of several rows: of a product along the last axis the converter makes nine.
+            if None in self.shape:
+                return tf.tensordot(inputs, kernel, [[-1], [0]])
             if len(self.shape) == 3:
                 return tf.nn.conv2d(inputs, kernel[None, None], 1, "VALID")
             rows = inputs if len(self.shape) == 1 else tf.reshape(inputs, (-1, len(self.kernel)))
