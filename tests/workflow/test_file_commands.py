@@ -50,18 +50,14 @@ def test_export_writes_a_verified_file(model, call, tmp_path):
     code, printed, error = call("export", model, out, "--data", "digits", "--pixels", "0..1")
     assert (code, error) == (0, "")
     assert "binary kernels  1 of 1 LceBconv2d" in printed
-    assert "constants folded" in printed
     facts = read(out).facts
     assert facts["classes"] == [str(digit) for digit in range(10)]
-    assert (facts["pixels"], facts["int8"], facts["folded"]) == ("0..255", False, True)
-    code, printed, _ = call(
-        "export", model, out, "--data", "digits", "--pixels", "0..1", "--no-folding", "--overwrite", "--json"
-    )
+    assert (facts["pixels"], facts["int8"], facts["converter"]) == ("0..255", False, "direct")
+    code, printed, _ = call("export", model, out, "--data", "digits", "--pixels", "0..1", "--overwrite", "--json")
     report = json.loads(printed)
-    assert (code, report["folded"], report["float_rest"], report["path"]) == (0, False, None, str(out))
+    assert (code, report["verdict"], report["float_rest"], report["path"]) == (0, "same", None, str(out))
     assert report["accuracy"] > 0.8
     assert report["size"] == out.stat().st_size
-    assert read(out).facts["folded"] is False
     assert [path.name for path in tmp_path.iterdir()] == ["model.tflite"]
 
 
@@ -86,25 +82,23 @@ def test_a_file_of_which_nothing_was_seen_does_not_pass(model, call, tmp_path):
     assert "the same output for all samples" in found["outputs"][0]["reason"]
 
 
-def test_int8_with_training_takes_bytes_and_keeps_the_accuracy(model, call, tmp_path):
-    out, quantized = tmp_path / "model.tflite", tmp_path / "quantized.keras"
-    options = ["--data", "digits", "--pixels", "0..1", "--int8", "--int8-epochs", 1, "--input-type", "uint8"]
-    code, printed, error = call("export", model, out, *options, "--keep-quantized", quantized, "--calibration", 128, "--json")
+def test_int8_takes_bytes_and_keeps_the_accuracy(model, call, tmp_path):
+    out = tmp_path / "model.tflite"
+    options = ["--data", "digits", "--pixels", "0..1", "--int8", "--input-type", "uint8"]
+    code, printed, error = call("export", model, out, *options, "--calibration", 128, "--json")
     assert (code, error) == (0, "")
     report = json.loads(printed)
     assert (report["int8"], report["input_type"], report["float_rest"]["int8"]) == (True, "uint8", False)
-    # 10 of 360 pictures: 8 bits, and an epoch of training, cost about a percent.
+    # 10 of 360 pictures: 8 bits cost about a percent.
     assert report["accuracy"] > report["float_rest"]["accuracy"] - 0.03
     facts = read(out).facts
     assert (facts["pixels"], facts["int8"], len(facts["classes"])) == ("bytes", True, 10)
-    code, printed, error = call("verify", quantized, out, "--data", "digits", "--json")
-    assert (code, error) == (0, ""), printed
-    assert json.loads(printed)["ok"] is True
-    # With the model that the quantized one was made of, the outputs alone are compared.
-    code, printed, _ = call("verify", model, out, "--data", "digits", "--pixels", "0..1", "--json")
-    assert (code, json.loads(printed)["inside"]) == (0, None)
-    assert json.loads(printed)["outputs"][0]["agreement"] > 0.9
-    code, printed, _ = call("export", model, out, *options[:5], "--overwrite")
+    code, printed, error = call("verify", model, out, "--data", "digits", "--pixels", "0..1", "--json")
+    found = json.loads(printed)
+    assert (code, error, found["verdict"]) == (0, "", "same")
+    assert found["inside"]["compared_layers"] == 1
+    assert found["outputs"][0]["agreement"] > 0.9
+    code, printed, _ = call("export", model, out, *options, "--overwrite")
     assert code == 0
     assert "with float rest" in printed
 
@@ -113,12 +107,8 @@ def test_int8_with_training_takes_bytes_and_keeps_the_accuracy(model, call, tmp_
     ("options", "message"),
     [
         (["--int8"], "--int8 measures ranges on images. Received: no --data"),
-        (["--int8-epochs", "1"], "are for files with an int8 rest. Received: no --int8"),
-        (["--input-type", "uint8"], "are for files with an int8 rest. Received: no --int8"),
-        (["--keep-quantized", "q.keras"], "are for files with an int8 rest. Received: no --int8"),
-        (["--int8", "--data", "digits", "--no-folding"], "Received: --int8 and --no-folding. Leave one out"),
-        (["--int8", "--data", "digits", "--int8-epochs", "-1"], "--int8-epochs must be at least 0"),
-        (["--int8", "--data", "digits", "--calibration", "0"], "--calibration at least 1"),
+        (["--input-type", "uint8"], "--input-type is for files with an int8 rest. Received: no --int8"),
+        (["--int8", "--data", "digits", "--calibration", "0"], "--calibration must be at least 1. Received: 0"),
         (["--data", "nowhere"], "nowhere"),
         (["--pixels", "imagenet"], "--pixels imagenet is for pictures of 3 channels"),
     ],
@@ -138,11 +128,6 @@ def test_export_replaces_nothing_unasked(models, model, call, tmp_path):
     code, _, error = call("export", model, out)
     assert (code, out.read_bytes()) == (2, b"mine")
     assert "is there already. Pass --overwrite to replace it" in error
-    quantized = tmp_path / "q.keras"
-    quantized.write_bytes(b"mine")
-    new = tmp_path / "new.tflite"
-    code, _, error = call("export", model, new, "--int8", "--data", "digits", "--keep-quantized", quantized)
-    assert (code, quantized.read_bytes(), new.exists()) == (2, b"mine", False)
     # A network that is not binary leaves the old file as it was.
     code, _, error = call("export", models / "float.keras", out, "--overwrite")
     assert (code, out.read_bytes()) == (2, b"mine")
@@ -150,7 +135,7 @@ def test_export_replaces_nothing_unasked(models, model, call, tmp_path):
     code, _, error = call("export", model, tmp_path / "model.bin")
     assert code == 2
     assert "must end with .tflite" in error
-    assert {path.name for path in tmp_path.iterdir()} == {"model.tflite", "q.keras"}
+    assert [path.name for path in tmp_path.iterdir()] == ["model.tflite"]
 
 
 def test_verify_tells_the_file_of_another_model(models, model, file, call, tmp_path):
