@@ -10,9 +10,8 @@ from engines import larq_compute_engine, run_everywhere
 
 from bitat_tf._keras import keras, tf
 from bitat_tf.export.inside import _binary_convolutions, _matched, _with_outputs, model_calls
-from bitat_tf.export.lowering import TensorFlowOperators, convert, expand, lower, run, steps
+from bitat_tf.export.lowering import TensorFlowOperators, convert, expand_model, lower, run, steps
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
-from bitat_tf.model_graph import CallGraph
 from bitat_tf.tflite_file.content import serialize
 from bitat_tf.tflite_file.operators import read_operators
 
@@ -34,10 +33,6 @@ def counts(content):
     return Counter(operator.name for operator in read_operators(content))
 
 
-def expanded(model):
-    return expand(CallGraph(model), model.name, list(model.output_names))
-
-
 def assert_close(found, expected, rounding=1e-5):
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=rounding * max(1.0, float(np.abs(theirs).max())), rtol=0)
@@ -53,7 +48,7 @@ def test_random_networks_do_what_keras_does(seed):
     calls, expected = model_calls(model, inputs)
     program = lower(model)
     content = written(program)
-    assert_close(outputs_of(expanded(model), inputs), expected)
+    assert_close(outputs_of(expand_model(model), inputs), expected)
     assert_close(outputs_of(program, inputs), expected)
 
     found = counts(content)
