@@ -7,8 +7,7 @@ from engines import run_everywhere
 
 from bitat_tf._keras import tf
 from bitat_tf.export.inside import _binary_convolutions, _divergences, _matched, _with_outputs, model_calls
-from bitat_tf.export.lowering import TensorFlowOperators, convert, expand, lower, run, steps
-from bitat_tf.model_graph import CallGraph
+from bitat_tf.export.lowering import TensorFlowOperators, convert, expand_model, lower, run, steps
 from bitat_tf.tflite_file.content import serialize
 from bitat_tf.tflite_file.operators import read_operators
 
@@ -48,7 +47,7 @@ def check_file(model, inputs, exact=False):
     calls, expected = model_calls(model, inputs)
     program = lower(model)
     content = written(program)
-    raw = expand(CallGraph(model), model.name, list(model.output_names))
+    raw = expand_model(model)
     found = counts(content)
     assert found["LceBconv2d"] == len(calls)
     own_kernels = sum(isinstance(step, steps.Linear) for step in program.steps())

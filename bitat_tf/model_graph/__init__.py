@@ -24,7 +24,7 @@ from bitat_tf.model_graph.kinds import RELU, ReLUBounds, activation_of, relu_bou
 from bitat_tf.model_graph.nodes import (
     Shape,
     call_arguments,
-    calls_fixed_to_inference,
+    calls_of_fixed_training,
     input_keys,
     is_graph,
     layer_nodes,
@@ -50,7 +50,7 @@ __all__ = [
     "call_all",
     "call_arguments",
     "call_on",
-    "calls_fixed_to_inference",
+    "calls_of_fixed_training",
     "config_with_activation",
     "copy_layer",
     "copy_weights",

@@ -1,5 +1,6 @@
 """The calls of layers in a functional or sequential model: their order, and what is connected to what."""
 
+import inspect
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from bitat_tf._keras import keras, tf
 from bitat_tf.model_graph.nodes import (
     Shape,
     call_arguments,
+    fixed_training,
     input_keys,
     is_graph,
     layer_nodes,
@@ -119,16 +121,23 @@ class CallGraph:
 _Edge = tuple[LayerCall, int, Shape]  # one output of a call
 
 
-def call_on(call: LayerCall, tensors: Sequence[Any], layer: keras.layers.Layer | None = None) -> Any:
+def call_on(
+    call: LayerCall, tensors: Sequence[Any], layer: keras.layers.Layer | None = None, at_inference: bool = False
+) -> Any:
     """Call a layer once more, as in `call`, on other tensors; return the outputs.
 
     Args:
         call: The call.
         tensors: What stands in the place of its inputs, in order.
         layer: What is called in the place of its layer. Default: that itself.
+        at_inference: Whether it is called as by `model(inputs, training=False)`. A layer that is called by itself takes the
+            default of its own `call`, which is `training=True` for Keras' random ones.
     """
     arguments, keywords = call_arguments(call.node, dict(zip(input_keys(call.node), tensors, strict=True)))
-    return (call.layer if layer is None else layer)(*arguments, **keywords)
+    layer = call.layer if layer is None else layer
+    if at_inference and fixed_training(call.node) is None and "training" in inspect.signature(layer.call).parameters:
+        keywords = {**keywords, "training": False}
+    return layer(*arguments, **keywords)
 
 
 def call_again(call: LayerCall, tensors: Mapping[int, Any]) -> Any:

@@ -61,25 +61,26 @@ def call_arguments(node: Any, tensors: Mapping[str, Any]) -> tuple[tuple, dict[s
     return node.map_arguments({key: [tensors[key]] * len(keys) for key in keys})
 
 
-def is_fixed_to_inference(node: Any) -> bool:
-    """Return whether a layer is called with `training=False`, as in `backbone(inputs, training=False)`.
+def fixed_training(node: Any) -> bool | None:
+    """Return the `training` that a layer is called with, as in `backbone(inputs, training=False)`; None if it is the model's.
 
-    Such a call ignores that the model is trained: batch normalizations in it keep their statistics.
+    Such a call ignores how the model is called: with False, batch normalizations in it keep their statistics while it is
+    trained; with True, dropout in it never ends.
     """
     value = node.call_kwargs.get("training")
     if _takes_training_second(node.layer) and len(node.call_args) > 1:
         value = node.call_args[1]
-    return isinstance(value, (bool, int)) and not value
+    return bool(value) if isinstance(value, (bool, int)) else None
 
 
-def calls_fixed_to_inference(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the path and the node of every such call in a model and in its nested models."""
+def calls_of_fixed_training(model: keras.Model, training: bool, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the path and the node of every call in a model and in its nested models whose `training` is fixed to a value."""
     for node in layer_nodes(model):
         path = prefix + node.layer.name
-        if is_fixed_to_inference(node):
+        if fixed_training(node) is training:
             yield path, node
         if is_graph(node.layer):
-            yield from calls_fixed_to_inference(node.layer, f"{path}/")
+            yield from calls_of_fixed_training(node.layer, training, f"{path}/")
 
 
 def call_arguments_free_to_train(node: Any, tensors: Mapping[str, Any]) -> tuple[tuple, dict[str, Any]]:

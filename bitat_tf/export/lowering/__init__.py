@@ -3,12 +3,13 @@
 | module | what it holds |
 |---|---|
 | `steps`, `binary_steps`, `program` | the few kinds of steps that a network is made of |
-| `expand` | a model as steps (`layer_kinds`: what a Keras layer is; `binary_kernel`: a kernel as signs and scales) |
+| `expand` | a model as steps (`layer_kinds`: what a Keras layer is; `binary_kernel`: a kernel as signs and scales; |
+| | `float_layers`: what is not binary; `transposed`: a transposed convolution as a convolution) |
 | `constants` | constants per channel move to where they cost nothing |
 | `reshapes` | reshapes move behind or before what stands beside them |
 | `signs` | signs skip what they make superfluous, are computed once, and are what binary convolutions write |
 | `operators` | the operators on signs, in TensorFlow and in a file |
-| `grids` | int8 grids for what is not binary |
+| `grids` | int8 grids for what is not binary (`one_grid`: which steps have one together) |
 | `file` | steps computed, and written by TensorFlow's converter (`finishing`: what it cannot write) |
 """
 
@@ -25,7 +26,7 @@ from bitat_tf.export.lowering.operators import TensorFlowOperators
 from bitat_tf.export.lowering.program import Program
 from bitat_tf.export.lowering.reshapes import change_before_reshapes, sink_reshapes
 from bitat_tf.export.lowering.signs import Limits, move_signs, share_signs, write_signs
-from bitat_tf.model_graph import CallGraph
+from bitat_tf.model_graph import CallGraph, calls_of_fixed_training
 
 __all__ = [
     "INPUT_TYPES",
@@ -33,7 +34,7 @@ __all__ = [
     "Program",
     "TensorFlowOperators",
     "convert",
-    "expand",
+    "expand_model",
     "fold",
     "lower",
     "lower_to_int8",
@@ -44,6 +45,17 @@ __all__ = [
 Measure = Callable[[Program], Limits]
 
 
+def expand_model(model: keras.Model, allow_partial: bool = False) -> Program:
+    """Return a binarized model as steps, as `lower` before it folds them; raises as it."""
+    training = next(calls_of_fixed_training(model, True), None)
+    if training is not None:
+        raise ValueError(
+            f"to_tflite: the file computes what the model does at inference. Received: layer {training[0]!r}, which is called "
+            "with training=True. Build the model without that, and load the weights into it."
+        )
+    return expand(CallGraph(model), model.name, list(model.output_names), allow_partial)
+
+
 def lower(model: keras.Model, allow_partial: bool = False) -> Program:
     """Return a binarized model as the steps of the device, folded.
 
@@ -52,9 +64,9 @@ def lower(model: keras.Model, allow_partial: bool = False) -> Program:
         allow_partial: Whether binary layers that are not binarized yet stay float.
 
     Raises:
-        ValueError: If a layer is not binarized, or its quantizers are no signs.
+        ValueError: If a layer is not binarized, its quantizers are no signs, or it is called with `training=True`.
     """
-    program = expand(CallGraph(model), model.name, list(model.output_names), allow_partial)
+    program = expand_model(model, allow_partial)
     fold(program)
     return program
 
@@ -72,7 +84,7 @@ def lower_to_int8(
     Raises:
         ValueError: As `lower`.
     """
-    program = expand(CallGraph(model), model.name, list(model.output_names))
+    program = expand_model(model)
     # The thresholds of signs stay within the ranges, or the grids would be spread over values that never come.
     fold(program, lambda current: measure(current, calibration))
     return program, place_grids(program, calibration, input_type)

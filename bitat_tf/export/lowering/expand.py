@@ -1,55 +1,40 @@
 """A Keras model as a program of steps: every layer call becomes the few steps that it stands for."""
 
-import functools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import larq as lq
 import numpy as np
 
 from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering import steps
 from bitat_tf.export.lowering.binary_kernel import binary_kernel, check_groups, gives_signs
 from bitat_tf.export.lowering.binary_steps import BinaryConvolution, MaxPool, Sign
+from bitat_tf.export.lowering.float_layers import FloatLayers
 from bitat_tf.export.lowering.layer_kinds import (
-    DEPTHWISE,
+    WITHOUT_EFFECT,
     as_array,
     clamp_bounds,
     elementwise_function,
     geometry_of,
     in_float32,
     is_binary_layer_of_larq,
-    is_channels_last,
     is_operator,
-    is_quantized,
-    kernel_of,
     latent_or_binary,
     normalization,
     normalizes_channels,
     sample_shape,
 )
 from bitat_tf.export.lowering.program import Program
-from bitat_tf.export.lowering.steps import Shape, Step
+from bitat_tf.export.lowering.steps import Step
 from bitat_tf.layers import BinaryLayer, RPReLU
 from bitat_tf.model_graph import CallGraph, LayerCall, free_name, relu_bounds
 from bitat_tf.quantizers import RSign
 
 L = keras.layers
-_WITHOUT_EFFECT = (
-    L.Dropout,
-    L.SpatialDropout2D,
-    L.GaussianNoise,
-    L.GaussianDropout,
-    L.AlphaDropout,
-    L.ActivityRegularization,
-)
 # f(x + c) = f(x) + c for a constant c per channel. Averages leave out what they pad.
 _PASS_SHIFTS = (L.AveragePooling2D, L.GlobalAveragePooling2D, L.GlobalMaxPooling2D, L.UpSampling2D, L.Cropping2D)
 _SAME_VALUES = (L.GlobalMaxPooling2D, L.Cropping2D, L.ZeroPadding2D, L.Permute, L.RepeatVector)
 _RESHAPES = (L.Flatten, L.Reshape)
-_CONVOLUTIONS = (L.Conv2D, lq.layers.QuantConv2D)
-_DENSE = (L.Dense, lq.layers.QuantDense)
 
 
 def expand(graph: CallGraph, name: str, output_names: Sequence[str], allow_partial: bool = False) -> Program:
@@ -68,13 +53,13 @@ def expand(graph: CallGraph, name: str, output_names: Sequence[str], allow_parti
     return _Expansion(graph, allow_partial).program(name, output_names)
 
 
-class _Expansion:
+class _Expansion(FloatLayers):
     def __init__(self, graph: CallGraph, allow_partial: bool):
+        super().__init__()
         self._graph = graph
         self._allow_partial = allow_partial
         self._outputs: dict[tuple[int, int], Step] = {}  # by call and number of its output
-        self._names: set[str] = set()
-        self._in_float32 = functools.cache(in_float32)  # a copy is shared by all calls of its layer
+        self._in_float32: dict[int, keras.layers.Layer] = {}
 
     def program(self, name: str, output_names: Sequence[str]) -> Program:
         sources = []
@@ -109,19 +94,16 @@ class _Expansion:
     def _of_one_input(self, call: LayerCall, inputs: Step) -> Step:
         layer = call.layer
         kind = type(layer)
-        if kind in _WITHOUT_EFFECT:
+        if kind in WITHOUT_EFFECT:
             return inputs
         if isinstance(inputs, steps.Source) and not inputs.dtype.is_floating:
             return self._keras_call(call, [inputs])  # it may cast
         if isinstance(layer, BinaryLayer) or is_binary_layer_of_larq(layer):
             return self._binary_layer(call, inputs)
-        if kind in (*_CONVOLUTIONS, *DEPTHWISE, *_DENSE) and not is_quantized(layer) and is_channels_last(layer):
-            return self._float_layer(call, inputs)
-        if (
-            isinstance(layer, L.BatchNormalization)
-            and kind.call is L.BatchNormalization.call
-            and normalizes_channels(layer, call)
-        ):
+        known = self._known_float_layer(call, inputs)
+        if known is not None:
+            return known
+        if normalizes_channels(layer, call):
             scale, shift = normalization(layer)
             return self._make(steps.Affine, call, [inputs], scale=scale, shift=shift)
         if kind is RPReLU:
@@ -147,26 +129,6 @@ class _Expansion:
             return self._make(steps.Reshape, call, [inputs])
         function = elementwise_function(layer)
         return self._keras_call(call, [inputs]) if function is None else self._activation(call, inputs, function)
-
-    def _activation(self, call: LayerCall, inputs: Step, function: Any) -> Step:
-        """Return an element-wise function of Keras: a number of them are steps of their own."""
-        if function in (None, keras.activations.linear):
-            return inputs
-        bounds = clamp_bounds(function)
-        if bounds is not None:
-            return self._make(steps.Clamp, call, [inputs], low=bounds[0], high=bounds[1])
-        return self._make(steps.Function, call, [inputs], function=function)
-
-    def _float_layer(self, call: LayerCall, inputs: Step, kernel: np.ndarray | None = None, padding: str | None = None) -> Step:
-        layer = call.layer
-        options: dict[str, Any] = {"kernel": kernel_of(layer) if kernel is None else kernel}
-        if not isinstance(layer, L.Dense):
-            options.update(geometry_of(layer), depthwise=isinstance(layer, DEPTHWISE))
-            options["padding"] = padding or options["padding"]
-        outputs: Step = self._make(steps.Linear, call, [inputs], suffix="kernel", **options)
-        if layer.use_bias:
-            outputs = self._make(steps.Affine, call, [outputs], suffix="bias", shift=as_array(layer.bias))
-        return self._activation(call, outputs, layer.activation)
 
     def _binary_layer(self, call: LayerCall, inputs: Step) -> Step:
         layer = call.layer
@@ -281,17 +243,15 @@ class _Expansion:
             inputs=inputs,
             shape=tuple(call.output_shapes[number][1:]),
             call=call,
-            layer=self._in_float32(layer),
+            layer=self._float32_layer(layer),
             output=number,
             dtype=tf.as_dtype(tf.nest.flatten(call.node.outputs)[number].dtype),
             same_values=kind in _SAME_VALUES or (kind is L.UpSampling2D and layer.interpolation == "nearest"),
             passes_shift=kind in _PASS_SHIFTS and channels_last,
         )
 
-    def _reshape(self, call: LayerCall, inputs: Step, shape: Shape, suffix: str) -> Step:
-        return steps.Reshape(name=free_name(f"{call.path}/{suffix}", self._names), inputs=[inputs], shape=shape)
-
-    def _make(self, kind: Callable[..., Step], call: LayerCall, inputs: list[Step], suffix: str = "", **options: Any) -> Step:
-        name = free_name(f"{call.path}/{suffix}" if suffix else call.path, self._names)
-        options.setdefault("shape", sample_shape(call))
-        return kind(name=name, inputs=list(inputs), **options)
+    def _float32_layer(self, layer: keras.layers.Layer) -> keras.layers.Layer:
+        """Return the layer, or its copy in float32: one for all its calls."""
+        if id(layer) not in self._in_float32:
+            self._in_float32[id(layer)] = in_float32(layer)
+        return self._in_float32[id(layer)]

@@ -10,6 +10,7 @@ from bitat_tf.export.lowering.names import scope
 from bitat_tf.export.lowering.operators import FileOperators
 from bitat_tf.export.lowering.program import Program
 from bitat_tf.export.lowering.steps import BinaryOperators
+from bitat_tf.export.lowering.support import check_operators, unwritable
 from bitat_tf.tflite_file.content import parse
 
 
@@ -46,9 +47,27 @@ def convert(program: Program, input_type: str = "float32") -> Any:
         input_type: What the file takes for float inputs with a grid: "float32", "int8" or "uint8".
 
     Raises:
-        ValueError: If TensorFlow's converter knows no form on the device of one of the layers.
+        ValueError: If one of the layers has no form on the device; the message names it.
     """
     operators = FileOperators()
+    errors = (tf.errors.OpError, RuntimeError, ValueError, converter_error())
+    try:
+        content = _write(program, operators)
+    except errors as error:
+        layers = unwritable(program, lambda alone: _write(alone, FileOperators()), errors)
+        which = f"these layers have no form on the device: {', '.join(layers)}." if layers else "the model cannot be written."
+        raise ValueError(
+            f"to_tflite: {which} TensorFlow's converter says: {_first_line(error)}. Recurrent layers need unroll=True; others "
+            "must be made of operators that TensorFlow Lite has."
+        ) from error
+    model = parse(content)
+    check_operators(model, program)
+    finish(model, program, operators.steps, input_type)
+    return model
+
+
+def _write(program: Program, operators: FileOperators) -> bytes:
+    """Return a program as TensorFlow's converter writes it."""
 
     @tf.function(autograph=False)
     def network(*inputs):
@@ -68,16 +87,7 @@ def convert(program: Program, input_type: str = "float32") -> Any:
     converter.allow_custom_ops = True
     if any(step.grid is not None for step in program.steps()):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    try:
-        content = converter.convert()
-    except (tf.errors.OpError, RuntimeError, ValueError, converter_error()) as error:
-        raise ValueError(
-            f"to_tflite: TensorFlow's converter cannot write the model {program.name!r}: {_first_line(error)}. A layer of it "
-            "has no form on the device (recurrent layers need unroll=True); bitat_tf.check(model) names what it knows of."
-        ) from error
-    model = parse(content)
-    finish(model, program, operators.steps, input_type)
-    return model
+    return converter.convert()
 
 
 def converter_error() -> type[Exception]:

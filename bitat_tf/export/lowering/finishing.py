@@ -1,5 +1,6 @@
 """What TensorFlow's converter cannot write: edits of the file afterwards, as objects of the flatbuffer schema."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,9 +14,16 @@ from bitat_tf.export.lowering.objects import code_of, custom_name, readers
 from bitat_tf.export.lowering.operators import STEP
 from bitat_tf.export.lowering.program import Program
 from bitat_tf.export.lowering.steps import Step
+from bitat_tf.tflite_file.operators import custom_options
 from bitat_tf.tflite_file.schema import schema
 
 _NONE = -1  # an input that an operator does not have
+_KERNELS = (
+    schema.BuiltinOperator.FULLY_CONNECTED,
+    schema.BuiltinOperator.CONV_2D,
+    schema.BuiltinOperator.DEPTHWISE_CONV_2D,
+    schema.BuiltinOperator.BATCH_MATMUL,
+)
 _UNUSED_METADATA = (b"CONVERSION_METADATA",)
 
 
@@ -37,6 +45,7 @@ def finish(model: Any, program: Program, custom: Sequence[Step], input_type: str
     _finish_custom_operators(model, graph, custom)
     _skip_reshapes(model, graph)
     _join_borders(model, graph)
+    _give_floats_to_float_kernels(model, graph)
     if input_type != "float32":
         take_integers(model, graph, input_type)
     _name_ends(model, graph, program)
@@ -51,6 +60,8 @@ def _shorten_names(graph: Any, program: Program) -> None:
     steps = {scope(step.name).removeprefix(SCOPE): step.name.encode() for step in program.steps()}
     taken: set[bytes] = set()
     for operator in reversed(graph.operators):
+        if not len(operator.outputs):
+            continue
         tensor = graph.tensors[operator.outputs[0]]
         pieces = tensor.name.decode().split("/")
         whole = ("/".join(pieces[:length]) for length in range(len(pieces), 0, -1))
@@ -116,7 +127,12 @@ def _join_borders(model: Any, graph: Any) -> None:
 
 
 def _give_int8(model: Any, graph: Any, operator: Any) -> None:
-    """Let a binary convolution write the int8 tensor itself where it is converted, and nothing reads its floats."""
+    """Let a binary convolution write the int8 tensor itself where it is converted, and nothing reads its floats.
+
+    With zeros around the picture larq-compute-engine gives floats only.
+    """
+    if custom_options(operator)["pad_values"] == 0:
+        return
     output = int(operator.outputs[0])
     after = [one for one in graph.operators if output in one.inputs]
     if not after or output in graph.outputs or any(code_of(model, one) != schema.BuiltinOperator.QUANTIZE for one in after):
@@ -144,6 +160,35 @@ def _leave_out_conversions(model: Any, graph: Any) -> None:
     while count != len(graph.operators):
         count, read = len(graph.operators), readers(graph)
         graph.operators = [one for one in graph.operators if code_of(model, one) not in kinds or read[int(one.outputs[0])]]
+
+
+def _give_floats_to_float_kernels(model: Any, graph: Any) -> None:
+    """Convert what float kernels take: those that the converter makes of an einsum are given the integers themselves."""
+    writing = []
+    for operator in graph.operators:
+        given = graph.tensors[int(operator.inputs[0])] if len(operator.inputs) else None
+        if code_of(model, operator) in _KERNELS and given is not None and given.type == schema.TensorType.INT8:
+            if graph.tensors[int(operator.outputs[0])].type == schema.TensorType.FLOAT32:
+                writing.append(_dequantize(model, graph, operator))
+        writing.append(operator)
+    graph.operators = writing
+
+
+def _dequantize(model: Any, graph: Any, reader: Any) -> Any:
+    """Return an operator that converts the first input of another one, which is to take its output."""
+    integers = int(reader.inputs[0])
+    floats = copy.copy(graph.tensors[integers])
+    floats.type, floats.quantization = schema.TensorType.FLOAT32, None
+    floats.name += b"/float"
+    graph.tensors.append(floats)
+    code, operator = schema.OperatorCodeT(), schema.OperatorT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
+    code.version = 2  # that of int8
+    model.operatorCodes.append(code)
+    operator.opcodeIndex = len(model.operatorCodes) - 1
+    operator.inputs, operator.outputs = np.array([integers], np.int32), np.array([len(graph.tensors) - 1], np.int32)
+    reader.inputs = np.array([len(graph.tensors) - 1, *reader.inputs[1:]], np.int32)
+    return operator
 
 
 def _order_ends(model: Any, graph: Any, program: Program) -> None:

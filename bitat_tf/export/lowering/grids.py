@@ -9,6 +9,7 @@ from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering import steps
 from bitat_tf.export.lowering.binary_steps import BinaryConvolution, MaxPool, Sign
 from bitat_tf.export.lowering.file import run
+from bitat_tf.export.lowering.one_grid import keeps_grid, members, origin_of_grid
 from bitat_tf.export.lowering.operators import TensorFlowOperators
 from bitat_tf.export.lowering.program import Program
 from bitat_tf.export.lowering.steps import Affine, Clamp, KerasCall, Linear, Source, Step
@@ -25,16 +26,6 @@ _FIXED_RANGES: dict[Callable, tuple[float, float]] = {
     keras.activations.tanh: (-1.0, 127 / 128),
     tf.nn.tanh: (-1.0, 127 / 128),
 }
-# Operators whose inputs and outputs TFLite wants on one grid.
-_ONE_GRID_LAYERS = (keras.layers.Maximum, keras.layers.Minimum, keras.layers.UpSampling2D, keras.layers.Resizing)
-_ONE_GRID_SYMBOLS = (
-    "__operators__.getitem",
-    "math.reduce_max",
-    "math.reduce_min",
-    "math.maximum",
-    "math.minimum",
-    "image.resize",
-)
 
 Ranges = Callable[[Step], tuple[np.ndarray, np.ndarray]]
 
@@ -59,7 +50,7 @@ def measure(program: Program, inputs: Sequence[np.ndarray]) -> Ranges:
         program: The steps as they are now.
         inputs: An array of shape (n, ...), n >= 1, for each source.
     """
-    wanted = [step for step in program.steps() if len(step.shape) and not _gives_signs(step)]
+    wanted = [step for step in program.steps() if len(step.shape) and _is_float(step) and not _gives_signs(step)]
 
     @tf.function(autograph=False)
     def reduced(*batch):
@@ -91,13 +82,13 @@ def place_grids(program: Program, inputs: Sequence[np.ndarray], input_type: str)
     for source, array in zip(program.sources, inputs, strict=True):
         if source.dtype.is_floating:
             source.grid = (0.0, float(LEVELS)) if are_pixels(array) else range_with_zero(*ranges(source))
-    alike = _one_grid_each(program)
-    for step in program.steps():
-        if id(step) in alike and not isinstance(step, Source):
-            members = alike[id(step)]
-            fixed = next((found for found in map(_fixed_range, members) if found is not None), None)
-            found = [range_with_zero(*ranges(member)) for member in members]
-            step.grid = fixed or (min(low for low, _ in found), max(high for _, high in found))
+    own = [step for step in program.steps() if _has_own_grid(program, step)]
+    fixed = {id(step): _fixed_range(step) for step in own}
+    together = members(program, own, [step for step in own if fixed[id(step)] is not None])
+    for step in own:
+        if not isinstance(step, Source):
+            found = [range_with_zero(*ranges(member)) for member in together[id(step)]]
+            step.grid = fixed[id(step)] or (min(low for low, _ in found), max(high for _, high in found))
     _clamp_by_grids(program)
     _quantize_thresholds(program, ranges)
     return _take_pixels(program, inputs, input_type)
@@ -152,11 +143,6 @@ def _is_fused(program: Program, step: Step) -> bool:
     return isinstance(step, (Linear, steps.Sum)) or (isinstance(step, Affine) and _follows_kernel(program, step))
 
 
-def _keeps_grid(step: Step) -> bool:
-    """Return whether the output of a step has the grid of its input, as it holds nothing but values of it."""
-    return isinstance(step, (steps.Reshape, MaxPool)) or (isinstance(step, KerasCall) and step.same_values)
-
-
 def _only_becomes_bits(program: Program, step: Step) -> bool:
     """Return whether a binary convolution writes floats for nothing but signs without thresholds."""
     readers = program.readers()[id(step)]
@@ -164,40 +150,15 @@ def _only_becomes_bits(program: Program, step: Step) -> bool:
     return isinstance(step, BinaryConvolution) and plain and bool(readers) and not program.is_output(step)
 
 
-def _wants_one_grid(step: Step) -> bool:
-    if isinstance(step, KerasCall):
-        return type(step.layer) in _ONE_GRID_LAYERS or getattr(step.layer, "symbol", None) in _ONE_GRID_SYMBOLS
-    return isinstance(step, steps.Concatenation)
+def _has_own_grid(program: Program, step: Step) -> bool:
+    """Return whether a step gets a grid that is not that of its input."""
+    if not _is_float(step) or _gives_signs(step) or keeps_grid(step):
+        return False
+    return not _is_fused(program, step) and not _only_becomes_bits(program, step)
 
 
-def _one_grid_each(program: Program) -> dict[int, list[Step]]:
-    """Return for each step that gets a grid those that share it, by `id`.
-
-    What an operator such as a concatenation takes and gives must have one grid: of nearly equal ones the converter makes a file
-    that it refuses itself.
-    """
-    alike: dict[int, list[Step]] = {}
-    for step in program.steps():
-        integers = isinstance(step, Source) and not step.dtype.is_floating
-        if _gives_signs(step) or integers or _keeps_grid(step) or _is_fused(program, step) or _only_becomes_bits(program, step):
-            continue
-        if isinstance(step, KerasCall) and not step.dtype.is_floating:
-            continue
-        alike[id(step)] = [step]
-    for step in program.steps():
-        if not _wants_one_grid(step) or id(step) not in alike:
-            continue
-        for one in map(_origin_of_grid, step.inputs):
-            if id(one) in alike and alike[id(one)] is not alike[id(step)] and _fixed_range(one) is None:
-                together = alike[id(step)] + alike[id(one)]
-                alike.update({id(member): together for member in together})
-    return alike
-
-
-def _origin_of_grid(step: Step) -> Step:
-    while _keeps_grid(step):
-        step = step.inputs[0]
-    return step
+def _is_float(step: Step) -> bool:
+    return not isinstance(step, (Source, KerasCall)) or bool(step.dtype.is_floating)
 
 
 def _fixed_range(step: Step) -> tuple[float, float] | None:
@@ -218,7 +179,7 @@ def _quantize_thresholds(program: Program, ranges: Ranges) -> None:
     for step in program.steps():
         if isinstance(step, Sign) and step.threshold is not None:
             # Half the step of what comes in: finer would hold no more, and coarser round small values to 0, whose sign is +1.
-            below = _origin_of_grid(step.inputs[0])
+            below = origin_of_grid(step.inputs[0])
             lowest, highest = below.grid or range_with_zero(*ranges(below))
             step.step = (highest - lowest) / LEVELS / 2
 

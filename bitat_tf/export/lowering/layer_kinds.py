@@ -1,5 +1,7 @@
 """What a Keras layer is: its function, geometry and constants, whatever of Keras', TensorFlow's or Larq's classes it has."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import larq as lq
@@ -12,6 +14,26 @@ from bitat_tf.model_graph import LayerCall, copy_layer, copy_weights, float32_po
 
 L = keras.layers
 DEPTHWISE = (L.DepthwiseConv2D, lq.layers.QuantDepthwiseConv2D)
+FLOAT_KERNELS = (*DEPTHWISE, L.Conv2D, lq.layers.QuantConv2D, L.Dense, lq.layers.QuantDense)
+# Keras' augmentations, but for RandomCrop, leave what they are given as it is at inference.
+WITHOUT_EFFECT = (
+    L.Dropout,
+    L.SpatialDropout1D,
+    L.SpatialDropout2D,
+    L.SpatialDropout3D,
+    L.GaussianNoise,
+    L.GaussianDropout,
+    L.AlphaDropout,
+    L.ActivityRegularization,
+    L.RandomBrightness,
+    L.RandomContrast,
+    L.RandomFlip,
+    L.RandomHeight,
+    L.RandomRotation,
+    L.RandomTranslation,
+    L.RandomWidth,
+    L.RandomZoom,
+)
 
 
 def in_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -81,6 +103,35 @@ def normalization(layer: keras.layers.BatchNormalization) -> tuple[np.ndarray, n
     scale = scale if layer.gamma is None else scale * as_array(layer.gamma)
     shift = -scale * as_array(layer.moving_mean)
     return scale, shift if layer.beta is None else shift + as_array(layer.beta)
+
+
+def sample_normalization(layer: keras.layers.Layer, call: LayerCall) -> Callable | None:
+    """Return what a layer or group normalization of the last axis computes of a tensor, before its scale and shift; or None.
+
+    Keras writes them with the number of samples as a tensor, so that a file has some ten operators more, and group
+    normalizations some that TFLite cannot run.
+    """
+    last = len(call.input_shapes[0]) - 1
+    axes = layer.axis if isinstance(getattr(layer, "axis", None), (list, tuple)) else [getattr(layer, "axis", None)]
+    if len(axes) != 1 or axes[0] not in (-1, last):
+        return None
+    if type(layer) is L.LayerNormalization:
+        return lambda inputs: _normalized(inputs, [-1], layer.epsilon)
+    if type(layer) is not L.GroupNormalization or None in sample_shape(call):
+        return None
+    shape = tuple(int(size or 0) for size in sample_shape(call))
+    groups = shape[-1] if layer.groups == -1 else layer.groups
+
+    def of_groups(inputs: Any) -> Any:
+        grouped = tf.reshape(inputs, (-1, math.prod(shape[:-1]), groups, shape[-1] // groups))
+        return tf.reshape(_normalized(grouped, [1, 3], layer.epsilon), (-1, *shape))
+
+    return of_groups
+
+
+def _normalized(inputs: Any, axes: list[int], epsilon: float) -> Any:
+    centred = inputs - tf.reduce_mean(inputs, axes, keepdims=True)
+    return centred * tf.math.rsqrt(tf.reduce_mean(tf.square(centred), axes, keepdims=True) + epsilon)
 
 
 def geometry_of(layer: keras.layers.Layer) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class KerasCall(Step):
 
     def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
         """Return the output of the layer."""
-        return tf.nest.flatten(call_on(self.call, tensors, self.layer))[self.output]
+        return tf.nest.flatten(call_on(self.call, tensors, self.layer, at_inference=True))[self.output]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -101,6 +101,21 @@ class Reshape(Step):
     def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
         """Return the reshaped tensor."""
         return tf.reshape(tensors[0], (-1, *self.shape))
+
+
+@dataclass(eq=False, kw_only=True)
+class Rearranged(Step):
+    """Values of the input, in another order or place, and zeros around them.
+
+    Attributes:
+        function: What computes it.
+    """
+
+    function: Callable
+
+    def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
+        """Return the rearranged tensor."""
+        return self.function(tensors[0])
 
 
 @dataclass(eq=False, kw_only=True)

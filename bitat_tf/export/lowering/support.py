@@ -1,0 +1,72 @@
+"""Which steps of a program have no form on the device, by what TensorFlow's converter makes of them."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from bitat_tf._keras import tf
+from bitat_tf.export.lowering.names import scope
+from bitat_tf.export.lowering.objects import code_of, custom_name
+from bitat_tf.export.lowering.program import Program
+from bitat_tf.export.lowering.steps import Function, KerasCall, Source, Step
+from bitat_tf.tflite_file.schema import schema
+
+_OURS = "Lce"
+# Operators with a state, or with a graph of their own.
+_NOT_WRITTEN = ("ASSIGN_VARIABLE", "CALL", "CALL_ONCE", "IF", "READ_VARIABLE", "VAR_HANDLE", "WHILE")
+_NOT_WRITTEN_CODES = {getattr(schema.BuiltinOperator, name): name for name in _NOT_WRITTEN}
+
+
+def check_operators(model: Any, program: Program) -> None:
+    """Raise ValueError if a file as the converter has written it holds operators that nothing runs, naming the steps.
+
+    TensorFlow's converter writes what TensorFlow Lite has no operator for as a custom operator, of TensorFlow's name.
+
+    Args:
+        model: The objects of the file.
+        program: What it was written from.
+    """
+    graph = model.subgraphs[0]
+    scopes = sorted(((f"{scope(step.name)}/", step.name) for step in program.steps()), key=lambda one: -len(one[0]))
+    found: dict[str, dict[str, None]] = {}
+    for operator in graph.operators:
+        name = custom_name(model, operator) or _NOT_WRITTEN_CODES.get(code_of(model, operator), "")
+        if not name or name.startswith(_OURS):
+            continue
+        tensors = [graph.tensors[number].name.decode() for number in (*operator.outputs, *operator.inputs) if number >= 0]
+        step = next((step for tensor in tensors for path, step in scopes if f"{tensor}/".startswith(path)), None)
+        found.setdefault(step or program.name, {})[name] = None
+    if found:
+        layers = ", ".join(f"{step!r} ({', '.join(names)})" for step, names in found.items())
+        raise ValueError(
+            f"to_tflite: these layers have no form on the device: {layers}. TensorFlow Lite has no such operators, or binary "
+            "files cannot hold them. Take others in their places, such as bilinear or nearest interpolation, gelu with "
+            "approximate=True, poolings in two dimensions; or leave the layers out of the model and compute them around it."
+        )
+
+
+def unwritable(program: Program, write: Callable[[Program], Any], errors: tuple[type[Exception], ...]) -> list[str]:
+    """Return the names of the Keras layers and functions that `write` cannot write even alone, with what they are.
+
+    Args:
+        program: What could not be written.
+        write: What writes a program.
+        errors: What it raises.
+    """
+    found = []
+    for step in program.steps():
+        if isinstance(step, (KerasCall, Function)):
+            try:
+                write(_alone(step))
+            except errors:
+                kind = type(step.layer).__name__ if isinstance(step, KerasCall) else "function"
+                found.append(f"{step.name!r} ({kind})")
+    return found
+
+
+def _alone(step: Step) -> Program:
+    sources = [
+        Source(name=f"input_{number}", inputs=[], shape=one.shape, dtype=getattr(one, "dtype", tf.float32))
+        for number, one in enumerate(step.inputs)
+    ]
+    return Program(step.name, sources, [dataclasses.replace(step, inputs=list(sources), grid=None)], ["output"])
