@@ -7,7 +7,7 @@ from typing import Any
 from bitat_tf._keras import keras
 from bitat_tf.model_graph.nodes import layers_inside
 
-_HALF = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")  # precisions that the device does not get
+_OTHER = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16", "float64")  # precisions that the device does not get
 
 
 def copy_layer(layer: keras.layers.Layer, in_float32: bool = False) -> keras.layers.Layer:
@@ -49,7 +49,7 @@ def float32_config(config: Any) -> Any:
     """Return a configuration in which the layer, and the layers and quantizers inside of it, compute in float32."""
     if isinstance(config, dict):
         return {
-            key: "float32" if key == "dtype" and _policy_name(value) in _HALF else float32_config(value)
+            key: "float32" if key == "dtype" and _policy_name(value) in _OTHER else float32_config(value)
             for key, value in config.items()
         }
     if isinstance(config, list):

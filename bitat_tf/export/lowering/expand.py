@@ -1,5 +1,6 @@
 """A Keras model as a program of steps: every layer call becomes the few steps that it stands for."""
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -115,6 +116,9 @@ class _Expansion(FloatLayers):
             and np.size(layer.scale) in (1, inputs.channels)
             and np.size(layer.offset) in (1, inputs.channels)
         ):
+            if isinstance(inputs, steps.Source) and not inputs.dtype.is_floating:
+                cast = functools.partial(tf.cast, dtype=tf.float32)
+                inputs = self._make(steps.Function, call, [inputs], suffix="cast", shape=inputs.shape, function=cast)
             scale, shift = (np.broadcast_to(np.asarray(value, float), inputs.channels) for value in (layer.scale, layer.offset))
             return self._make(steps.Affine, call, [inputs], scale=scale, shift=shift)
         if kind is L.PReLU and int(np.prod(layer.alpha.shape)) == inputs.channels == layer.alpha.shape[-1]:
@@ -237,6 +241,7 @@ class _Expansion(FloatLayers):
     def _keras_call(self, call: LayerCall, inputs: list[Step], number: int = 0) -> Step:
         layer = call.layer
         kind = type(layer)
+        dtype = tf.as_dtype(tf.nest.flatten(call.node.outputs)[number].dtype)
         channels_last = getattr(layer, "data_format", "channels_last") == "channels_last"
         return steps.KerasCall(
             name=free_name(call.path, self._names),
@@ -245,7 +250,7 @@ class _Expansion(FloatLayers):
             call=call,
             layer=self._float32_layer(layer),
             output=number,
-            dtype=tf.as_dtype(tf.nest.flatten(call.node.outputs)[number].dtype),
+            dtype=tf.float32 if dtype.is_floating else dtype,
             same_values=kind in _SAME_VALUES or (kind is L.UpSampling2D and layer.interpolation == "nearest"),
             passes_shift=kind in _PASS_SHIFTS and channels_last,
         )
