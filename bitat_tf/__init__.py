@@ -13,7 +13,7 @@
 | `bitat_tf.binarize_post_training` | binarization without training |
 | `bitat_tf.check`, `bitat_tf.summary` | what will be binary on the device, and what it takes |
 | `bitat_tf.applications` | ReActNet, Bi-Real Net, Real-to-Binary Net, MeliusNet, QuickNet; MobileNets |
-| `bitat_tf.export` | `to_tflite`: conversion with larq-compute-engine, folding, int8 for the rest, and its verification |
+| `bitat_tf.export` | `to_tflite`: a verified file with binary operators, on demand with int8 for the rest; `verify` |
 | `bitat_tf.tflite_file` | what is in a file: `inspect`, `dump`; `run_tflite` runs it |
 | `bitat_tf.deployment` | how fast a file is: `benchmark` |
 | `bitat_tf.kits` | from the file to a program on a phone or a board: `write_kit` |

@@ -25,7 +25,7 @@ examples:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of `bitat-tf`."""
     parser = argparse.ArgumentParser(
-        prog="bitat-tf", description="Binary networks with the BiTAT method: train, binarize, export for larq-compute-engine."
+        prog="bitat-tf", description="Binary networks with the BiTAT method: train, binarize, export, verify, deploy."
     )
     parser.add_argument("--version", action="version", version=version("bitat_tf"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -71,8 +71,8 @@ def _add_train(commands) -> None:
         commands,
         "train",
         "train a float network on images, binarize it layer by layer, export and verify it",
-        "Trains a float ReActNet on images, makes it binary layer by layer, writes model.tflite for "
-        "larq-compute-engine and checks that the file does what the network does. Everything goes into the folder of the run.",
+        "Trains a float ReActNet on images, makes it binary layer by layer, writes model.tflite and "
+        "checks that the file does what the network does. Everything goes into the folder of the run.",
         _TRAIN_EXAMPLES,
     )
     _add_folder_options(train)
@@ -100,7 +100,7 @@ def _add_binarize(commands) -> None:
         "binarize",
         "make a trained float network of your own binary, export and verify it",
         "Loads a trained float network, puts binary layers in place of its convolutions and dense layers, makes them binary "
-        "layer by layer, writes model.tflite for larq-compute-engine and checks that the file does what the network does. "
+        "layer by layer, writes model.tflite and checks that the file does what the network does. "
         "Everything goes into the folder of the run.",
         _BINARIZE_EXAMPLES,
     )

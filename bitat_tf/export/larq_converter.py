@@ -24,7 +24,7 @@ def convert_with_larq(model: keras.Model, allow_partial: bool = False) -> Conver
     except ImportError as error:
         raise ImportError(
             "to_tflite: converter='larq-compute-engine' needs larq-compute-engine, on Python 3.10 to 3.12: "
-            "`pip install 'bitat_tf[larq-compute-engine]'`. converter='direct', the default, needs nothing."
+            "`pip install larq-compute-engine`. converter='direct', the default, needs nothing."
         ) from error
     plain = to_plain_larq(model, allow_partial)
     expected = count_binary_operators(plain)

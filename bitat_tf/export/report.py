@@ -98,7 +98,7 @@ class VerificationReport:
         outputs: Each output of the file against that of the model, on all data.
         inside: The tensors inside, on the samples of the largest differences; None if they were not compared.
         random_data: Whether the data were random.
-        engine: What ran the file, "larq" or "runtime".
+        engine: What ran the file, "bitat-runtime" or "larq-compute-engine".
         ran_in: The same with versions; of bitat-runtime also the kernels, and the interpreter that it ran in.
     """
 

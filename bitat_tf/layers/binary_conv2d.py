@@ -12,8 +12,9 @@ class BinaryConv2D(BinaryLayer, lq.layers.QuantConv2D):
     """2D convolution that is exactly a `keras.layers.Conv2D` until it is made binary.
 
     Once binary, the input goes through RSign, the kernel becomes `alpha * sign(w)` with alpha = mean|w| of the output
-    channel, and "same" pads with +1, so that larq-compute-engine runs it as one `LceBconv2d`. `SequentialBinarization`
-    makes the layers of a model binary one after the other; `set_binary` does it by hand. The state is saved with the model.
+    channel, and "same" pads with +1, so that it is one `LceBconv2d` on the device. Signs are convolved first and multiplied by
+    alpha afterwards: the sums are integers, as there. `SequentialBinarization` makes the layers of a model binary one after the
+    other; `set_binary` does it by hand. The state is saved with the model.
 
     Args:
         filters, kernel_size, strides, padding, data_format, dilation_rate, groups, activation, use_bias: As in

@@ -10,7 +10,8 @@ class RPReLU(keras.layers.Layer):
 
         y_c = PReLU_c(x_c - gamma_c) + zeta_c
 
-    Use it after the batch normalization (and the shortcut) of a binary layer. On the device it is PRELU and two ADD.
+    Use it after the batch normalization (and the shortcut) of a binary layer. On the device it is PRELU: its shifts become
+    parts of biases and thresholds beside it, where these can take them.
 
     Args:
         slope_initializer: Initializer of the slope for negative values. Default 0.25, PReLU's usual start.

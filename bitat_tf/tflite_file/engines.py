@@ -14,7 +14,7 @@ from bitat_tf.tflite_file.running import ChildFailure, run
 RUNTIME, LCE = ENGINES = ("bitat-runtime", "larq-compute-engine")
 """The engines by their names; the first one that is installed is taken where none is named."""
 
-_INSTALL = "`pip install ./runtime` in a checkout of bitat_tf, or `pip install 'bitat_tf[runtime]'`"
+_INSTALL = "`pip install ./runtime` in a checkout of bitat_tf"
 
 
 class MissingEngineError(ImportError):

@@ -25,7 +25,7 @@ def describe_input(report: dict[str, Any]) -> str:
         inside = f" (the scaling to {pixels}, which the model was trained with, is inside of it)"
     return (
         f"Its input takes pixels from 0 to 255 as float32{inside}; its outputs are {report['outputs']} in the order of "
-        "`labels.txt`. It runs in larq-compute-engine."
+        "`labels.txt`. It runs in TensorFlow Lite and LiteRT with bitat-runtime."
     )
 
 
