@@ -1,10 +1,10 @@
 """From a binarized model to a verified `.tflite` file."""
 
+import contextlib
 import hashlib
-import importlib.util
 import os
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
@@ -113,7 +113,7 @@ def to_tflite(
         raise ValueError(f"to_tflite: the file's name must end with .tflite. Received: {str(path)!r}.")
     check_known_sizes("to_tflite", model)
     check_choice("to_tflite", "converter", converter, CONVERTERS)
-    _check_int8(calibration, input_type, converter)
+    _check_int8(calibration, input_type, converter, allow_partial)
     _check_binary_layers(model, allow_partial)
     check_zero_padding(CallGraph(model))
     classes = check_description(model, classes, pixels)
@@ -126,7 +126,7 @@ def to_tflite(
     else:
         conversion = _lowered(model, allow_partial, calibration, input_type)
     float_layers = tuple(layer.name for layer in binary_layers(model) if layer.state != "binary")
-    versions = {package: version(package) for package in _PACKAGES if _is_installed(package)}
+    versions = _versions()
     facts = {
         "format": SEAL_FORMAT,
         "name": model.name,
@@ -163,12 +163,17 @@ def to_tflite(
     )
 
 
-def _check_int8(calibration: Arrays | None, input_type: str, converter: str) -> None:
+def _check_int8(calibration: Arrays | None, input_type: str, converter: str, allow_partial: bool) -> None:
     check_choice("to_tflite", "input_type", input_type, INPUT_TYPES)
     if calibration is None and input_type != "float32":
         raise ValueError(
             f"to_tflite: input_type={input_type!r} is for files whose rest is int8, with ranges measured on `calibration`. "
             "Received: no calibration. Pass some hundred training inputs."
+        )
+    if calibration is not None and allow_partial:
+        raise ValueError(
+            "to_tflite: an int8 rest is for networks that are binarized whole. Received: calibration and allow_partial=True. "
+            "Leave one of them out."
         )
     if calibration is not None and converter != DIRECT:
         raise ValueError(
@@ -226,5 +231,10 @@ def _judged(
     return outputs
 
 
-def _is_installed(package: str) -> bool:
-    return importlib.util.find_spec(package.replace("-", "_")) is not None
+def _versions() -> dict[str, str]:
+    """Return the versions of the packages that are installed under their usual names."""
+    found = {}
+    for package in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

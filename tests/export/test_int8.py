@@ -7,7 +7,8 @@ from engines import run_everywhere
 import bitat_tf
 from bitat_tf._keras import keras, tf
 from bitat_tf.export import to_tflite
-from bitat_tf.export.lowering import TensorFlowOperators, convert, lower_to_int8, run
+from bitat_tf.export.lowering import TensorFlowOperators, convert, expand_model, fold, lower_to_int8, run
+from bitat_tf.export.lowering.grids import measure
 from bitat_tf.layers import BinaryConv2D, RPReLU, binary_layers
 from bitat_tf.tflite_file import inspect, run_tflite
 from bitat_tf.tflite_file.content import constant, serialize
@@ -70,6 +71,8 @@ BLOCKS = {
     "residual": lambda x: RPReLU()(L.Add()([x, normalized(x)])),
     "chain": lambda x: normalized(L.ReLU()(normalized(x))),
     "concatenation": lambda x: L.Concatenate()([x, normalized(x)]),
+    "joint grid of a relu": lambda x: L.Concatenate()([L.ReLU()(normalized(x)), normalized(x)]),
+    "joint grid of a relu6": lambda x: L.Concatenate()([L.ReLU(6.0)(normalized(x)), 9 * normalized(x)]),
     "relu6": lambda x: L.ReLU(6.0)(normalized(x)),
     "pooling": lambda x: normalized(L.AveragePooling2D()(L.MaxPooling2D()(normalized(x)))),
     "squeeze": squeeze,
@@ -85,7 +88,7 @@ BLOCKS = {
     "swish": lambda x: normalized(L.Activation("swish")(normalized(x))),
     "prelu": lambda x: L.PReLU(shared_axes=[1, 2])(normalized(x)),
 }
-FAST = ("residual", "chain", "concatenation", "slices")
+FAST = ("residual", "chain", "concatenation", "joint grid of a relu")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in BLOCKS])
@@ -246,3 +249,23 @@ def test_unusable_calibration(arguments, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         to_tflite(network(BLOCKS["residual"]), tmp_path / "model.tflite", **arguments)
     assert not list(tmp_path.iterdir())
+
+
+def test_signs_beyond_the_calibrated_range_stay_what_they_are():
+    """Folding for int8 changes no sign of a chain of binary layers, on whatever inputs."""
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((24,))
+    x = L.Dense(32)(x)
+    for number in range(3):
+        x = L.ReLU()(L.BatchNormalization()(bitat_tf.layers.BinaryDense(32, use_bias=False, name=f"binary_{number}")(x)))
+    model = trained_by_chance(keras.Model(inputs, L.Dense(4)(x)))
+    generator = np.random.default_rng(0)
+    for layer in binary_layers(model):
+        layer.input_quantizer.threshold.assign(generator.normal(0, 0.3, layer.input_quantizer.threshold.shape))
+    program = expand_model(model)
+    seen = generator.normal(size=(100, 24)).astype(np.float32)
+    fold(program, lambda current: measure(current, [seen]))
+    others = generator.normal(size=(2000, 24)).astype(np.float32)
+    found = run(program, [tf.constant(others)], TensorFlowOperators())[id(program.outputs[0])].numpy()
+    different = np.abs(found - model.predict(others, verbose=0)).max(axis=1) > 1e-4
+    assert different.mean() < 0.005  # values on a threshold

@@ -272,3 +272,36 @@ def test_layers_of_other_precision_are_written_in_float32():
     x = np.random.default_rng(0).normal(size=(4, 6, 6, 32)).astype(np.float32)
     for _, (found,) in run_everywhere(content, [x]):
         np.testing.assert_allclose(found, model(x).numpy(), atol=2e-2)
+
+
+def test_residual_dense_layers_on_sequences():
+    """What is reshaped for a dense layer is read by the shortcut too, and the thresholds are one for each feature."""
+    model = small(lambda x: L.Add()([x, BinaryDense(32, name="binary_dense")(x)]), (16, 32))
+    binary_layers(model)[0].input_quantizer.threshold.assign(np.linspace(-1, 1, 32))
+    x = np.random.default_rng(0).normal(size=(3, 16, 32)).astype(np.float32)
+    for engine, (found,) in run_everywhere(written(lower(model)), [x]):
+        np.testing.assert_allclose(found, model(x).numpy(), atol=1e-4, err_msg=engine)
+
+
+def test_a_scale_near_zero_takes_no_constant_with_it():
+    """A channel that weight decay has switched off keeps its shift."""
+
+    def build(x):
+        return L.PReLU(shared_axes=[1, 2])(L.BatchNormalization(name="bn")(L.Add()([x, conv(name="binary")(x)])))
+
+    model = positive_gammas(small(build))
+    gamma = np.ones(32)
+    gamma[3] = 1e-39
+    model.get_layer("bn").gamma.assign(gamma)
+    model.get_layer("bn").beta.assign(np.full(32, 0.75))
+    check(model)
+
+
+def test_bytes_go_through_layers_that_keep_them():
+    inputs = keras.Input((8, 8, 3), dtype="uint8")
+    x = L.Rescaling(1 / 127.5, -1.0)(L.Cropping2D(1)(inputs))
+    model = keras.Model(inputs, conv(4, name="binary")(L.Conv2D(32, 1)(x)))
+    binary_layers(model)[0].set_binary()
+    x = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3)).astype(np.uint8)
+    for engine, (found,) in run_everywhere(written(lower(model)), [x]):
+        np.testing.assert_allclose(found, model(x).numpy(), atol=1e-4, err_msg=engine)

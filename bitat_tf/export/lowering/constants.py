@@ -7,6 +7,7 @@ from bitat_tf.export.lowering.binary_steps import BinaryConvolution, MaxPool, Si
 from bitat_tf.export.lowering.program import Program
 from bitat_tf.export.lowering.steps import Affine, Linear, Step
 
+_EVEN = 0.03  # of the largest scale of a tensor
 _FREE = (Linear, BinaryConvolution)  # a constant that follows becomes their bias
 
 
@@ -73,12 +74,20 @@ def move_shifts(program: Program) -> None:
     for step in program.steps():
         if isinstance(step, Affine) and step.shift is not None and not _is_free(program, step):
             scale = np.ones_like(step.shift) if step.scale is None else step.scale
-            if scale.all() and move_backwards(program, step.inputs[0], step, step.shift / scale):
+            if _is_even(scale) and move_backwards(program, step.inputs[0], step, step.shift / scale):
                 step.shift = None
     for step in program.steps():
         if isinstance(step, Sign) and step.threshold is not None:
             if move_backwards(program, step.inputs[0], step, step.threshold):
                 step.threshold = None
+
+
+def _is_even(scale: np.ndarray) -> bool:
+    """Return whether constants may be divided by a scale: a channel of a tiny one would get a huge constant.
+
+    That would be lost in float32, and an int8 grid for all channels would be spread over it.
+    """
+    return bool(np.abs(scale).min() >= _EVEN * np.abs(scale).max() > 0)
 
 
 def scale_kernels(program: Program) -> None:
@@ -92,7 +101,7 @@ def scale_kernels(program: Program) -> None:
         if not isinstance(below, Affine) or below.scale is None or program.only_reader(below) is not reader:
             continue
         channels = step.inputs[0].channels
-        if channels % len(below.scale) == 0 and below.scale.all():
+        if channels % len(below.scale) == 0 and (below.shift is None or _is_even(below.scale)):
             step.kernel = _scaled(step, np.tile(below.scale, channels // len(below.scale)))
             # scale x + shift = scale (x + shift / scale), and what is padded stays 0.
             _set(below, 1.0, 0.0 if below.shift is None else below.shift / below.scale)
@@ -220,7 +229,7 @@ def _backwards(program: Program, step: Step, reader: Step, shift: np.ndarray) ->
     if isinstance(step, Affine):
         if step.shift is not None or _is_free(program, step):
             return [(step, shift)]
-        scaled = step.scale is not None and step.scale.all()
+        scaled = step.scale is not None and _is_even(step.scale)
         return _backwards(program, step.inputs[0], step, shift / step.scale) if scaled else None
     if isinstance(step, steps.Sum):
         found = (_backwards(program, one, step, shift) for one in step.inputs)

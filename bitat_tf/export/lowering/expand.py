@@ -97,7 +97,7 @@ class _Expansion(FloatLayers):
         kind = type(layer)
         if kind in WITHOUT_EFFECT:
             return inputs
-        if isinstance(inputs, steps.Source) and not inputs.dtype.is_floating:
+        if not getattr(inputs, "dtype", tf.float32).is_floating and kind is not L.Rescaling:
             return self._keras_call(call, [inputs])  # it may cast
         if isinstance(layer, BinaryLayer) or is_binary_layer_of_larq(layer):
             return self._binary_layer(call, inputs)
@@ -116,7 +116,7 @@ class _Expansion(FloatLayers):
             and np.size(layer.scale) in (1, inputs.channels)
             and np.size(layer.offset) in (1, inputs.channels)
         ):
-            if isinstance(inputs, steps.Source) and not inputs.dtype.is_floating:
+            if not getattr(inputs, "dtype", tf.float32).is_floating:
                 cast = functools.partial(tf.cast, dtype=tf.float32)
                 inputs = self._make(steps.Function, call, [inputs], suffix="cast", shape=inputs.shape, function=cast)
             scale, shift = (np.broadcast_to(np.asarray(value, float), inputs.channels) for value in (layer.scale, layer.offset))

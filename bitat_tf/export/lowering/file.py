@@ -54,11 +54,13 @@ def convert(program: Program, input_type: str = "float32") -> Any:
     try:
         content = _write(program, operators)
     except errors as error:
+        if str(error).startswith("to_tflite: "):  # our own, raised while the steps were traced
+            raise
         layers = unwritable(program, lambda alone: _write(alone, FileOperators()), errors)
         which = f"these layers have no form on the device: {', '.join(layers)}." if layers else "the model cannot be written."
         raise ValueError(
-            f"to_tflite: {which} TensorFlow's converter says: {_first_line(error)}. Recurrent layers need unroll=True; others "
-            "must be made of operators that TensorFlow Lite has."
+            f"to_tflite: {which} TensorFlow's converter says: {_first_line(error).rstrip('.')}. Recurrent layers need "
+            "unroll=True; others must be made of operators that TensorFlow Lite has."
         ) from error
     model = parse(content)
     check_operators(model, program)

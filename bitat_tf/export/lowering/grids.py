@@ -170,8 +170,9 @@ def _clamp_by_grids(program: Program) -> None:
     for step in program.steps():
         below = step.inputs[0] if step.inputs else None
         if isinstance(step, Clamp) and step.low == 0 and step.grid is not None and isinstance(below, BinaryConvolution):
-            if program.only_reader(below) is step:
-                below.grid = step.grid[0], min(step.grid[1], step.high)
+            # A grid that it shares, with a concatenation for one, may reach below 0 or above the clamp.
+            if program.only_reader(below) is step and step.grid[0] == 0 and step.grid[1] <= step.high:
+                below.grid = step.grid
                 program.replace(step, below)
 
 

@@ -1,5 +1,7 @@
 """Reshapes move behind steps per channel, where they meet and vanish, or before them, where others read what they read."""
 
+import numpy as np
+
 from bitat_tf.export.lowering import steps
 from bitat_tf.export.lowering.binary_steps import Sign
 from bitat_tf.export.lowering.program import Program
@@ -41,12 +43,11 @@ def change_before_reshapes(program: Program) -> None:
 
 def _change_before(program: Program, reshape: steps.Reshape) -> bool:
     reader, below = program.only_reader(reshape), reshape.inputs[0]
-    shape = [size for size in below.shape if size is not None]
-    if len(shape) != len(below.shape):
+    if None in below.shape:
         return False
     if isinstance(reader, Sign) and reader.threshold is not None:
-        name = f"{reader.name}/threshold"
-        reshape.inputs = [Affine(name=name, inputs=[below], shape=below.shape, shift=reader.threshold.reshape(shape))]
+        shift = _before(reshape, reader.threshold)
+        reshape.inputs = [Affine(name=f"{reader.name}/threshold", inputs=[below], shape=below.shape, shift=shift)]
         reader.threshold = None
         return True
     if not isinstance(reader, (Affine, steps.Clamp)):
@@ -54,10 +55,19 @@ def _change_before(program: Program, reshape: steps.Reshape) -> bool:
     program.replace(reader, reshape)
     reader.inputs, reader.shape = [below], below.shape
     if isinstance(reader, Affine):
-        reader.scale = None if reader.scale is None else reader.scale.reshape(shape)
-        reader.shift = None if reader.shift is None else reader.shift.reshape(shape)
+        reader.scale = None if reader.scale is None else _before(reshape, reader.scale)
+        reader.shift = None if reader.shift is None else _before(reshape, reader.shift)
     reshape.inputs = [reader]
     return True
+
+
+def _before(reshape: steps.Reshape, constants: np.ndarray) -> np.ndarray:
+    """Return constants for every channel of a reshape's output as constants for its input: values are kept in order."""
+    below = reshape.inputs[0]
+    if below.channels == reshape.channels:
+        return constants
+    shape = [size or 0 for size in below.shape]
+    return np.resize(constants, shape)  # repeats them as often as they fit
 
 
 def _sink(program: Program, reshape: steps.Reshape) -> bool:

@@ -27,7 +27,8 @@ def move_signs(program: Program, limits: Limits | None = None) -> None:
 
     Args:
         program: What is changed.
-        limits: Smallest and largest value of each channel of a step's output: thresholds go no further. Default: none.
+        limits: Smallest and largest value of each channel of a step's output: thresholds go no further than the whole tensor's,
+            but for those that become numbers of unlike signs. Default: none.
     """
     share_signs(program)
     changed = True
@@ -63,8 +64,10 @@ def _threshold_before(step: Step, sign: Sign, limits: Limits | None) -> np.ndarr
     threshold = np.zeros(step.channels) if sign.threshold is None else sign.threshold
     bound = smallest_inputs(step, -threshold)
     new = np.where(np.isinf(bound), np.where(bound < 0, _ALWAYS, -_ALWAYS), -np.where(np.isinf(bound), 0, bound))
-    if limits is not None:
-        lowest, highest = limits(step.inputs[0])
+    below = step.inputs[0]
+    if limits is not None and not (isinstance(below, BinaryConvolution) and not below.pads_zeros):
+        # What lies beyond the range of the tensor is rounded to its ends by the int8 grid.
+        lowest, highest = (float(edge) for edge in (np.min(limits(below)[0]), np.max(limits(below)[1])))
         margin = 0.01 * (highest - lowest) + 1e-6
         new = np.clip(new, -highest - margin, -lowest + margin)
     return new if new.any() else None
