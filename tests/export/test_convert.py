@@ -67,9 +67,22 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize(
-    "size", [(7, 9), pytest.param((8, 8), marks=pytest.mark.slow), pytest.param((5, 5), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_file_gives_what_that_of_larq_compute_engines_converter_gives(name, tmp_path):
+    larq_compute_engine()
+    layers = [type(layer).from_config(layer.get_config()) for layer in VARIANTS[name]]
+    model = randomize(network(layers, (7, 8)))
+    x = np.random.default_rng(1).normal(size=(8, 7, 8, 6)).astype(np.float32)
+    found = []
+    for converter in ("direct", "larq-compute-engine"):
+        to_tflite(model, tmp_path / f"{converter}.tflite", x, converter=converter)
+        found.append(run_tflite((tmp_path / f"{converter}.tflite").read_bytes(), x))
+    different = np.abs(found[0] - found[1]).reshape(8, -1).max(axis=1) > 1e-4 * np.abs(found[1]).max()
+    assert different.sum() <= (1 if len(binary_layers(model)) > 1 else 0)  # a value on a threshold
+
+
+@pytest.mark.parametrize("size", [(7, 9), *(pytest.param(size, marks=pytest.mark.slow) for size in ((8, 8), (5, 5)))])
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_file_does_what_the_model_does(name, size, tmp_path):
     layers = [type(layer).from_config(layer.get_config()) for layer in VARIANTS[name]]
