@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import growth, scaling
+from benchmarks import deployment, deployment_page, growth, scaling
 from benchmarks.cases import CASES
+from benchmarks.networks import NETWORKS
 from benchmarks.page import page
 from benchmarks.plot import plot
 
@@ -76,3 +77,45 @@ def test_scaling(monkeypatch, tmp_path):
     again = json.loads((tmp_path / "new" / "scaling_figures.json").read_text())
     assert again["digits"] != found["digits"]
     assert {**again, "digits": found["digits"]} == found
+
+
+def test_every_network_is_measured_by_the_command():
+    assert set(deployment.NAMES) == {*NETWORKS}
+
+
+@pytest.mark.slow
+def test_deployment_goes_on_where_it_was_stopped(monkeypatch, tmp_path, capsys):
+    """Parts of a chain of convolutions, normalizations and ReLUs, of which the direct export leaves nothing between them."""
+
+    def run(*arguments):
+        command = ["deployment", "--tiny", "--only", "Conv-BN-ReLU", "--repeats", "1", "--runs", "3", "--out", str(tmp_path)]
+        monkeypatch.setattr("sys.argv", [*command, *arguments])
+        deployment.main()
+        return json.loads((tmp_path / "deployment_figures.json").read_text()), capsys.readouterr().out
+
+    first, printed = run("--parts", "files")
+    assert printed == "Conv-BN-ReLU: files\n"
+    assert (tmp_path / "deployment_figures.md").read_text() == deployment_page.page(first)
+    files = first["networks"]["Conv-BN-ReLU"]["files"]
+    assert files["fused"] == {"direct": 13, "larq": 13, "int8": 13}
+    # The first threshold stands in the bias of the stem; the ReLU after the last layer is read by a float one.
+    assert files["elementwise"]["direct"] <= 1 < files["elementwise"]["larq"]
+    assert files["bytes"]["int8"] < files["bytes"]["direct"] < files["bytes"]["larq"] < files["bytes"]["float32"]
+
+    found, printed = run()
+    assert printed == "Conv-BN-ReLU: export\nConv-BN-ReLU: times\n"
+    assert found["networks"]["Conv-BN-ReLU"]["files"] == files
+    export, times = (found["networks"]["Conv-BN-ReLU"][part] for part in ("export", "times"))
+    for way in deployment.WAYS:
+        assert export[way]["peak_mib"] > export[way]["added_mib"] > 0
+        assert min(export[way]["seconds"], export[way]["import_seconds"]) > 0
+    assert min(times["milliseconds"][name]["median"] for name in ("direct", "larq")) > 0
+    assert (tmp_path / "deployment_figures.md").read_text() == deployment_page.page(found)
+
+    assert run() == (found, ""), "all was measured"
+
+
+def test_the_page_of_the_deployment_is_that_of_the_stored_results():
+    docs = Path(deployment.__file__).parents[1] / "docs"
+    stored = json.loads((docs / "deployment_figures.json").read_text())
+    assert (docs / "deployment_figures.md").read_text() == deployment_page.page(stored)

@@ -32,7 +32,9 @@ def test_the_tutorial_leads_to_a_file(tmp_path, monkeypatch, capsys):
         assert line in printed
 
 
-@pytest.mark.parametrize("page", ["index.md", "looking.md", "shortcuts.md", "pictures.md", "paper.md"])
+@pytest.mark.parametrize(
+    "page", ["index.md", "deployment.md", "export.md", "looking.md", "shortcuts.md", "pictures.md", "paper.md"]
+)
 def test_names_in_other_pages_exist(page):
     import bitat_tf
 
