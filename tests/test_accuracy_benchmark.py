@@ -34,6 +34,12 @@ def digits():
     return load_digits()
 
 
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """Return a folder in which the float network is kept once a test has trained it."""
+    return tmp_path_factory.mktemp("work")
+
+
 def setting(digits, *more):
     return setting_of(parse([*DIGITS, *more]), digits)
 
@@ -200,8 +206,8 @@ def test_the_page_of_the_documentation_is_that_of_the_stored_results():
     assert generated == page(read_results(docs / "accuracy.jsonl")) + "\n"
 
 
-def test_a_network_with_other_arguments_computes_the_same(digits, tmp_path):
-    shared = run(digits, tmp_path, "--float-epochs", "1")
+def test_a_network_with_other_arguments_computes_the_same(digits, work):
+    shared = run(digits, work, "--float-epochs", "1")
     model, _ = shared.train_float()
     copy = with_arguments(model, disentangled={"error": "original", "num_groups": 16}, input_quantizer="ste_sign")
     images = shared.calibration[:8]
@@ -220,8 +226,8 @@ def test_every_call_begins_the_same_order_and_augmentation(digits, tmp_path):
 
 
 @pytest.mark.parametrize(("recipe", "error"), [("q-orig", "original"), ("q-ours", "disentangled")])
-def test_another_error_costs_as_much_as_the_default_one_where_it_starts(recipe, error, digits, tmp_path, monkeypatch):
-    shared, started = run(digits, tmp_path, "--float-epochs", "1"), []
+def test_another_error_costs_as_much_as_the_default_one_where_it_starts(recipe, error, digits, work, monkeypatch):
+    shared, started = run(digits, work, "--float-epochs", "1"), []
     model, _ = shared.train_float()
     monkeypatch.setattr(Run, "sequential", lambda self, model, schedule, *rest, **more: started.append((model, schedule)))
     ABLATIONS[recipe].train(shared)
@@ -233,8 +239,8 @@ def test_another_error_costs_as_much_as_the_default_one_where_it_starts(recipe, 
     assert schedule.strength * total == pytest.approx(found.q_rel * len(layers), rel=1e-4)
 
 
-def test_phases_that_do_not_fit_are_refused_and_the_papers_are_its_preset(digits, tmp_path, monkeypatch):
-    shared = run(digits, tmp_path, "--float-epochs", "1", epochs=4)
+def test_phases_that_do_not_fit_are_refused_and_the_papers_are_its_preset(digits, work, monkeypatch):
+    shared = run(digits, work, "--float-epochs", "1", epochs=4)
     shared.train_float()
     with pytest.raises(ValueError, match="4 layers with phases of 1.0 epochs take more.*Received: 4.0 epochs"):
         ABLATIONS["phases-1"].train(shared)

@@ -38,7 +38,12 @@ PUBLIC = [
 ]
 
 
-@pytest.mark.parametrize("name", MODULES)
+def marked(name):
+    """Return the name of a module, marked as slow where the examples build networks of full size."""
+    return pytest.param(name, marks=pytest.mark.slow) if name.startswith("bitat_tf.applications.") else name
+
+
+@pytest.mark.parametrize("name", map(marked, MODULES))
 def test_examples(name, tmp_path):
     module = importlib.import_module(name)
     names = {"bitat_tf": bitat_tf, "keras": keras, "tf": tf, "np": np, "lq": lq, "os": os, "folder": str(tmp_path)}

@@ -34,6 +34,7 @@ def test_after_tensorflow_with_keras_3_one_import_error_names_cause_and_cure(fir
     assert "during handling" not in result.stderr.lower()
 
 
+@pytest.mark.slow
 def test_the_cure_works():
     code = 'import os\nos.environ["TF_USE_LEGACY_KERAS"] = "1"\nimport tensorflow as tf\ntf.keras.Sequential\nimport bitat_tf'
     result = run(code)

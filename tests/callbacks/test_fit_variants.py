@@ -82,7 +82,7 @@ def undisturbed_rates(make_network, images):
     return history.history["learning_rate"]
 
 
-@pytest.mark.parametrize("place", ["before", "callbacks"])
+@pytest.mark.parametrize("place", ["before", pytest.param("callbacks", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "callback",
     [

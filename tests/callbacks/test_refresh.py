@@ -76,6 +76,7 @@ def make_layer(num_groups):
     return BinaryConv2D(4, 3, padding="same", use_bias=False, disentangled_regularizer=regularizer, name="binary")
 
 
+@pytest.mark.slow
 def test_a_run_with_refresh_continues_as_if_never_stopped(make_network, images, tmp_path):
     schedule = Schedule(2, 0, 0, refresh_epochs=0.5)
 

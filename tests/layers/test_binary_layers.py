@@ -108,7 +108,7 @@ def test_a_traced_training_step_sees_the_switch(make_network, images):
     assert not np.array_equal(layer.input_quantizer.threshold.numpy(), threshold)  # RSign trains in the same traced step
 
 
-@pytest.mark.parametrize("form", ["keras", "savedmodel", "weights", "checkpoint"])
+@pytest.mark.parametrize("form", ["keras", pytest.param("savedmodel", marks=pytest.mark.slow), "weights", "checkpoint"])
 def test_saving_keeps_state_statistics_and_outputs(form, make_network, images, tmp_path):
     model = make_network()
     x, _ = images
@@ -235,7 +235,7 @@ def test_float_activation_of_a_dense_layer_and_of_a_function():
     np.testing.assert_allclose(layer(x), np.where(x >= 0, 1.0, -1.0) @ layer.latent_kernel_matrix, atol=1e-5)
 
 
-@pytest.mark.parametrize("form", ["keras", "savedmodel"])
+@pytest.mark.parametrize("form", ["keras", pytest.param("savedmodel", marks=pytest.mark.slow)])
 def test_saving_keeps_the_float_activation(form, tmp_path):
     x = 2 * inputs((3, 6, 6, 2))
     model = keras.Sequential(

@@ -12,11 +12,19 @@ from bitat_tf.layers import BinaryConv2D, BinaryDense, binary_layers
 from bitat_tf.post_training.propagation import check_activations
 
 
+@pytest.fixture(scope="module")
 def trained(make_network, images):
-    """A network whose weights and batch normalizations are those of some training."""
+    """Return a network whose weights and batch normalizations are those of some training; no test changes it."""
+    keras.utils.set_random_seed(0)
     model = make_network()
     model.fit(*images, batch_size=8, epochs=3, verbose=0)
     return model
+
+
+@pytest.fixture(scope="module")
+def made_binary(trained, images):
+    """Return the binary network that is made of it."""
+    return binarize_post_training(trained, images[0], verbose=0)
 
 
 def input_of(model, name, x):
@@ -27,8 +35,8 @@ def output_of(model, name, x):
     return keras.Model(model.input, model.get_layer(name).output)(x, training=False).numpy()
 
 
-def test_a_new_binary_network_and_the_old_one_as_it_was(make_network, images):
-    model = trained(make_network, images)
+def test_a_new_binary_network_and_the_old_one_as_it_was(trained, images):
+    model = trained
     before = model.get_weights()
     binary = binarize_post_training(model, images[0], verbose=0)
     assert [layer.state for layer in binary_layers(binary)] == ["binary"] * 3
@@ -39,8 +47,8 @@ def test_a_new_binary_network_and_the_old_one_as_it_was(make_network, images):
     assert not any(a is b for a in binary.layers for b in model.layers)
 
 
-def test_thresholds_are_centred_on_the_input_of_the_binary_network(make_network, images):
-    binary = binarize_post_training(trained(make_network, images), images[0], verbose=0)
+def test_thresholds_are_centred_on_the_input_of_the_binary_network(made_binary, images):
+    binary = made_binary
     for layer in binary_layers(binary):
         means = input_of(binary, layer.name, images[0]).reshape(-1, layer.latent_kernel_matrix.shape[0] // _taps(layer))
         np.testing.assert_allclose(layer.input_quantizer.threshold.numpy(), -means.mean(axis=0), atol=1e-4)
@@ -50,9 +58,8 @@ def _taps(layer):
     return int(np.prod(getattr(layer, "kernel_size", (1,))))
 
 
-def test_signs_and_scales_are_the_best_of_all_single_flips_for_the_float_outputs(make_network, images):
-    model = trained(make_network, images)
-    binary = binarize_post_training(model, images[0], verbose=0)
+def test_signs_and_scales_are_the_best_of_all_single_flips_for_the_float_outputs(trained, made_binary, images):
+    model, binary = trained, made_binary
     for layer in binary_layers(binary):
         rows = layer.input_rows(tf.constant(input_of(binary, layer.name, images[0])), binary=True).numpy().astype(float)
         rows -= rows.mean(axis=0)
@@ -82,19 +89,16 @@ def test_signs_and_scales_are_the_best_of_all_single_flips_for_the_float_outputs
         np.testing.assert_allclose(reference, expected, atol=1e-3 * np.abs(expected).max())
 
 
-def test_the_bias_keeps_the_mean_of_the_float_output(make_network, images):
-    model = trained(make_network, images)
-    binary = binarize_post_training(model, images[0], verbose=0)
-    assert binary.get_layer("binary_3").use_bias
-    for name in ("binary_3",):
-        means = [output_of(network, name, images[0]).mean(axis=0) for network in (model, binary)]
-        np.testing.assert_allclose(means[0], means[1], atol=1e-4)
+def test_the_bias_keeps_the_mean_of_the_float_output(trained, made_binary, images):
+    assert made_binary.get_layer("binary_3").use_bias
+    means = [output_of(network, "binary_3", images[0]).mean(axis=0) for network in (trained, made_binary)]
+    np.testing.assert_allclose(means[0], means[1], atol=1e-4)
 
 
 @pytest.mark.parametrize("choice", ["mean", "mean_and_variance"])
-def test_batch_normalization_above_binary_layers_is_estimated_anew(choice, make_network, images):
-    model = trained(make_network, images)
-    binary = binarize_post_training(model, images[0], choice, verbose=0)
+def test_batch_normalization_above_binary_layers_is_estimated_anew(choice, trained, made_binary, images):
+    model = trained
+    binary = made_binary if choice == "mean" else binarize_post_training(model, images[0], choice, verbose=0)
     for name in ("bn_1", "bn_2", "bn_3"):
         inputs = input_of(binary, name, images[0])
         inputs = inputs.reshape(-1, inputs.shape[-1])
@@ -107,11 +111,9 @@ def test_batch_normalization_above_binary_layers_is_estimated_anew(choice, make_
         np.testing.assert_array_equal(weight.numpy(), old.numpy())  # no binary layer below
 
 
-def test_batches_do_not_matter(make_network, images):
-    model = trained(make_network, images)
-    results = []
-    for data in (images[0], tf.data.Dataset.from_tensor_slices(images).batch(5)):
-        results.append(binarize_post_training(model, data, verbose=0).predict(images[0], verbose=0))
+def test_batches_do_not_matter(trained, made_binary, images):
+    other = binarize_post_training(trained, tf.data.Dataset.from_tensor_slices(images).batch(5), verbose=0)
+    results = [binary.predict(images[0], verbose=0) for binary in (made_binary, other)]
     # Rounding may decide a sign that is a tie; the networks must agree otherwise.
     assert np.mean(np.abs(results[0] - results[1]) > 1e-3) < 0.05
 
@@ -157,11 +159,10 @@ def test_several_inputs(images):
         np.testing.assert_array_equal(a, b)
 
 
-def test_better_than_the_signs_of_the_weights(make_network, images):
+def test_better_than_the_signs_of_the_weights(trained, made_binary, images):
     """The outputs are nearer to the float network's than those of the same network made binary as it stands."""
-    model = trained(make_network, images)
+    model, binary = trained, made_binary
     expected = model.predict(images[0], verbose=0)
-    binary = binarize_post_training(model, images[0], verbose=0)
     plain = keras.models.clone_model(model)
     plain.set_weights(model.get_weights())
     for layer in binary_layers(plain):

@@ -4,6 +4,7 @@ import csv
 import json
 
 import numpy as np
+import pytest
 
 from bitat_tf import binarize_post_training, cli
 from bitat_tf._keras import keras
@@ -14,6 +15,7 @@ from bitat_tf.workflow import TrainConfig
 OPTIONS = ["--post-training", "--epochs", "2", "--blocks", "1", "--width", "0.25", "--calibration", "200", "--seed", "3"]
 
 
+@pytest.mark.slow
 def test_a_run_without_training_the_binary_network(tmp_path, capsys):
     out = tmp_path / "run"
     assert cli.main(["train", "--out", str(out), *OPTIONS]) == 0
