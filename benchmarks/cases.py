@@ -22,8 +22,12 @@ from bitat_tf.dependency import (
 )
 from bitat_tf.layers import BinaryLayer, binary_layers
 
-tf.config.threading.set_intra_op_parallelism_threads(THREADS)
-tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+
+def set_threads() -> None:
+    """Let TensorFlow use as many threads as the page says; before anything is computed."""
+    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+
 
 GEOMETRY = PatchGeometry((3, 3), padding="same", pad_value=1.0)
 

@@ -47,7 +47,7 @@ def weighted_error(error: str, grouped: bool, with_residual: bool, cross_layer: 
     """
 
     @tf.function(input_signature=_SIGNATURE)
-    def weighted(kernel, strength, *tensors):
+    def value_and_gradient(kernel, strength, *tensors):
         statistics = _Statistics(*tensors)
 
         def error_and_gradient():
@@ -56,11 +56,17 @@ def weighted_error(error: str, grouped: bool, with_residual: bool, cross_layer: 
                 value = strength * _error(kernel, statistics, error, grouped, with_residual, cross_layer)
             return value, tape.gradient(value, kernel)
 
+        active = tf.logical_and(strength > 0, tf.reduce_any(statistics.importance > 0))
+        return tf.cond(active, error_and_gradient, lambda: (tf.constant(0.0), tf.zeros_like(kernel)))
+
+    def weighted(kernel, strength, *tensors):
+        # As tensors: a function with a gradient of its own may use no variables.
+        strength, *tensors = (tf.convert_to_tensor(one) for one in (strength, *tensors))
+
         @tf.custom_gradient
         def gated(kernel):
-            # The gradient is formed in the forward branch, so that none has to be taken through the condition.
-            active = tf.logical_and(strength > 0, tf.reduce_any(statistics.importance > 0))
-            value, gradient = tf.cond(active, error_and_gradient, lambda: (tf.constant(0.0), tf.zeros_like(kernel)))
+            # The gradient is formed with the value, so that none has to be taken through the function and its condition.
+            value, gradient = value_and_gradient(*(tf.stop_gradient(one) for one in (kernel, strength, *tensors)))
             return value, lambda upstream: upstream * gradient
 
         return gated(kernel)

@@ -129,7 +129,7 @@ class BinaryLayer:
             return sums
         latent = self.latent_kernel
         alpha = tf.stop_gradient(tf.reduce_mean(tf.abs(latent), axis=list(range(latent.shape.rank - 1))))
-        return tf.cond(self.kernel_is_binary, lambda: sums * tf.cast(alpha, sums.dtype), lambda: tf.identity(sums))
+        return sums * tf.cast(tf.where(self.kernel_is_binary, alpha, tf.ones_like(alpha)), sums.dtype)
 
     def call(self, inputs):
         """Return the layer's output: of the float layer, or of the binary one."""
