@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from binary_networks import BinaryNetwork
 from engines import larq_compute_engine, run_everywhere
-from file_against_keras import assert_close, check_file, counts, outputs_of, written
+from file_against_keras import check_file, written
+from small_networks import check, conv, positive_gammas, small
 
-from bitat_tf._keras import keras, tf
+from bitat_tf._keras import keras
 from bitat_tf.export.lowering import lower
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
 
@@ -28,38 +29,6 @@ def test_random_networks_do_what_keras_does(seed):
     model = network.build()
     inputs = network.inputs(model)
     check_file(model, inputs, exact)
-
-
-def small(build, shape=(6, 6, 32), seed=0):
-    """A binary network, its constants drawn."""
-    keras.utils.set_random_seed(seed)
-    inputs = keras.Input(shape, name="image")
-    model = keras.Model(inputs, build(inputs), name="small")
-    BinaryNetwork(seed).randomize(model)
-    for layer in binary_layers(model):
-        layer.set_binary()
-    return model
-
-
-def check(model, count=8):
-    """Lower a model and hold it against Keras; return the program and the numbers of operators in its file."""
-    inputs = [np.random.default_rng(1).normal(size=(count, *tensor.shape[1:])).astype(np.float32) for tensor in model.inputs]
-    program = lower(model)
-    expected = [np.asarray(output) for output in tf.nest.flatten(model(inputs if len(inputs) > 1 else inputs[0]))]
-    assert_close(outputs_of(program, inputs), expected)
-    return program, counts(written(program))
-
-
-def positive_gammas(model):
-    for layer in model.layers:
-        if isinstance(layer, L.BatchNormalization):
-            layer.gamma.assign(np.abs(layer.gamma) + 0.1)
-    return model
-
-
-def conv(filters=32, kernel=3, name=None, **arguments):
-    arguments = {"padding": "same", "use_bias": False, **arguments}
-    return BinaryConv2D(filters, kernel, name=name, **arguments)
 
 
 def test_nothing_stands_between_a_plain_chain_of_binary_layers():
