@@ -48,6 +48,8 @@ class FloatLayers:
             outputs = self._make(steps.Function, call, [inputs], suffix="normalized", function=normalize)
             scale, shift = (None if values is None else as_array(values) for values in (layer.gamma, layer.beta))
             return self._make(Affine, call, [outputs], scale=scale, shift=shift)
+        if kind is L.CenterCrop:
+            return self._center_crop(call, inputs)
         if is_quantized(layer) or not is_channels_last(layer):
             return None
         if kind is L.SeparableConv2D:
@@ -112,6 +114,15 @@ class FloatLayers:
             cut = (height, width, layer.filters)
             outputs = self._rearranged(call, outputs, "cut", cut, lambda x: x[:, :height, :width])
         return self._activation(call, outputs, layer.activation)
+
+    def _center_crop(self, call: LayerCall, inputs: Step) -> Step | None:
+        """Return the middle of pictures, which Keras cuts out with the number of samples as a tensor; None if it enlarges."""
+        (rows, columns), height, width = inputs.shape[:2], call.layer.height, call.layer.width
+        if rows is None or columns is None or rows < height or columns < width:
+            return None
+        top, left = (rows - height) // 2, (columns - width) // 2
+        cut = (slice(None), slice(top, top + height), slice(left, left + width))
+        return self._make(Rearranged, call, [inputs], function=lambda x: x[cut])
 
     def _rearranged(self, call: LayerCall, inputs: Step, suffix: str, shape: Shape, function: Callable) -> Step:
         return self._make(Rearranged, call, [inputs], suffix=suffix, shape=shape, function=function)
