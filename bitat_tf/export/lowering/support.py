@@ -28,14 +28,19 @@ def check_operators(model: Any, program: Program) -> None:
     """
     graph = model.subgraphs[0]
     scopes = sorted(((f"{scope(step.name)}/", step.name) for step in program.steps()), key=lambda one: -len(one[0]))
+    # The converter gives the outputs of the file other names.
+    ends = {int(end.tensorIndex): end.name.decode().removeprefix("output_") for end in model.signatureDefs[0].outputs}
+    returned = {tensor: program.outputs[int(number)].name for tensor, number in ends.items()}
     found: dict[str, dict[str, None]] = {}
     for operator in graph.operators:
         name = custom_name(model, operator) or _NOT_WRITTEN_CODES.get(code_of(model, operator), "")
         if not name or name.startswith(_OURS):
             continue
-        tensors = [graph.tensors[number].name.decode() for number in (*operator.outputs, *operator.inputs) if number >= 0]
-        step = next((step for tensor in tensors for path, step in scopes if f"{tensor}/".startswith(path)), None)
-        found.setdefault(step or program.name, {})[name] = None
+        numbers = [int(number) for number in (*operator.outputs, *operator.inputs) if number >= 0]
+        tensors = [graph.tensors[number].name.decode() for number in numbers]
+        steps = [returned[number] for number in numbers if number in returned]
+        steps += [step for tensor in tensors for path, step in scopes if f"{tensor}/".startswith(path)]
+        found.setdefault((*steps, program.name)[0], {})[name] = None
     if found:
         layers = ", ".join(f"{step!r} ({', '.join(names)})" for step, names in found.items())
         raise ValueError(
