@@ -5,11 +5,13 @@ import json
 import larq as lq
 import numpy as np
 import pytest
-from engines import larq_compute_engine
+from engines import larq_compute_engine, run_everywhere
+from file_against_keras import assert_close, written
 
 from bitat_tf._keras import keras
 from bitat_tf.applications import ReActNet
 from bitat_tf.export import compare_outputs, to_plain_larq, to_tflite
+from bitat_tf.export.lowering import lower
 from bitat_tf.export.padding import trimmed_paddings
 from bitat_tf.export.plain import count_binary_operators
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
@@ -145,6 +147,7 @@ def test_partly_binary_models(make_network, images, tmp_path):
     assert report.outputs[0].largest_difference < 1e-3
 
 
+@pytest.mark.slow
 def test_larq_compute_engines_converter_gives_the_same(tmp_path):
     larq_compute_engine()
     model = randomize(network([conv(32, 3, padding="same", use_bias=False), keras.layers.BatchNormalization(), conv(8, 3)]))
@@ -229,7 +232,8 @@ def test_constants_computed_from_weights_and_python_functions_reach_the_file(tmp
     assert to_tflite(model, tmp_path / "model.tflite", x).outputs[0].share_different <= 1 / 16
 
 
-# Size, kernel, strides, padding: those whose last rows are not read, which the converter folds wrongly, and others.
+# Size, kernel, strides, padding: those whose last rows are not read, which larq-compute-engine's converter takes for padding
+# "same", and others.
 PADDED = [
     (8, 3, 2, 1),
     (9, 3, 2, 1),
@@ -243,16 +247,25 @@ PADDED = [
 
 
 @pytest.mark.parametrize("kind", ["Conv2D", "DepthwiseConv2D"])
-@pytest.mark.parametrize(("size", "kernel", "strides", "padding"), PADDED)
-def test_padding_before_a_convolution_with_strides_stays_where_it_is(kind, size, kernel, strides, padding, tmp_path):
-    arguments = (8, kernel) if kind == "Conv2D" else (kernel,)
-    float_layers = [keras.layers.ZeroPadding2D(padding), getattr(keras.layers, kind)(*arguments, strides=strides)]
-    model = randomize(network([*float_layers, conv(8, 1)], (size, size)))
-    x = np.random.default_rng(0).normal(size=(8, size, size, 6)).astype(np.float32)
-    np.testing.assert_allclose(to_plain_larq(model)(x), model(x), atol=1e-5)
-    to_tflite(model, tmp_path / "model.tflite", x)
-    different = np.abs(run_tflite((tmp_path / "model.tflite").read_bytes(), x) - model(x)).max(axis=-1) > 1e-3
-    assert different.mean() < 0.05  # values on a threshold; a picture shifted by one pixel would change most
+def test_padding_before_a_convolution_with_strides_stays_where_it_is(kind):
+    pictures, outputs = [], []
+    for number, (size, kernel, strides, padding) in enumerate(PADDED):
+        pictures.append(keras.Input((size, size, 6), name=f"picture_{number}"))
+        arguments = (8, kernel) if kind == "Conv2D" else (kernel,)
+        x = keras.layers.ZeroPadding2D(padding)(pictures[-1])
+        x = getattr(keras.layers, kind)(*arguments, strides=strides)(x)
+        outputs += [x, conv(8, 1)(x)]
+    model = randomize(keras.Model(pictures, outputs))
+    generator = np.random.default_rng(0)
+    inputs = [generator.normal(size=(8, *picture.shape[1:])).astype(np.float32) for picture in pictures]
+    expected = [np.asarray(one) for one in model(inputs)]
+    for ours, theirs in zip(to_plain_larq(model)(inputs), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    for engine, found in run_everywhere(written(lower(model)), inputs):
+        assert_close(found[::2], expected[::2], 1e-4)
+        for ours, theirs in zip(found[1::2], expected[1::2], strict=True):
+            different = np.abs(ours - theirs).max(axis=-1) > 1e-3
+            assert different.mean() < 0.05, engine  # values on a threshold
 
 
 def test_a_shared_padding_is_cut_only_where_all_agree():
@@ -299,6 +312,9 @@ def small_model():
     return randomize(network([conv(8, 3), keras.layers.GlobalAveragePooling2D()]))
 
 
+PICTURES = np.zeros((2, 8, 8, 6))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -313,6 +329,8 @@ def small_model():
         ({"data": np.zeros((2, 8, 8, 6)), "labels": np.array([0.0, 0.5])}, "labels must be integers.*float64"),
         ({"labels": np.array([0])}, "labels without data"),
         ({"path": "model.lite"}, r"must end with \.tflite. Received: 'model\.lite'"),
+        ({"converter": "larq"}, "`converter` must be one of 'direct', 'larq-compute-engine'. Received: converter='larq'"),
+        ({"data": PICTURES, "engine": "tflite"}, "`engine` must be one of 'bitat-runtime', 'larq-compute-engine'"),
     ],
 )
 def test_unusable_arguments(arguments, message, tmp_path):
@@ -339,7 +357,7 @@ def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(tmp_path, monkeypatch
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match=r"could not write .*model\.tflite: No space left on device.*free some space"):
-        to_tflite(small_model(), path)
+        to_tflite(small_model(), path, verify=False)
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.tflite"]
     assert path.read_bytes() == b"old"
 

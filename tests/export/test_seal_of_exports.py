@@ -77,18 +77,18 @@ def test_facts_say_what_the_file_is(tmp_path, pictures):
 def test_facts_of_other_files(tmp_path, pictures):
     partly = network()
     partly.get_layer("dense").set_binary()
-    to_tflite(partly, tmp_path / "partly.tflite", pictures, allow_partial=True)
+    to_tflite(partly, tmp_path / "partly.tflite", allow_partial=True, verify=False)
     facts = read(tmp_path / "partly.tflite").facts
     assert (facts["float_layers"], facts["expected_binary"], facts["converter"]) == (["binary"], 1, "direct")
     assert (facts["classes"], facts["pixels"]) == ([], None)
-    to_tflite(binary_network(), tmp_path / "int8.tflite", pictures, calibration=pictures)
+    to_tflite(binary_network(), tmp_path / "int8.tflite", calibration=pictures, verify=False)
     facts = read(tmp_path / "int8.tflite").facts
     assert (facts["int8"], facts["name"]) == (True, "small")
 
 
 def test_one_flipped_byte_is_seen(tmp_path):
     path = tmp_path / "model.tflite"
-    to_tflite(binary_network(), path)
+    to_tflite(binary_network(), path, verify=False)
     content = path.read_bytes()
     generator = np.random.default_rng(0)
     places = {0, 3, 4, len(content) - 1, *generator.integers(0, len(content), 300).tolist()}
@@ -118,8 +118,12 @@ def test_unusable_descriptions(arguments, message, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("dtype", [None, "float32"], ids=["binary in mixed precision", "binary in float32"])
-@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16"])
+SLOWLY = pytest.param("float32", marks=pytest.mark.slow, id="binary in float32")
+DTYPES = [pytest.param(None, id="binary in mixed precision"), SLOWLY]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
 def test_mixed_precision_is_exported_in_float32(name, dtype, tmp_path, pictures):
     with policy(name):
         model = binary_network(dtype=dtype)
@@ -163,7 +167,7 @@ def test_binary_layers_of_mixed_precision_are_those_of_float32(tmp_path):
     assert np.allclose(layer(pixels).numpy(), expected(pixels.astype(np.float32)).numpy(), rtol=4e-3, atol=2e-2)
 
 
-@pytest.mark.parametrize("dtype", [None, "float32"], ids=["binary in mixed precision", "binary in float32"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_the_schedule_runs_in_mixed_precision(dtype, pictures):
     with policy("mixed_float16"):
         model = network(dtype=dtype)

@@ -68,6 +68,7 @@ def test_the_outputs_are_those_of_the_file_as_it_is(exported, monkeypatch):
 
 
 @needs_one
+@pytest.mark.slow
 def test_tensors_inside_are_held_in_parts(exported, monkeypatch):
     model, runs, run = build(), [], engines.run
 

@@ -70,7 +70,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "mask")) for name in CHANGES])
 def test_the_output_that_is_another_one_is_named(name, exported):
     model = four_heads()
     CHANGES[name](model.get_layer(name))
