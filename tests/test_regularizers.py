@@ -4,6 +4,7 @@ import larq as lq
 import numpy as np
 import pytest
 
+from bitat_tf._disentangled_error import weighted_error
 from bitat_tf._keras import keras, tf
 from bitat_tf.dependency import Metric, quantization_errors, reduction_matrix
 from bitat_tf.regularizers import DisentangledRegularizer
@@ -71,6 +72,25 @@ def test_gradient_is_that_of_q_with_respect_to_b_passed_straight_through(error, 
         change[index] = step
         expected[index] = (q(binary + change) - q(binary - change)) / (2 * step)
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("first", ["traced", "eager"])
+def test_gradients_are_the_same_traced_and_not_in_either_order(first):
+    weighted_error.cache_clear()  # what is traced first counts
+    kernel, reference = kernel_and_reference()
+    regularizer = DisentangledRegularizer(1.0, 0.1)
+    regularizer.set_statistics(full_metric(6), reference)
+    variable = tf.Variable(kernel, dtype=tf.float32)
+
+    def gradient():
+        with tf.GradientTape() as tape:
+            loss = regularizer(variable)
+        return tape.gradient(loss, variable)
+
+    steps = [tf.function(gradient), gradient]
+    found = [step().numpy() for step in (steps if first == "traced" else steps[::-1])]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-6)
+    assert np.abs(found[0]).max() > 0.1
 
 
 def test_it_is_inactive_until_it_has_statistics():
