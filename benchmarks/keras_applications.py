@@ -12,13 +12,13 @@ from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
-import larq_compute_engine as lce
 import numpy as np
 
 from bitat_tf._keras import keras
-from bitat_tf.export import to_plain_larq
+from bitat_tf.export.lowering import convert, lower
 from bitat_tf.layers import binary_layers
 from bitat_tf.tflite_file import read_operators
+from bitat_tf.tflite_file.content import serialize
 
 NAMES = (
     "MobileNetV2",
@@ -86,7 +86,7 @@ def outcome(name: str, size: int = 96) -> dict:
     for layer in binary_layers(binary):
         layer.set_binary()
     report = bitat_tf.check(binary)
-    operators = Counter(operator.name for operator in read_operators(lce.convert_keras_model(to_plain_larq(binary))))
+    operators = Counter(operator.name for operator in read_operators(serialize(convert(lower(binary)))))
     return {**found, "errors": len(report.errors), "expected": len(report.binary_layers), "in_file": operators["LceBconv2d"]}
 
 
@@ -103,7 +103,7 @@ def row(found: dict) -> str:
 
 def page(results: list[dict]) -> str:
     """Return the page of the table."""
-    packages = ", ".join(f"{package} {version(package)}" for package in ("tf_keras", "tensorflow", "larq-compute-engine"))
+    packages = ", ".join(f"{package} {version(package)}" for package in ("tf_keras", "tensorflow"))
     return "\n".join(
         [
             "# The networks of `tf_keras.applications`",
