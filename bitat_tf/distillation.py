@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
-from bitat_tf._keras import keras, tf
+import keras
+import tensorflow as tf
+
 from bitat_tf._validation import check_choice, check_model, check_number
 from bitat_tf.model_graph import is_graph
 

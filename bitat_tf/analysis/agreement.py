@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 from matplotlib.axes import Axes
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.analysis.checked import checked_binary_layers
 from bitat_tf.analysis.result_table import ResultTable
 from bitat_tf.calibration import Calibration, LayerInputs, NetworkTrace

@@ -3,11 +3,11 @@
 import math
 from typing import Any
 
+import keras
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bitat_tf._keras import keras
 from bitat_tf._validation import check_finite, check_number
 from bitat_tf.analysis.checked import checked_binary_layers
 from bitat_tf.analysis.result_table import ResultTable

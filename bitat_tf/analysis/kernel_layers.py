@@ -3,9 +3,10 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.dependency import PatchGeometry, PatchMoments
 from bitat_tf.layers import BinaryLayer
 

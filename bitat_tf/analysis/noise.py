@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 from matplotlib.axes import Axes
 from scipy import stats
 
-from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_choice, check_finite, check_number
 from bitat_tf.analysis.checked import checked_noise_layers, checked_samples, checked_sequence
 from bitat_tf.analysis.kernel_layers import before_first_call, input_covariance, kernel_matrix

@@ -2,9 +2,10 @@
 
 import os
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_choice, check_number
 from bitat_tf.layers import BinaryConv2D
 from bitat_tf.regularizers import DisentangledRegularizer

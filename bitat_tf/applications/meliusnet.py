@@ -1,8 +1,8 @@
 """MeliusNet: dense blocks that add features, improvement blocks that mend the newest ones."""
 
+import keras
 import larq as lq
 
-from bitat_tf._keras import keras
 from bitat_tf.applications._building import (
     Weights,
     batch_normalization,

@@ -1,9 +1,10 @@
 """QuickNet: Larq's network made for larq-compute-engine."""
 
+import keras
 import larq as lq
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.applications._building import (
     Weights,
     batch_normalization,

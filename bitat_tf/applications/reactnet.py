@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf._validation import check_choice
 from bitat_tf.applications._building import (
     Weights,

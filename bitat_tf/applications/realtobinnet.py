@@ -1,6 +1,7 @@
 """Real-to-Binary Net: a binary ResNet whose convolutions are scaled by gates computed from their real input."""
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.applications._building import (
     Weights,
     batch_normalization,

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_number
 from bitat_tf.calibration.data import Calibration
 from bitat_tf.layers import BinaryLayer, binary_layers

@@ -66,7 +66,7 @@ def _errors() -> tuple[type[Exception], ...]:
     errors = (ValueError, TypeError, OSError, MissingEngineError)
     if "tensorflow" not in sys.modules:
         return errors
-    from bitat_tf._keras import tf
+    import tensorflow as tf
 
     return (*errors, tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError)
 

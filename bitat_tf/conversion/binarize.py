@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+import keras
 from rich import get_console
 
-from bitat_tf._keras import keras
 from bitat_tf._validation import check_choice, check_model, check_number
 from bitat_tf.conversion.changes import Changes, changed
 from bitat_tf.conversion.frozen import unfreeze

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.conversion.replacement import Replacement
 from bitat_tf.conversion.shortcuts import add_shortcut
 from bitat_tf.layers import RPReLU
@@ -79,7 +80,7 @@ class _Changing:
         start = self._changes.shortcuts.get(id(call.node))
         if start is None:
             return outputs
-        return add_shortcut(call.inputs_of(start)[0], outputs, call.node.layer.name, self._names)
+        return add_shortcut(call.inputs_of(start)[0], outputs, call.node.operation.name, self._names)
 
     def _binary(self, layer: keras.layers.Layer, without_activation: bool) -> Replacement:
         # Within nested models, layers may share a name; a schedule tells binary layers by theirs.

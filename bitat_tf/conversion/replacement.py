@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
 from bitat_tf.layers import BinaryConv2D, BinaryDense
 from bitat_tf.model_graph import Names
 from bitat_tf.regularizers import DisentangledRegularizer

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import tf
 from bitat_tf._validation import check_choice
 from bitat_tf.data._checks import check_integer, check_samples
 

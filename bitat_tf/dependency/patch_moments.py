@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from keras import ops
 
-from bitat_tf._keras import tf
 from bitat_tf._validation import check_finite
 from bitat_tf.dependency.grouping import reduce_inputs, reduction_matrix
 from bitat_tf.dependency.lags import block_lags
@@ -128,7 +128,7 @@ class GroupedMoments:
             )
         self.channels = len(self.groups) // geometry.taps
         matrix = reduction_matrix(self.groups)
-        self._kernel = tf.constant(matrix.T.reshape(*geometry.kernel_size, self.channels, len(matrix)), tf.float32)
+        self._kernel = matrix.T.reshape(*geometry.kernel_size, self.channels, len(matrix)).astype(np.float32)
         self._grouped = InputMoments(len(matrix))
         self._shift: np.ndarray | None = None
         self._sum, self._squares = np.zeros(len(self.groups)), np.zeros(len(self.groups))
@@ -155,9 +155,9 @@ class GroupedMoments:
         """Return P x of every patch, shape (n, k)."""
         geometry = self.geometry
         if few:  # the patches are small; and TensorFlow's convolution of one channel is wrong for some strides
-            return reduce_inputs(self.groups, replace(geometry, padding="valid").patches(centred).numpy())
-        reduced = tf.nn.conv2d(centred, self._kernel, geometry.strides, "VALID", dilations=geometry.dilation_rate)
-        return reduced.numpy().reshape(-1, self._grouped.dim)
+            return reduce_inputs(self.groups, replace(geometry, padding="valid").patches(centred))
+        reduced = ops.conv(centred, self._kernel, geometry.strides, "valid", "channels_last", geometry.dilation_rate)
+        return ops.convert_to_numpy(reduced).reshape(-1, self._grouped.dim)
 
     def merge(self, other: "GroupedMoments") -> None:
         """Add what another accumulator of the same geometry and groups has seen."""

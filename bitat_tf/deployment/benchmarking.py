@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
 from bitat_tf._validation import check_number
 from bitat_tf.deployment.benchmark_report import BenchmarkReport, Timing
 from bitat_tf.deployment.machine import this_machine

@@ -65,7 +65,7 @@ def time_files(request: dict[str, Any]) -> dict[str, Any]:
     native = larq_interpreter() if LCE in used else None
     tensorflow = None
     if used != {LCE}:
-        from bitat_tf._keras import tf as tensorflow
+        import tensorflow
     shape: tuple[int, ...] = ()
     expected: list[np.ndarray] | None = None
     for candidate in candidates:

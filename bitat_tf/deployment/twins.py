@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_finite, check_model
 from bitat_tf.export import to_plain_larq
 from bitat_tf.layers import binary_layers

@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+import keras
 import numpy as np
 
 from bitat_tf._files import write_bytes
-from bitat_tf._keras import keras
 from bitat_tf._pixels import BYTES
 from bitat_tf._validation import check_choice, check_finite, check_model
 from bitat_tf.export.agreement import OutputAgreement

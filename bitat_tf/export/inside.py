@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering.binary_kernel import binary_kernel
 from bitat_tf.export.lowering.operators import unpack, words
 from bitat_tf.layers import binary_layers

@@ -1,6 +1,7 @@
 """The same model through larq-compute-engine's own converter, where that is installed: another opinion."""
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.export.conversion import Conversion
 from bitat_tf.export.plain import count_binary_operators, to_plain_larq
 from bitat_tf.export.report import count_operators

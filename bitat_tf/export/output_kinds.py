@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
 from bitat_tf.export.agreement import DECISIONS, TOP_1, UNKNOWN, VALUES, Measure
 from bitat_tf.export.labels import INDICES, MULTI_HOT, ONE_HOT, label_form
 from bitat_tf.model_graph import CallGraph, LayerCall

@@ -1,8 +1,9 @@
 """The network without any schedule state: a plain Larq network (with `RSign` and `RPReLU`)."""
 
+import keras
 import larq as lq
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_model
 from bitat_tf.export.padding import trimmed_paddings
 from bitat_tf.layers import BinaryConv2D, BinaryDense, BinaryLayer, binary_layers

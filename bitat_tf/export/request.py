@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
 import larq as lq
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf._pixels import PIXELS
 from bitat_tf._validation import check_choice, check_finite
 from bitat_tf.model_graph import CallGraph, is_graph

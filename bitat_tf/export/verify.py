@@ -3,9 +3,9 @@
 import os
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
 from bitat_tf._validation import check_model
 from bitat_tf.export.inside import Run, compare_inside
 from bitat_tf.export.interface import FileInterface

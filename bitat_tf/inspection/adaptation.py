@@ -8,7 +8,8 @@ that no binary layer feeds get the inputs that they always got, and stay as the 
 from collections.abc import Callable, Sequence, Set
 from typing import Any
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.layers import BinaryLayer
 from bitat_tf.model_graph import CallGraph, calls_of_fixed_training, is_graph, layers_inside
 
@@ -28,7 +29,7 @@ def layers_that_must_train(
 
 def calls_to_free(model: keras.Model, must_train: Set[int]) -> dict[str, Any]:
     """Return Keras' nodes of the calls with `training=False` of layers that must train, or of models with such, by path."""
-    return {path: node for path, node in calls_of_fixed_training(model, False) if holds(node.layer, must_train)}
+    return {path: node for path, node in calls_of_fixed_training(model, False) if holds(node.operation, must_train)}
 
 
 def frozen_layers(model: keras.Model, must_train: Set[int], prefix: str = "") -> list[str]:

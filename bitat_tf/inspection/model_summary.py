@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import keras
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from bitat_tf._keras import keras
 from bitat_tf._tables import as_text
 from bitat_tf._validation import check_model
 from bitat_tf.inspection.outlook import ESTIMATE, Outlook, outlook_of

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Set
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.inspection import rules
 from bitat_tf.inspection.adaptation import calls_to_free, frozen_layers, layers_that_must_train, listed
 from bitat_tf.inspection.findings import NOTE, WARNING, Finding
@@ -64,7 +65,7 @@ def findings_of_adaptation(model: keras.Model, graph: CallGraph) -> Iterator[Fin
             cure = "Set model.trainable = True before model.compile, for the training that makes layers binary."
             yield Finding(rules.FROZEN, WARNING, path, f"it is frozen (trainable=False): {effect}", cure)
     for path, node in calls_to_free(model, {*map(id, followers)}).items():
-        names = [layer.name for layer in (node.layer, *layers_inside(node.layer)) if layer in followers]
+        names = [layer.name for layer in (node.operation, *layers_inside(node.operation)) if layer in followers]
         effect = f"it is called with training=False: its normalizations ({listed(names)}) keep the float network's statistics"
         cure = "Call it without `training`, as in base_model(x), and train it as a whole."
         yield Finding(rules.INFERENCE_MODE, WARNING, path, effect, cure)

@@ -3,11 +3,12 @@
 import warnings
 from typing import Any, cast
 
+import keras
 import larq as lq
 import numpy as np
+import tensorflow as tf
 from rich.progress import Progress
 
-from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_choice, check_model
 from bitat_tf.calibration import Calibration, layer_statistics
 from bitat_tf.calibration.statistics import channel_means, check_memory, check_statistics_possible, float_outputs

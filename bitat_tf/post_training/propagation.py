@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bitat_tf._keras import keras, tf
+import keras
+import tensorflow as tf
+
 from bitat_tf.layers import BinaryLayer
 from bitat_tf.model_graph import call_arguments, input_keys, is_graph, layer_nodes, output_keys, shapes_at, tensor_keys
 

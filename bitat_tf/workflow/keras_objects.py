@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from bitat_tf._keras import keras
+import keras
 
 LAYERS_OF_OPERATORS = ("TFOpLambda", "SlicingOpLambda")
 # They hold Python code, or take it: a method or an attribute of any object, by its name.

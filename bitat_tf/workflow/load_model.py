@@ -1,12 +1,13 @@
 """Loading of models that the user brings, from files that may be anything."""
 
-import hashlib
 import os
 import struct
 import zipfile
 from pathlib import Path
 
-from bitat_tf._keras import keras, tf
+import keras
+import tensorflow as tf
+
 from bitat_tf._validation import check_model
 from bitat_tf.workflow.keras_file import check_config, check_kind, check_weights, read_config
 
@@ -75,12 +76,3 @@ def load_model(path: str | os.PathLike) -> keras.Model:
         ) from error
     check_model(model, str(path))
     return model
-
-
-def hash_of(path: str | os.PathLike) -> str:
-    """Return the sha256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
 from bitat_tf.model_graph import CallGraph, is_graph
 
 _REBUILD = (

@@ -1,6 +1,8 @@
 """The scaling that a network expects of pixels built into it, so that it takes raw pixels as the device has them."""
 
-from bitat_tf._keras import keras, tf
+import keras
+import tensorflow as tf
+
 from bitat_tf._pixels import NEGATIVE, PIXELS, RAW
 from bitat_tf.model_graph import CallGraph, Names, Substitute, layers_inside, rebuilt
 

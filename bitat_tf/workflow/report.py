@@ -2,10 +2,10 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 from rich.table import Table
 
-from bitat_tf._keras import keras
 from bitat_tf.dependency import quantization_errors
 from bitat_tf.layers import binary_layers
 from bitat_tf.workflow.source_report import describe_input, describe_network, plan_lines, warning_lines

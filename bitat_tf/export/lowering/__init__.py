@@ -15,9 +15,9 @@
 
 from collections.abc import Callable, Sequence
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
 from bitat_tf.export.lowering.constants import merge, move_shifts, scale_kernels
 from bitat_tf.export.lowering.expand import expand
 from bitat_tf.export.lowering.file import convert, run

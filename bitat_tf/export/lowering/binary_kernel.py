@@ -4,8 +4,7 @@ from typing import Any
 
 import larq as lq
 import numpy as np
-
-from bitat_tf._keras import tf
+import tensorflow as tf
 
 _UNEQUAL = 1e-5  # relative difference of scales that are one
 

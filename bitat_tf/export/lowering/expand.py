@@ -4,9 +4,10 @@ import functools
 import math
 from collections.abc import Sequence
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering import steps
 from bitat_tf.export.lowering.binary_kernel import binary_kernel, check_groups, gives_signs
 from bitat_tf.export.lowering.binary_steps import BinaryConvolution, MaxPool, Sign

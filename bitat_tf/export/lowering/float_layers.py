@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering import steps
 from bitat_tf.export.lowering.layer_kinds import (
     DEPTHWISE,
@@ -13,8 +14,8 @@ from bitat_tf.export.lowering.layer_kinds import (
     as_array,
     clamp_bounds,
     geometry_of,
+    is_binary,
     is_channels_last,
-    is_quantized,
     kernel_of,
     sample_normalization,
     sample_shape,
@@ -50,7 +51,7 @@ class FloatLayers:
             return self._make(Affine, call, [outputs], scale=scale, shift=shift)
         if kind is L.CenterCrop:
             return self._center_crop(call, inputs)
-        if is_quantized(layer) or not is_channels_last(layer):
+        if is_binary(layer) or not is_channels_last(layer):
             return None
         if kind is L.SeparableConv2D:
             return self._separable(call, inputs)

@@ -4,10 +4,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import larq as lq
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering.steps import Shape
 from bitat_tf.layers import BinaryLayer
 from bitat_tf.model_graph import LayerCall, copy_layer, copy_weights, float32_policy, relu_bounds
@@ -71,7 +72,7 @@ def is_operator(layer: keras.layers.Layer, symbol: str) -> bool:
     return type(layer).__name__ == "TFOpLambda" and getattr(layer, "symbol", None) == symbol
 
 
-def is_quantized(layer: keras.layers.Layer) -> bool:
+def is_binary(layer: keras.layers.Layer) -> bool:
     """Return whether a layer of Larq has a quantizer."""
     names = ("input_quantizer", "kernel_quantizer", "depthwise_quantizer")
     return any(getattr(layer, name, None) is not None for name in names)

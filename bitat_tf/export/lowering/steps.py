@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import tf
 from bitat_tf.model_graph import LayerCall, call_on
 
 Shape = tuple[int | None, ...]
