@@ -213,7 +213,7 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
             state.importance, state.directions, state.groups, state.residual, state.reference, sensitivity
         )
         error = weighted_error(self.error, state.dim > state.num_groups, self.residual)
-        l1 = ops.where(ops.any(state.importance > 0), state.l1, 0.0)
+        l1 = ops.where(ops.any(state.importance > 0), ops.cast(state.l1, "float32"), 0.0)
         return error(kernel, state.strength, statistics) + l1 * ops.sum(ops.abs(kernel))
 
     def get_config(self):
