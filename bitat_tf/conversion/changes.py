@@ -16,7 +16,7 @@ from bitat_tf.model_graph import (
     config_with_activation,
     copy_layer,
     copy_weights,
-    layers_inside,
+    operations_inside,
     rebuilt,
     relu_bounds,
 )
@@ -53,7 +53,7 @@ def changed(model: keras.Model, changes: Changes) -> keras.Model:
 class _Changing:
     def __init__(self, model: keras.Model, changes: Changes):
         self._changes = changes
-        self._names = Names(layers_inside(model))
+        self._names = Names(operations_inside(model))
         self._binary_names: set[str] = set()
 
     def replace(self, layer: keras.layers.Layer) -> keras.layers.Layer | Substitute | None:

@@ -59,6 +59,15 @@ def layers_inside(layer: Any) -> list[keras.layers.Layer]:
     return list(found.values())
 
 
+def operations_inside(model: keras.Model) -> list[Any]:
+    """Return all layers and operators that a functional model and those nested in it call; `layers_inside` has layers alone."""
+    found: dict[int, Any] = {id(layer): layer for layer in layers_inside(model)}
+    for part in (model, *layers_inside(model)):
+        if is_graph(part):
+            found.update((id(node.operation), node.operation) for node in layer_nodes(part))
+    return list(found.values())
+
+
 def input_keys(node: Any) -> list[str]:
     """Return what the tensors that a call takes are called in a dictionary of a model's tensors, in order."""
     return tensor_keys(node.input_tensors)
