@@ -15,12 +15,12 @@ NAMES = ["binary_1", "binary_2", "binary_3"]
 def binary_rows(model, name, x):
     """The rows that the binary layer sees, from a sub-model."""
     layer = model.get_layer(name)
-    return layer.input_rows(keras.Model(model.inputs, layer.input)(x, training=False), binary=True).numpy().astype(float)
+    return layer.input_rows(keras.Model(model.inputs, layer.input)(x, training=False), binary=True).astype(float)
 
 
 def float_rows(model, name, x):
     layer = model.get_layer(name)
-    return layer.input_rows(keras.Model(model.inputs, layer.input)(x, training=False), binary=False).numpy().astype(float)
+    return layer.input_rows(keras.Model(model.inputs, layer.input)(x, training=False), binary=False).astype(float)
 
 
 def covariance_of(rows):

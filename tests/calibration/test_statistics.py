@@ -42,7 +42,7 @@ def make(kind, num_groups=256, images=(30, 20), residual=True, seed=0, **argumen
 
 
 def explicit_rows(layer, batches, binary):
-    return np.concatenate([layer.input_rows(batch, binary).numpy() for batch in batches]).astype(float)
+    return np.concatenate([layer.input_rows(batch, binary) for batch in batches]).astype(float)
 
 
 def outputs_of_rows(layer, batches):
