@@ -4,10 +4,10 @@ import bitat_tf  # isort: skip  (first: it decides which Keras is used)
 
 import os
 
+import keras
 import numpy as np
 import pytest
-
-from bitat_tf._keras import keras, tf
+import tensorflow as tf
 
 # As many processes as there are cores run tests: see the Makefile.
 tf.config.threading.set_intra_op_parallelism_threads(1)
