@@ -19,7 +19,7 @@ __all__ = ["MobileNetV1", "MobileNetV2", "preprocess_input"]
 _MINIMUM = 32  # pixels, Keras' own limit: the networks halve pictures up to five times
 
 
-def MobileNetV1(  # noqa: N802 (the name of a model, as in tf.keras.applications)
+def MobileNetV1(  # noqa: N802 (the name of a model, as in keras.applications)
     input_shape: tuple[int, int, int] = (224, 224, 3),
     classes: int = 1000,
     weights: Weights = None,

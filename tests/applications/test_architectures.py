@@ -2,12 +2,12 @@
 
 import functools
 
+import keras
 import larq as lq
 import numpy as np
 import pytest
 
 from bitat_tf import applications
-from bitat_tf._keras import keras
 from bitat_tf.layers import binary_layers
 
 

@@ -2,11 +2,12 @@
 
 import functools
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from bitat_tf import applications, binarize_post_training, check
-from bitat_tf._keras import keras, tf
 from bitat_tf.applications.meliusnet import ChannelSlice
 from bitat_tf.calibration.cross_layer import find_blocks
 from bitat_tf.callbacks import Schedule, SequentialBinarization

@@ -4,11 +4,12 @@ import importlib
 import inspect
 import re
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from bitat_tf import applications
-from bitat_tf._keras import keras, tf
 from bitat_tf.applications import preprocess_input
 from bitat_tf.layers import binary_layers
 from bitat_tf.regularizers import DisentangledRegularizer

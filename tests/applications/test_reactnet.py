@@ -1,10 +1,10 @@
 """ReActNet: structure, counts, widths, weights, errors."""
 
+import keras
 import larq as lq
 import numpy as np
 import pytest
 
-from bitat_tf._keras import keras
 from bitat_tf.applications import ReActNet
 from bitat_tf.callbacks import Schedule, SequentialBinarization
 from bitat_tf.layers import RPReLU, binary_layers

@@ -6,10 +6,11 @@ import sys
 import zipfile
 
 import h5py
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.workflow import load_model
 from bitat_tf.workflow.keras_objects import is_operator
 

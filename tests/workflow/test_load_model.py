@@ -6,12 +6,13 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import keras
 import larq as lq
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import bitat_tf
-from bitat_tf._keras import keras, tf
 from bitat_tf.workflow import load_model
 
 RAN = []
