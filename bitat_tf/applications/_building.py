@@ -55,8 +55,7 @@ def check_arguments(
             f"{where}: `input_shape` must be (height, width, channels) with known sizes, as the converter needs them. "
             f"Received: input_shape={input_shape}."
         )
-    # The second is TensorFlow's own format: several files of that name.
-    if weights is not None and not os.path.exists(weights) and not os.path.exists(f"{os.fspath(weights)}.index"):
+    if weights is not None and not os.path.exists(weights):
         raise ValueError(f"{where}: `weights` must be None or the path of a weights file. Received: {str(weights)!r}.")
 
 
