@@ -228,7 +228,7 @@ def test_improvement_block_adds_to_the_newest_channels():
     model = applications.MeliusNet22((32, 32, 3), 10, width=0.25, include_preprocessing=False)
     block = "section_1_block_2_improvement"
     names = ("section_1_block_2_dense_concat", f"{block}_conv", f"{block}_concat")
-    parts = keras.Model(model.inputs, [model.get_layer(name).output for name in names])
+    parts = keras.Model(model.input, [model.get_layer(name).output for name in names])
     before, change, after = parts(np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32))
     assert before.shape[-1] == 16 + 2 * 16
     expected = before.numpy()
@@ -241,7 +241,7 @@ def test_gate_of_realtobinnet_scales_the_convolution():
     model = applications.RealToBinNet18((32, 32, 3), 10, width=0.25, include_preprocessing=False)
     unit = "stage_2_unit_1"
     names = (f"{unit}_bn", f"{unit}_conv", f"{unit}_scale")
-    parts = keras.Model(model.inputs, [model.get_layer(name).output for name in names])
+    parts = keras.Model(model.input, [model.get_layer(name).output for name in names])
     c, convolution, scaled = parts(np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32))
     reduce, expand = (model.get_layer(f"{unit}_gate_{part}").get_weights()[0] for part in ("reduce", "expand"))
     assert (reduce.shape, expand.shape) == ((16, 2), (2, 32))  # reduction by 8
