@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from bitat_tf.export.agreement import DECISIONS, TOP_1, UNKNOWN, VALUES, Measure
+from bitat_tf.export.ends import output_names
 from bitat_tf.export.labels import INDICES, MULTI_HOT, ONE_HOT, label_form
 from bitat_tf.model_graph import CallGraph, LayerCall
 
@@ -154,7 +155,7 @@ def _function(layer: keras.layers.Layer) -> str:
 def _loss(model: keras.Model, number: int) -> Loss:
     given: Any = getattr(model, "loss", None)
     if isinstance(given, dict):
-        given = given.get(model.output_names[number])
+        given = given.get(output_names(model)[number])
     elif isinstance(given, (list, tuple)):
         given = given[number] if number < len(given) else None
     if given is None:
