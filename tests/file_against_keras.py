@@ -3,9 +3,9 @@
 from collections import Counter
 
 import numpy as np
+import tensorflow as tf
 from engines import run_everywhere
 
-from bitat_tf._keras import tf
 from bitat_tf.export.inside import _binary_convolutions, _divergences, _matched, _with_outputs, model_calls
 from bitat_tf.export.lowering import TensorFlowOperators, convert, expand_model, lower, run, steps
 from bitat_tf.tflite_file.content import serialize

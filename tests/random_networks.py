@@ -1,8 +1,8 @@
 """Random functional networks: what users build, in odd combinations."""
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
 from bitat_tf.layers import RPReLU
 
 L = keras.layers

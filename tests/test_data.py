@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from sklearn import datasets
 
 from bitat_tf import data
-from bitat_tf._keras import tf
 
 
 def write(path: Path, color=0, size=(8, 8), **options) -> Path:

@@ -5,13 +5,14 @@ import importlib
 import os
 import pkgutil
 
+import keras
 import larq as lq
 import numpy as np
 import pytest
+import tensorflow as tf
 from matplotlib.figure import Figure
 
 import bitat_tf
-from bitat_tf._keras import keras, tf
 
 MODULES = sorted(module.name for module in pkgutil.walk_packages(bitat_tf.__path__, "bitat_tf."))
 PUBLIC = [

@@ -6,11 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import pytest
 from written_files import small_file
 
 import bitat_tf
-from bitat_tf._keras import keras
 from bitat_tf._saved_models import CLASSES
 
 PACKAGE = Path(bitat_tf.__file__).parent

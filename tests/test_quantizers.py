@@ -1,10 +1,11 @@
 """RSign: values, gradients against the formula, serialization, and how Larq counts it."""
 
+import keras
 import larq as lq
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.quantizers import RSign
 
 

@@ -1,11 +1,12 @@
 """The disentangled loss against the numpy formulas, finite differences, and on a plain Larq layer."""
 
+import keras
 import larq as lq
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from bitat_tf._disentangled_error import weighted_error
-from bitat_tf._keras import keras, tf
 from bitat_tf.dependency import Metric, quantization_errors, reduction_matrix
 from bitat_tf.regularizers import DisentangledRegularizer
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from matplotlib.axes import Axes
 from scipy import stats
 
@@ -204,10 +203,11 @@ class _Noise:
         drawn = generator.standard_normal((min(self._k, len(matrix)), matrix.shape[1]))
         columns = directions[:, : len(drawn)] if self._rows == "top" else directions[:, ::-1][:, : len(drawn)]
         sigma = self._scale * np.sqrt(np.mean(matrix**2))
-        layer.kernel.assign(tf.reshape(tf.cast(matrix + sigma * columns @ drawn, layer.kernel.dtype), layer.kernel.shape))
+        noisy = (matrix + sigma * columns @ drawn).reshape(layer.kernel.shape)
+        layer.kernel.assign(noisy.astype(layer.kernel.dtype))
 
 
-def _principal(layer: keras.layers.Layer, inputs: tf.Tensor) -> np.ndarray:
+def _principal(layer: keras.layers.Layer, inputs: np.ndarray) -> np.ndarray:
     return disentangle(input_covariance(layer, [inputs]))[1]
 
 
@@ -215,7 +215,7 @@ def _directions(model: keras.Model, layers: list[keras.layers.Layer], calibratio
     """Return V of every layer in the network as it is, by name."""
     found: dict[str, np.ndarray] = {}
 
-    def note(layer: keras.layers.Layer, inputs: tf.Tensor) -> None:
+    def note(layer: keras.layers.Layer, inputs: np.ndarray) -> None:
         found[layer.name] = _principal(layer, inputs)
 
     with before_first_call(layers, note):

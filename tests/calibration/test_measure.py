@@ -1,9 +1,10 @@
 """measure_dependency: against numpy on the rows that each layer sees; nothing in the model changes."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.calibration import measure_dependency
 from bitat_tf.layers import BinaryConv2D, BinaryDense, binary_layers
 from bitat_tf.regularizers import DisentangledRegularizer

@@ -1,9 +1,10 @@
 """Statistics of a layer's input: against numpy on the rows that the layer sees."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.calibration import Calibration, LayerInputs, NetworkTrace, layer_statistics
 from bitat_tf.calibration.statistics import (
     channel_means,

@@ -4,11 +4,11 @@ import resource
 import shutil
 import signal
 
+import keras
 import numpy as np
 import pytest
 
 from bitat_tf import data
-from bitat_tf._keras import keras
 from bitat_tf.callbacks import Backup, Schedule, SequentialBinarization
 from bitat_tf.layers import binary_layers
 

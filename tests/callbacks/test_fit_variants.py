@@ -1,10 +1,11 @@
 """What users pass to `fit` beside the schedule: it works, or is answered with a message."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import bitat_tf
-from bitat_tf._keras import keras, tf
 from bitat_tf.callbacks import Schedule, SequentialBinarization
 from bitat_tf.layers import binary_layers
 

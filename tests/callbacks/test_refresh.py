@@ -1,9 +1,9 @@
 """Statistics that are measured again while a layer trains."""
 
+import keras
 import numpy as np
 import pytest
 
-from bitat_tf._keras import keras
 from bitat_tf.callbacks import Schedule, SequentialBinarization
 from bitat_tf.layers import BinaryConv2D, binary_layers
 from bitat_tf.regularizers import DisentangledRegularizer

@@ -2,11 +2,12 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from bitat_tf import binarize, binarize_post_training, check, plan_binarization
-from bitat_tf._keras import keras, tf
 from bitat_tf.callbacks import Schedule, SequentialBinarization
 from bitat_tf.conversion.replacement import full_kernel
 from bitat_tf.export import to_tflite
@@ -46,7 +47,7 @@ def names(model):
 
 def same_outputs(model, other, x=None):
     x = pictures(model) if x is None else x
-    for expected, found in zip(tf.nest.flatten(model(x)), tf.nest.flatten(other(x)), strict=True):
+    for expected, found in zip(keras.tree.flatten(model(x)), keras.tree.flatten(other(x)), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 

@@ -1,10 +1,10 @@
 """Networks from transfer learning: what is frozen, or called with `training=False`, would keep binary layers from training."""
 
+import keras
 import numpy as np
 import pytest
 
 from bitat_tf import binarize, plan_binarization
-from bitat_tf._keras import keras
 from bitat_tf.layers import RPReLU, binary_layers
 
 L = keras.layers

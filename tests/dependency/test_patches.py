@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.dependency.patches import PatchGeometry, extract_patches, same_padding
 
 KERNELS = [(1, 1), (3, 3), (2, 3)]

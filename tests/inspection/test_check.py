@@ -4,13 +4,14 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import keras
 import larq as lq
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import bitat_tf
 from bitat_tf import check
-from bitat_tf._keras import keras, tf
 from bitat_tf.callbacks.problems import warn_of_problems
 from bitat_tf.export.lowering import lower
 from bitat_tf.inspection import rules

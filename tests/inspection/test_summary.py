@@ -2,11 +2,12 @@
 
 import json
 
+import keras
 import larq as lq
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.applications import ReActNet
 from bitat_tf.callbacks import Schedule, SequentialBinarization
 from bitat_tf.conversion import binarize

@@ -2,11 +2,12 @@
 
 import inspect
 
+import keras
 import larq as lq
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.calibration.statistics import float_outputs
 from bitat_tf.dependency import Metric
 from bitat_tf.layers import BinaryConv2D, BinaryDense, binary_layers
@@ -61,7 +62,7 @@ def test_binary_convolution_is_scaled_signs_on_one_padded_signs(arguments, size)
             total = max((-(-length // stride) - 1) * stride + (kernel - 1) * dilation + 1 - length, 0)
             pads.append((total // 2, total - total // 2))
         signs = np.pad(signs, [(0, 0), *pads, (0, 0)], constant_values=1.0)
-    weights = layer.latent_kernel.numpy()
+    weights = layer.latent_kernel
     kernel = np.where(weights >= 0, 1.0, -1.0) * np.abs(weights).mean(axis=(0, 1, 2))
     expected = tf.nn.conv2d(signs, kernel.astype(np.float32), layer.strides, "VALID", dilations=layer.dilation_rate)
     np.testing.assert_allclose(layer(x), expected, atol=1e-5)
@@ -72,7 +73,7 @@ def test_binary_dense_is_scaled_signs():
     layer = BinaryDense(3, use_bias=False)
     layer(x)
     layer.set_binary()
-    weights = layer.latent_kernel.numpy()
+    weights = layer.latent_kernel
     expected = np.where(x >= 0, 1.0, -1.0) @ (np.where(weights >= 0, 1.0, -1.0) * np.abs(weights).mean(axis=0))
     np.testing.assert_allclose(layer(x), expected, atol=1e-5)
 
@@ -81,7 +82,7 @@ def test_input_and_kernel_can_become_binary_one_after_the_other():
     x = inputs((6, 5))
     layer = BinaryDense(3, use_bias=False)
     layer(x)
-    weights, signs = layer.latent_kernel.numpy(), np.where(x >= 0, 1.0, -1.0)
+    weights, signs = layer.latent_kernel, np.where(x >= 0, 1.0, -1.0)
     binary = np.where(weights >= 0, 1.0, -1.0) * np.abs(weights).mean(axis=0)
     for flags, expected, state in [
         ((False, False), x @ weights, "float"),
@@ -183,7 +184,7 @@ def test_config_round_trip(layer):
     copy = type(layer).from_config(config)
     assert copy.get_config() == config
     assert isinstance(copy.input_quantizer, RSign)
-    assert isinstance(copy.kernel_quantizer, lq.quantizers.MagnitudeAwareSign)
+    assert isinstance(copy.kernel_quantizer, quantizers.MagnitudeAwareSign)
 
 
 def test_rows_of_the_binary_input_give_the_binary_output():
@@ -296,7 +297,7 @@ def test_nested_models_are_searched(make_network):
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_policies_call_and_train(policy):
-    keras.mixed_precision.set_global_policy(policy)
+    keras.config.set_dtype_policy(policy)
     try:
         model = keras.Sequential(
             [keras.Input((6, 6, 3)), BinaryConv2D(4, 3, padding="same"), keras.layers.Flatten(), BinaryDense(2)]
@@ -308,4 +309,4 @@ def test_mixed_precision_policies_call_and_train(policy):
         assert np.isfinite(losses).all()
         assert model.layers[0].latent_kernel.dtype == tf.float32 or model.layers[0].kernel.dtype == tf.float32
     finally:
-        keras.mixed_precision.set_global_policy("float32")
+        keras.config.set_dtype_policy("float32")

@@ -1,9 +1,10 @@
 """What is a ReLU, and which: against what Keras computes."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.model_graph import RELU, activation_of, relu_bounds
 
 L = keras.layers
@@ -37,7 +38,7 @@ def test_the_bounds_are_what_is_computed(kind):
 
 
 def operator(function):
-    return function(keras.Input((3,))).node.layer
+    return function(keras.Input((3,))).node.operation
 
 
 def test_operators_on_outputs_of_layers():

@@ -1,9 +1,10 @@
 """A model built anew: the same network in everything that can be seen, but for what was replaced."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.model_graph import CallGraph, Names, Substitute, is_graph, layers_inside, rebuilt, set_own_trainable
 from tests.random_networks import RandomNetwork
 
@@ -11,7 +12,7 @@ L = keras.layers
 
 
 def outputs_of(model, x):
-    return [np.asarray(output) for output in tf.nest.flatten(model(x, training=False))]
+    return [np.asarray(output) for output in keras.tree.flatten(model(x, training=False))]
 
 
 def flags(model):
@@ -66,7 +67,7 @@ def test_structures_of_inputs_and_outputs_and_names_stay():
     model = keras.Model({"x": first, "y": second}, {"sum": a + b, "both": [a, b]}, name="net")
     copy = rebuilt(model)
     x = {"x": np.ones((2, 3)), "y": np.zeros((2, 3))}
-    tf.nest.map_structure(np.testing.assert_array_equal, copy(x), model(x))
+    keras.tree.map_structure(np.testing.assert_array_equal, copy(x), model(x))
     assert (copy.name, copy.input_names) == ("net", ["first", "second"])
 
 
@@ -100,15 +101,15 @@ def test_a_step_of_ones_own_comes_along():
 
 
 def test_what_is_computed_in_half_precision_is_computed_in_float32():
-    keras.mixed_precision.set_global_policy("mixed_float16")
+    keras.config.set_dtype_policy("mixed_float16")
     try:
         inner = keras.Sequential([keras.Input((4,)), L.Dense(3), L.ReLU()])
         inputs = keras.Input((4,))
         model = keras.Model(inputs, inner(inputs) * 2.0)
         copy = rebuilt(model, in_float32=True)
-        assert keras.mixed_precision.global_policy().name == "mixed_float16"  # of the user
+        assert keras.config.dtype_policy().name == "mixed_float16"  # of the user
     finally:
-        keras.mixed_precision.set_global_policy("float32")
+        keras.config.set_dtype_policy("float32")
     assert {layer.compute_dtype for layer in layers_inside(copy)} == {"float32"}
     assert {rebuilt(model).layers[1].layers[1].compute_dtype} == {"float16"}
     x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
@@ -180,7 +181,7 @@ def test_calls_are_made_one_by_one():
 
     def make_call(call):
         outputs = call.outputs()
-        if call.node.layer.name == "middle":
+        if call.node.operation.name == "middle":
             outputs = outputs + call.inputs_of(first)[0]  # around both, from before the first call of the ReLU
         return outputs
 

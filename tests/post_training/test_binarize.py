@@ -2,12 +2,13 @@
 
 import warnings
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import bitat_tf
 from bitat_tf import binarize_post_training
-from bitat_tf._keras import keras, tf
 from bitat_tf.layers import BinaryConv2D, BinaryDense, binary_layers
 from bitat_tf.post_training.propagation import check_activations
 
@@ -291,7 +292,7 @@ def test_dead_channels_reach_the_device_in_a_binary_layer(make_network, images, 
     """A channel whose weights are 0 throughout gets the scale 0: the file must hold a binary kernel all the same."""
     model = make_network()
     layer = model.get_layer("binary_1")
-    kernel = layer.latent_kernel.numpy()
+    kernel = layer.latent_kernel
     kernel[..., 2] = 0
     layer.kernel.assign(kernel)
     binary = binarize_post_training(model, images[0], verbose=0)
