@@ -79,7 +79,9 @@ def to_plain_network(model: keras.Model, allow_partial: bool = False) -> keras.M
         if isinstance(layer, BinaryLayer):
             return Substitute(PlainLayer(layer))
         if id(layer) in paddings:
-            return keras.layers.ZeroPadding2D.from_config({**float32_config(layer.get_config()), "padding": paddings[id(layer)]})
+            return keras.layers.ZeroPadding2D.from_config(
+                {**float32_config(layer.get_config()), "padding": paddings[id(layer)]}
+            )
         return None
 
     return rebuilt(model, plain_layer, in_float32=True)

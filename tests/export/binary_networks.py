@@ -1,8 +1,9 @@
 """Random binary networks: what users build and what is odd, on demand with weights that make every value exact."""
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
 
 L = keras.layers

@@ -1,10 +1,11 @@
 """Small binary networks, their constants drawn, for tests of the export."""
 
+import keras
 import numpy as np
+import tensorflow as tf
 from binary_networks import BinaryNetwork
 from file_against_keras import assert_close, counts, outputs_of, written
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering import lower
 from bitat_tf.layers import BinaryConv2D, binary_layers
 

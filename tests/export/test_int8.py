@@ -1,11 +1,12 @@
 """int8 for what is not binary: files against the lowered steps with grids, and single operators against their formulas."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from engines import run_everywhere
 
 import bitat_tf
-from bitat_tf._keras import keras, tf
 from bitat_tf.export import to_tflite
 from bitat_tf.export.lowering import TensorFlowOperators, convert, expand_model, fold, lower_to_int8, run
 from bitat_tf.export.lowering.grids import measure

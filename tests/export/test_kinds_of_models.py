@@ -1,12 +1,13 @@
 """Models of every kind through the export: other precisions and inputs, layers that are shared, float or random."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from engines import needs_one, run_everywhere
 from file_against_keras import assert_close, outputs_of, written
 from small_networks import conv, drawn, samples, small
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.export import to_tflite
 from bitat_tf.export.lowering import expand_model, lower
 from bitat_tf.layers import BinaryDense, RPReLU, binary_layers

@@ -2,6 +2,7 @@
 
 import re
 
+import keras
 import numpy as np
 import pytest
 from binary_networks import BinaryNetwork
@@ -9,7 +10,6 @@ from engines import larq_compute_engine, run_everywhere
 from file_against_keras import check_file, written
 from small_networks import check, conv, positive_gammas, small
 
-from bitat_tf._keras import keras
 from bitat_tf.export.lowering import lower
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
 
@@ -205,7 +205,7 @@ def test_dense_layers_are_1x1_and_in_a_row_nothing_is_between_them():
 
 def test_the_file_is_no_larger_than_that_of_larq_compute_engines_converter():
     lce = larq_compute_engine()
-    from bitat_tf.export.plain import to_plain_larq
+    from bitat_tf.export.plain import to_plain_network
 
     def build(x):
         for number in range(3):
@@ -213,7 +213,7 @@ def test_the_file_is_no_larger_than_that_of_larq_compute_engines_converter():
         return L.Dense(10)(L.GlobalAveragePooling2D()(x))
 
     model = small(build, (8, 8, 64))
-    assert len(written(lower(model))) <= len(lce.convert_keras_model(to_plain_larq(model)))
+    assert len(written(lower(model))) <= len(lce.convert_keras_model(to_plain_network(model)))
 
 
 @pytest.mark.parametrize(

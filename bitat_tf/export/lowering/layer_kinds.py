@@ -50,8 +50,7 @@ _CAST = _operator(keras.ops.cast, _TENSOR, "float16")
 _SOFTMAX = _operator(keras.ops.softmax, _TENSOR)
 # Functions of one tensor that have the same name and no settings as an operator.
 _FUNCTIONS = {
-    _operator(getattr(keras.ops, name), _TENSOR): getattr(keras.activations, name)
-    for name in ("sigmoid", "softplus", "tanh")
+    _operator(getattr(keras.ops, name), _TENSOR): getattr(keras.activations, name) for name in ("sigmoid", "softplus", "tanh")
 }
 
 
