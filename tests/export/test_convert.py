@@ -128,7 +128,7 @@ def test_plain_network_has_the_same_outputs_and_only_larqs_layers(make_network, 
     np.testing.assert_allclose(plain.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5)
     assert not binary_layers(plain)
     assert [type(plain.get_layer(f"binary_{number}")).__mro__.count(lq.layers.QuantConv2D) for number in (1, 2)] == [1, 1]
-    assert not any("is_binary" in weight.name for weight in plain.weights)
+    assert not any("is_binary" in weight.path for weight in plain.weights)
     assert plain.losses == []
 
 

@@ -46,11 +46,11 @@ def pictures():
 
 @contextlib.contextmanager
 def policy(name):
-    keras.mixed_precision.set_global_policy(name)
+    keras.config.set_dtype_policy(name)
     try:
         yield
     finally:
-        keras.mixed_precision.set_global_policy("float32")
+        keras.config.set_dtype_policy("float32")
 
 
 def test_facts_say_what_the_file_is(tmp_path, pictures):

@@ -33,10 +33,10 @@ def build(seed=0):
 def randomized(model, seed=0):
     generator = np.random.default_rng(seed)
     for weight in model.weights:
-        name = weight.name.split("/")[-1].split(":")[0]
+        name = weight.name
         if name in ("gamma", "moving_variance"):
             weight.assign(generator.uniform(0.5, 1.5, weight.shape))
-        elif name in ("beta", "moving_mean", "bias", "threshold_bias", "shift_before", "shift_after", "alpha"):
+        elif name in ("beta", "moving_mean", "bias", "threshold", "shift_before", "shift_after", "alpha"):
             weight.assign(generator.normal(scale=0.3, size=weight.shape))
     for layer in binary_layers(model):
         layer.set_binary()

@@ -244,19 +244,23 @@ class _Expansion(FloatLayers):
     def _keras_call(self, call: LayerCall, inputs: list[Step], number: int = 0) -> Step:
         layer = call.layer
         kind = type(layer)
-        dtype = tf.as_dtype(call.node.outputs[number].dtype)
         channels_last = getattr(layer, "data_format", "channels_last") == "channels_last"
-        return steps.KerasCall(
+        step = steps.KerasCall(
             name=free_name(call.path, self._names),
             inputs=inputs,
             shape=tuple(call.output_shapes[number][1:]),
             call=call,
             layer=self._float32_layer(call),
             output=number,
-            dtype=tf.float32 if dtype.is_floating else dtype,
             same_values=kind in _SAME_VALUES or (kind is L.UpSampling2D and layer.interpolation == "nearest"),
             passes_shift=kind in _PASS_SHIFTS and channels_last,
         )
+        # What Keras says of an output's type is that of its layers, which leave integers what they are.
+        integers = any(not getattr(one, "dtype", tf.float32).is_floating for one in inputs)
+        own = not kind.__module__.startswith("keras.")
+        kept = step.traced().outputs[0].dtype if integers or own else tf.as_dtype(call.node.outputs[number].dtype)
+        step.dtype = tf.float32 if kept.is_floating else kept
+        return step
 
     def _float32_layer(self, call: LayerCall) -> Any:
         """Return the layer of a call, or its copy in float32: one for all its calls."""

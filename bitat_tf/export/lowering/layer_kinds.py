@@ -44,7 +44,7 @@ def _operator(function: Callable, *tensors: Any) -> type:
     return type(function(*tensors)._keras_history.operation)
 
 
-_TENSOR = keras.KerasTensor((1, 1))
+_TENSOR = keras.KerasTensor((1, 2))
 ADD = _operator(keras.ops.add, _TENSOR, _TENSOR)
 _CAST = _operator(keras.ops.cast, _TENSOR, "float16")
 _SOFTMAX = _operator(keras.ops.softmax, _TENSOR)

@@ -94,6 +94,12 @@ class KerasCall(Step):
         """Return the output of the layer."""
         return keras.tree.flatten(call_on(self.call, tensors, self.layer, at_inference=True))[self.output]
 
+    def traced(self) -> Any:
+        """Return what computes the output as a concrete function."""
+        specs = [tf.TensorSpec((None, *one.shape), getattr(one, "dtype", tf.float32)) for one in self.inputs]
+        function = tf.function(lambda *tensors: self.compute(None, *tensors), autograph=False)  # type: ignore[arg-type]
+        return function.get_concrete_function(*specs)
+
 
 @dataclass(eq=False, kw_only=True)
 class Reshape(Step):
