@@ -61,7 +61,7 @@ class PatchMoments(InputMoments):
             return
         if self.channels < FEW_CHANNELS and self.geometry.taps > 1:
             for part, part_targets in _parts(images, targets, self.dim * size[0] * size[1]):
-                super().update(self.geometry.patches(part).numpy(), part_targets)
+                super().update(self.geometry.patches(part), part_targets)
             return
         if self._shift is None:
             self._shift = np.tile(_channel_shift(images), self.geometry.taps)
