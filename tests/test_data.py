@@ -632,7 +632,8 @@ images, labels = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype=
 
 def train(first, epochs, restored=()):
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(20)])
+    layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(20)]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.optimizer.build(model.trainable_variables)
     dataset = training_dataset(images, labels, 6, seed=1, augment="shift", iterations=model.optimizer.iterations)

@@ -36,9 +36,10 @@ def training_dataset(
             beyond the edge filled in by reflection; "shift-flip": it is mirrored left to right with
             probability 1/2 as well (not for digits and letters).
         num_classes: If given, labels are checked to lie below it.
-        iterations: Steps that were trained, a variable: `model.optimizer.iterations` of the compiled model that the dataset
-            is for, on any backend of Keras; it is read when an epoch begins. An epoch must be the whole dataset: no `repeat`, no `steps_per_epoch`; and `compile` makes another optimizer, for which
-            a new dataset is needed. None (default): the dataset counts how often it was iterated over.
+        iterations: Steps that were trained: `model.optimizer.iterations` of the compiled model that the dataset is for, on any
+            backend of Keras; it is read when an epoch begins. An epoch must be the whole dataset: no `repeat`, no
+            `steps_per_epoch`; and `compile` makes another optimizer, for which a new dataset is needed. None (default): the
+            dataset counts how often it was iterated over.
 
     Returns:
         A dataset of (float32 pixels 0..255, int64 labels).
@@ -93,8 +94,8 @@ def _epoch_number(steps: int, iterations: Any) -> tf.data.Dataset:
 class _StepsOfAnotherBackend:
     """Reads the steps of a training on JAX or PyTorch, which TensorFlow cannot read in a graph.
 
-    JAX's `fit` takes the value out of the variable before it asks for the first batch of an epoch. What was assigned last, by the
-    epoch before or by a backup, is noted.
+    JAX's `fit` takes the value out of the variable before it asks for the first batch of an epoch. What was assigned last, by
+    the epoch before or by a backup, is noted.
 
     Args:
         variable: The variable of Keras.
