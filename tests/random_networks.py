@@ -188,7 +188,7 @@ class RandomNetwork:
 
     def randomize(self, model: keras.Model) -> None:
         for weight in model.weights:
-            name = weight.name.split("/")[-1]
+            name = weight.name
             if name.startswith("moving_variance"):
                 value = self.random.uniform(0.5, 2, weight.shape)
             elif name.startswith("gamma"):

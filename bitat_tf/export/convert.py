@@ -14,6 +14,7 @@ from bitat_tf._pixels import BYTES
 from bitat_tf._validation import check_choice, check_finite, check_model
 from bitat_tf.export.agreement import OutputAgreement
 from bitat_tf.export.conversion import Conversion
+from bitat_tf.export.ends import input_names, output_names
 from bitat_tf.export.interface import FileInterface
 from bitat_tf.export.judging import ModelAnswers, check_not_different, judge, limits_of, model_answers
 from bitat_tf.export.larq_converter import convert_with_larq
@@ -21,6 +22,7 @@ from bitat_tf.export.lowering import INPUT_TYPES, Program, convert, lower, lower
 from bitat_tf.export.report import ExportReport, count_operators
 from bitat_tf.export.request import (
     Arrays,
+    check_backend,
     check_description,
     check_known_sizes,
     check_zero_padding,
@@ -34,7 +36,7 @@ from bitat_tf.tflite_file.engines import Engine
 from bitat_tf.tflite_file.operators import read_operators
 
 DIRECT, LARQ = CONVERTERS = ("direct", "larq-compute-engine")
-_PACKAGES = ("bitat_tf", "larq", "larq-compute-engine", "tensorflow", "tf_keras", "numpy")
+_PACKAGES = ("bitat_tf", "keras", "larq-compute-engine", "tensorflow", "numpy")
 
 
 def to_tflite(
@@ -92,8 +94,9 @@ def to_tflite(
     Raises:
         ValueError: If the model is not fully binarized, its sizes are not known, its data, labels or classes are unusable, a
             layer has no form on the device, or the file does not do what the model does.
-        TypeError: If it is no Keras 2 model.
+        TypeError: If it is no Keras 3 model.
         ImportError: If nothing is installed that runs the file; the message says what to install.
+        RuntimeError: If Keras runs on another backend than TensorFlow.
         OSError: If the file cannot be written; nothing is left under its name.
 
     Examples:
@@ -109,6 +112,7 @@ def to_tflite(
         1
     """
     check_model(model, "to_tflite")
+    check_backend("to_tflite")
     if not str(path).endswith(".tflite"):
         raise ValueError(f"to_tflite: the file's name must end with .tflite. Received: {str(path)!r}.")
     check_known_sizes("to_tflite", model)
@@ -222,7 +226,7 @@ def _judged(
     limits: tuple[float, float | None],
 ) -> tuple[OutputAgreement, ...]:
     """Run a file and compare its outputs with the model's; raise ValueError if one is different."""
-    interface = FileInterface(parse(content), model.input_names, model.output_names)
+    interface = FileInterface(parse(content), input_names(model), output_names(model))
     found = interface.values(runner.run(path, content, interface.stored(inputs)))
     for values in found:
         check_finite("to_tflite", "the outputs of the file", values)

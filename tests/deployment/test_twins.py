@@ -1,10 +1,11 @@
 """Twins have the convolutions of the network, computed by ordinary kernels."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import bitat_tf
-from bitat_tf._keras import keras, tf
 from bitat_tf.deployment import float_twin, int8_twin
 from bitat_tf.tflite_file import read_operators
 from bitat_tf.tflite_file.content import parse, schema

@@ -2,15 +2,15 @@
 
 import json
 
+import keras
 import larq as lq
 import numpy as np
 import pytest
 from engines import larq_compute_engine, run_everywhere
 from file_against_keras import assert_close, written
 
-from bitat_tf._keras import keras
 from bitat_tf.applications import ReActNet
-from bitat_tf.export import compare_outputs, to_plain_larq, to_tflite
+from bitat_tf.export import compare_outputs, to_plain_network, to_tflite
 from bitat_tf.export.lowering import lower
 from bitat_tf.export.padding import trimmed_paddings
 from bitat_tf.export.plain import count_binary_operators
@@ -124,11 +124,11 @@ def test_plain_network_has_the_same_outputs_and_only_larqs_layers(make_network, 
     model = make_network()
     for layer in binary_layers(model):
         layer.set_binary()
-    plain = to_plain_larq(model)
+    plain = to_plain_network(model)
     np.testing.assert_allclose(plain.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5)
     assert not binary_layers(plain)
     assert [type(plain.get_layer(f"binary_{number}")).__mro__.count(lq.layers.QuantConv2D) for number in (1, 2)] == [1, 1]
-    assert not any("is_binary" in weight.name for weight in plain.weights)
+    assert not any("is_binary" in weight.path for weight in plain.weights)
     assert plain.losses == []
 
 
@@ -220,7 +220,7 @@ def test_nested_and_shared_layers(tmp_path):
     x = np.random.default_rng(0).normal(size=(16, 8, 8, 6)).astype(np.float32)
     report = to_tflite(model, tmp_path / "model.tflite", x)
     assert report.fused_binary == report.expected_binary == 3  # the shared layer computes two convolutions
-    np.testing.assert_allclose(to_plain_larq(model)(x), model(x), atol=1e-5)
+    np.testing.assert_allclose(to_plain_network(model)(x), model(x), atol=1e-5)
 
 
 def test_constants_computed_from_weights_and_python_functions_reach_the_file(tmp_path):
@@ -228,7 +228,7 @@ def test_constants_computed_from_weights_and_python_functions_reach_the_file(tmp
     normalization = keras.layers.Normalization()
     normalization.adapt(x)
     model = randomize(network([normalization, keras.layers.Lambda(lambda pixels: pixels * 2), conv(8, 3)]))
-    np.testing.assert_allclose(to_plain_larq(model)(x), model(x), atol=1e-5)
+    np.testing.assert_allclose(to_plain_network(model)(x), model(x), atol=1e-5)
     assert to_tflite(model, tmp_path / "model.tflite", x).outputs[0].share_different <= 1 / 16
 
 
@@ -259,7 +259,7 @@ def test_padding_before_a_convolution_with_strides_stays_where_it_is(kind):
     generator = np.random.default_rng(0)
     inputs = [generator.normal(size=(8, *picture.shape[1:])).astype(np.float32) for picture in pictures]
     expected = [np.asarray(one) for one in model(inputs)]
-    for ours, theirs in zip(to_plain_larq(model)(inputs), expected, strict=True):
+    for ours, theirs in zip(to_plain_network(model)(inputs), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
     for engine, found in run_everywhere(written(lower(model)), inputs):
         assert_close(found[::2], expected[::2], 1e-4)
@@ -380,7 +380,7 @@ def test_float_activation_stays_with_layers_that_stay_float(tmp_path):
     )
     binary_layers(model)[0].set_binary()
     x = np.random.default_rng(0).normal(scale=2, size=(20, 8, 8, 3)).astype(np.float32)
-    plain = to_plain_larq(model, allow_partial=True)
+    plain = to_plain_network(model, allow_partial=True)
     np.testing.assert_allclose(plain(x), model(x), atol=1e-4)
     # A clip is no quantizer: neither the count of binary operators nor Larq's profile takes the layer for a binary one.
     assert count_binary_operators(plain) == 1

@@ -1,12 +1,13 @@
 """Models of every kind through the export: other precisions and inputs, layers that are shared, float or random."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from engines import needs_one, run_everywhere
 from file_against_keras import assert_close, outputs_of, written
 from small_networks import conv, drawn, samples, small
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.export import to_tflite
 from bitat_tf.export.lowering import expand_model, lower
 from bitat_tf.layers import BinaryDense, RPReLU, binary_layers
@@ -17,11 +18,11 @@ L = keras.layers
 
 @needs_one
 def test_models_in_float64_are_written_in_float32(tmp_path):
-    keras.mixed_precision.set_global_policy("float64")
+    keras.config.set_dtype_policy("float64")
     try:
         model = small(lambda x: L.Dense(4)(L.Flatten()(L.UpSampling2D(2)(L.LayerNormalization()(RPReLU()(conv()(x)))))))
     finally:
-        keras.mixed_precision.set_global_policy("float32")
+        keras.config.set_dtype_policy("float32")
     report = to_tflite(model, tmp_path / "model.tflite", samples(model)[0])
     assert report.outputs[0].largest_difference < 2e-4
     types = {tensor.type for operator in inspect(tmp_path / "model.tflite").operators for tensor in operator.outputs}

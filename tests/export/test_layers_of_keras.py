@@ -2,14 +2,15 @@
 
 import inspect
 
+import keras
 import larq as lq
 import numpy as np
 import pytest
+import tensorflow as tf
 from engines import run_everywhere
 from file_against_keras import assert_close, counts, outputs_of, written
 from small_networks import conv, samples, small
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering import lower
 from bitat_tf.layers import binary_layers
 

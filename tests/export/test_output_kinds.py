@@ -1,9 +1,10 @@
 """What an output is: by the last layers, the loss and the labels of models that are built for it."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.export.output_kinds import measures
 
 L, losses = keras.layers, keras.losses

@@ -1,9 +1,9 @@
 """The data of a verification: in each form that Keras takes, for models of several inputs, and of a fixed batch size."""
 
+import keras
 import numpy as np
 import pytest
 
-from bitat_tf._keras import keras
 from bitat_tf.export.request import check_known_sizes, model_inputs, output_labels, predict
 
 L = keras.layers

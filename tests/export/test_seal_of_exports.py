@@ -4,12 +4,13 @@ import contextlib
 import json
 from importlib.metadata import version
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.callbacks import Schedule, SequentialBinarization
-from bitat_tf.export import to_plain_larq, to_tflite
+from bitat_tf.export import to_plain_network, to_tflite
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
 from bitat_tf.tflite_file import inspect, read, run_tflite
 
@@ -45,11 +46,11 @@ def pictures():
 
 @contextlib.contextmanager
 def policy(name):
-    keras.mixed_precision.set_global_policy(name)
+    keras.config.set_dtype_policy(name)
     try:
         yield
     finally:
-        keras.mixed_precision.set_global_policy("float32")
+        keras.config.set_dtype_policy("float32")
 
 
 def test_facts_say_what_the_file_is(tmp_path, pictures):
@@ -132,7 +133,7 @@ def test_mixed_precision_is_exported_in_float32(name, dtype, tmp_path, pictures)
         model.compile(keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         loss = model.fit(pictures, labels, epochs=1, verbose=0).history["loss"]
         assert np.isfinite(loss).all()
-        plain = to_plain_larq(model)
+        plain = to_plain_network(model)
         assert {layer.compute_dtype for layer in plain._flatten_layers()} == {"float32"}
         assert plain.get_layer("binary").input_quantizer.compute_dtype == "float32"
         report = to_tflite(model, tmp_path / "model.tflite", pictures, minimum_agreement=0.7)

@@ -1,14 +1,15 @@
 """The arrays of a dump against the engines that run the file, and against Keras."""
 
+import keras
 import larq as lq
 import numpy as np
 import pytest
+import tensorflow as tf
 from bit_network import BitNetwork, pack
 from converted_networks import CONVERTERS, converted
 from engines import needs_lce
 from written_files import small_file
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.applications import ReActNet
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
 from bitat_tf.tflite_file import content as file_content

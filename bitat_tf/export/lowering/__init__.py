@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
+from bitat_tf.export.ends import output_names
 from bitat_tf.export.lowering.constants import merge, move_shifts, scale_kernels
 from bitat_tf.export.lowering.expand import expand
 from bitat_tf.export.lowering.file import convert, run
@@ -53,7 +54,7 @@ def expand_model(model: keras.Model, allow_partial: bool = False) -> Program:
             f"to_tflite: the file computes what the model does at inference. Received: layer {training[0]!r}, which is called "
             "with training=True. Build the model without that, and load the weights into it."
         )
-    return expand(CallGraph(model), model.name, list(model.output_names), allow_partial)
+    return expand(CallGraph(model), model.name, output_names(model), allow_partial)
 
 
 def lower(model: keras.Model, allow_partial: bool = False) -> Program:

@@ -14,8 +14,8 @@ from bitat_tf.export.lowering.layer_kinds import (
     as_array,
     clamp_bounds,
     geometry_of,
-    is_binary,
     is_channels_last,
+    is_quantized,
     kernel_of,
     sample_normalization,
     sample_shape,
@@ -51,7 +51,7 @@ class FloatLayers:
             return self._make(Affine, call, [outputs], scale=scale, shift=shift)
         if kind is L.CenterCrop:
             return self._center_crop(call, inputs)
-        if is_binary(layer) or not is_channels_last(layer):
+        if not is_channels_last(layer) or is_quantized(layer):
             return None
         if kind is L.SeparableConv2D:
             return self._separable(call, inputs)
