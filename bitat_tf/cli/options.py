@@ -148,8 +148,8 @@ def _add_import(commands) -> None:
         "import",
         help="make a Keras 3 model of a Keras 2 one",
         description="Makes a .keras file of Keras 3 of a functional or sequential model of Keras 2 that has only layers of "
-        "Keras' own, and checks that both give the same outputs. Keras 2 must be installed: pip install tf_keras. Exit code: 0, "
-        "or 2 if the model cannot be imported.",
+        "Keras' own, and checks that both give the same outputs. Keras 2 must be installed: pip install tf_keras. Exit code: "
+        "0, or 2 if the model cannot be imported.",
     )
     command.add_argument("old", metavar="OLD", help="a model of Keras 2: a .keras or .h5 file, or the folder of a SavedModel")
     command.add_argument("new", metavar="NEW.keras", help="where the model of Keras 3 goes")

@@ -1,8 +1,8 @@
 """Reads a model of Keras 2 in a process of its own, with tf_keras, for `bitat-tf import`: the two Keras cannot share one.
 
 Run as a script, so that nothing of this package is imported: OLD FOLDER. It writes `model.json` and `arrays.npz` into the
-folder: the configuration, the weights of each layer by its path, and random inputs with the outputs that the model has for them.
-What cannot be read is said in one line of standard error, with exit code 2.
+folder: the configuration, the weights of each layer by its path, and random inputs with the outputs that the model has for
+them. What cannot be read is said in one line of standard error, with exit code 2.
 """
 
 import json

@@ -92,7 +92,7 @@ def _read(old: Path, folder: str) -> None:
     last = (result.stderr.strip().splitlines() or ["it was stopped"])[-1]
     if last == "tf_keras":
         raise ValueError(
-            "import: Keras 2 is needed to read its models. Received: a Python without tf_keras. Install it: pip install tf_keras."
+            "import: Keras 2 reads its models. Received: a Python without tf_keras. Install it: pip install tf_keras."
         )
     reason = last.removeprefix("UNUSABLE ").rstrip(".")
     raise ValueError(f"import: {old} cannot be imported: {reason}.")
@@ -187,10 +187,12 @@ def _layer(entry: Mapping[str, Any]) -> Any:
         elif name == "axis" and kind == "BatchNormalization" and isinstance(value, list):
             (value,) = value
         elif isinstance(value, dict) and "class_name" in value:
-            inner = {key: kept for key, kept in value["config"].items() if key != "dtype"} if value["config"] else {}
-            value = (
-                {"class_name": value["class_name"], "config": inner} if isinstance(value["config"], dict) else value["config"]
-            )
+            inner = value["config"]  # of a function its name
+            if isinstance(inner, dict):
+                own = {key: kept for key, kept in inner.items() if key != "dtype"}
+                value = {"class_name": value["class_name"], "config": own}
+            else:
+                value = inner
         if name in accepted:
             config[name] = value
         elif name not in _IDLE and value not in (None, False, 1, [], {}):
