@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from bitat_tf.layers import BinaryLayer
+from bitat_tf.model_graph import rebuilt
 
 
 def jacobian_product(
@@ -23,9 +24,9 @@ def jacobian_product(
         layer: A layer of it that is called once.
         block: Name of the layer whose output is y.
     """
-    before = keras.Model(model.inputs, layer.output)
-    end = model.get_layer(block).output
-    after = keras.Model([layer.output, *model.inputs], end)
+    copy = rebuilt(model)  # parts of a model add calls to its layers, which are the user's
+    output, end = copy.get_layer(layer.name).output, copy.get_layer(block).output
+    before, after = keras.Model(copy.inputs, output), keras.Model([output, *copy.inputs], end)
     product = {"tensorflow": _on_tensorflow, "jax": _on_jax}.get(keras.backend.backend(), _on_torch)(before, after)
 
     def pull_back(batch: Any, generator: np.random.Generator) -> np.ndarray:
