@@ -51,7 +51,8 @@ def files(folder: Path, network: str, size: int, width: float) -> dict[str, Any]
 def direct(folder: Path) -> dict[str, float]:
     """Return what the direct export takes, without verification."""
     started = time.perf_counter()
-    from bitat_tf._keras import keras
+    import keras
+
     from bitat_tf.export import to_tflite
 
     imported = time.perf_counter() - started
@@ -62,7 +63,8 @@ def direct(folder: Path) -> dict[str, float]:
 def verified(folder: Path) -> dict[str, float]:
     """Return what the direct export takes with its verification on a few pictures."""
     started = time.perf_counter()
-    from bitat_tf._keras import keras
+    import keras
+
     from bitat_tf.export import to_tflite
 
     imported = time.perf_counter() - started
@@ -79,8 +81,9 @@ def larq(folder: Path) -> dict[str, float]:
     import larq_compute_engine as lce  # isort: skip
 
     imported = time.perf_counter() - started
+    import keras
+
     from bitat_tf import export  # noqa: F401 (classes of the plain network)
-    from bitat_tf._keras import keras
 
     plain = keras.models.load_model(folder / "plain.keras", compile=False)
     return _taken(imported, lambda: (folder / "again.tflite").write_bytes(lce.convert_keras_model(plain)))

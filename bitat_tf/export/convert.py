@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import math
 import os
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -29,7 +30,7 @@ from bitat_tf.export.request import (
     model_inputs,
     output_labels,
 )
-from bitat_tf.layers import binary_layers
+from bitat_tf.layers import binary_layers, device_weights
 from bitat_tf.model_graph import CallGraph
 from bitat_tf.tflite_file.content import SEAL_FORMAT, parse, sealed
 from bitat_tf.tflite_file.engines import Engine
@@ -152,7 +153,7 @@ def to_tflite(
     return ExportReport(
         path=str(path),
         size=len(content),
-        float_size=4 * model.count_params(),
+        float_size=4 * sum(math.prod(weight.shape) for weight in device_weights(model)),
         sha256=hashlib.sha256(content).hexdigest(),
         operators=counts,
         expected_binary=conversion.expected_binary,

@@ -20,7 +20,7 @@ SOFTMAX, SIGMOID = "softmax", "sigmoid"
 _PASSING = (L.Reshape, L.Flatten, L.Permute, L.Dropout, L.Cropping1D, L.Cropping2D, L.UpSampling2D)
 _PASSING_OPERATORS = ("cast", "reshape", "squeeze", "identity", "transpose", "resize")
 _NAMES = {
-    **dict.fromkeys(("softmax", "log_softmax", "logsoftmax"), SOFTMAX),
+    **dict.fromkeys(("softmax", "softmax_v2", "log_softmax", "log_softmax_v2", "logsoftmax"), SOFTMAX),
     **dict.fromkeys(("sigmoid", "hard_sigmoid", "hardsigmoid"), SIGMOID),
 }
 

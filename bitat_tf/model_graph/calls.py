@@ -11,7 +11,7 @@ import keras
 from bitat_tf.model_graph.nodes import (
     Shape,
     call_arguments,
-    fixed_training,
+    call_arguments_free_to_train,
     inbound_nodes,
     input_keys,
     input_layer,
@@ -133,13 +133,15 @@ def call_on(
         call: The call.
         tensors: What stands in the place of its inputs, in order.
         layer: What is called in the place of its layer. Default: that itself.
-        at_inference: Whether it is called as by `model(inputs, training=False)`. A layer that is called by itself takes the
-            default of its own `call`, which is `training=True` for Keras' random ones.
+        at_inference: Whether it is called as by `model(inputs, training=False)`, which decides whatever the call was made with.
+            A layer that is called by itself takes the default of its own `call`, which is `training=True` for Keras' random
+            ones.
     """
-    arguments, keywords = call_arguments(call.node, dict(zip(input_keys(call.node), tensors, strict=True)))
+    given = dict(zip(input_keys(call.node), tensors, strict=True))
+    arguments, keywords = call_arguments_free_to_train(call.node, given) if at_inference else call_arguments(call.node, given)
     layer = call.layer if layer is None else layer
-    if at_inference and fixed_training(call.node) is None and "training" in inspect.signature(layer.call).parameters:
-        keywords = {**keywords, "training": False}
+    if at_inference and "training" in inspect.signature(layer.call).parameters:
+        arguments, keywords = arguments[:1] if arguments[1:] == (None,) else arguments, {**keywords, "training": False}
     return layer(*arguments, **keywords)
 
 

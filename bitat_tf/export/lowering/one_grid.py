@@ -6,7 +6,6 @@ Of nearly equal grids TensorFlow's converter would make a file that it refuses i
 from collections.abc import Iterable
 from typing import Any
 
-
 from bitat_tf.export.lowering import steps
 from bitat_tf.export.lowering.binary_steps import MaxPool
 from bitat_tf.export.lowering.program import Program

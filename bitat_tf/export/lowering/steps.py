@@ -116,9 +116,11 @@ class Rearranged(Step):
 
     Attributes:
         function: What computes it.
+        passes_shift: Whether f(x + c) = f(x) + c for constants c of each channel.
     """
 
     function: Callable
+    passes_shift: bool = False
 
     def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
         """Return the rearranged tensor."""
