@@ -7,8 +7,8 @@ import numpy as np
 
 from bitat_tf._validation import check_number
 from bitat_tf.calibration.data import Calibration
-from bitat_tf.layers import BinaryLayer, binary_layers
 from bitat_tf.calibration.jacobian import jacobian_product
+from bitat_tf.layers import BinaryLayer, binary_layers
 from bitat_tf.model_graph import is_graph, layer_nodes
 
 

@@ -11,9 +11,7 @@ from bitat_tf.layers import BinaryLayer
 from bitat_tf.model_graph import rebuilt
 
 
-def jacobian_product(
-    model: keras.Model, layer: BinaryLayer, block: str
-) -> Callable[[Any, np.random.Generator], np.ndarray]:
+def jacobian_product(model: keras.Model, layer: BinaryLayer, block: str) -> Callable[[Any, np.random.Generator], np.ndarray]:
     """Return the function (batch, generator) -> J^T v with random signs v, J = d block output / d layer output.
 
     The model is taken in two parts: what comes before the layer's output, and what comes after it, whose gradient is taken with

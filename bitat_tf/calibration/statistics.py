@@ -97,9 +97,7 @@ def float_outputs(layer: BinaryLayer, inputs: np.ndarray) -> np.ndarray:
     kernel = layer.latent_kernel.astype(np.float32).reshape(*geometry.kernel_size, channels, -1)
     if channels < FEW_CHANNELS:  # TensorFlow's convolution of one channel is wrong for some strides
         return geometry.patches(images) @ kernel.reshape(-1, kernel.shape[-1])
-    outputs = ops.conv(
-        geometry.pad(images), kernel, geometry.strides, "valid", "channels_last", geometry.dilation_rate
-    )
+    outputs = ops.conv(geometry.pad(images), kernel, geometry.strides, "valid", "channels_last", geometry.dilation_rate)
     return ops.convert_to_numpy(outputs).reshape(-1, outputs.shape[-1])
 
 

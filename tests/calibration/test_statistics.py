@@ -320,10 +320,10 @@ def test_memory_is_checked_layer_by_layer(make_network):
 
 
 def test_memory_is_checked_where_the_number_of_rows_is_unknown():
-    layer = BinaryConv2D(2, 3, name="open")
-    layer(keras.Input((None, None, 3)))
+    layer, inputs = BinaryConv2D(2, 3, name="open"), keras.Input((None, None, 3))
+    model = keras.Model(inputs, layer(inputs))
     with pytest.raises(ValueError, match="layer 'open'"):
-        check_memory("here", [layer], 1, "Do this.", memory_limit=1)
+        check_memory("here", model, [layer], 1, "Do this.", memory_limit=1)
 
 
 def test_grouped_convolutions_have_no_statistics():
