@@ -70,13 +70,6 @@ def frozen(*names):
     return model
 
 
-def backbone(**keywords):
-    layers = [L.Conv2D(32, 1), L.BatchNormalization(name="bn_0"), ours(name="binary"), L.BatchNormalization(name="bn_1")]
-    base = keras.Sequential([keras.Input((8, 8, 3)), *layers], name="tested")
-    inputs = keras.Input((8, 8, 3))
-    return keras.Model(inputs, L.Dense(2)(L.GlobalAveragePooling2D()(base(inputs, **keywords))))
-
-
 def unnormalized(*between):
     return around(ours(), *between, BinaryConv2D(32, 1, name="next"))
 
@@ -176,11 +169,6 @@ CASES = {
         (rules.FROZEN, "warning", "bn_after", "what reaches it changes once layers before it are binary"),
         lambda: frozen("bn_after"),
         lambda: frozen("bn_before"),
-    ),
-    "inference mode": Case(
-        (rules.INFERENCE_MODE, "warning", "tested", "called with training=False: its normalizations (bn_1) keep"),
-        lambda: backbone(training=False),
-        backbone,
     ),
     "no normalization": Case(
         (rules.NORMALIZATION, "warning", "tested", "no normalization follows it"),
@@ -308,18 +296,6 @@ def test_a_learned_threshold_is_a_sign():
     assert describe_signs(quantizer, 4) == ""
 
 
-@pytest.mark.parametrize("training", [None, False])
-def test_normalizations_that_are_named_are_those_whose_statistics_stand_still(training):
-    model = backbone(training=training)
-    normalizations = [layer for layer in model.get_layer("tested").layers if isinstance(layer, L.BatchNormalization)]
-    before = [layer.moving_mean.numpy() for layer in normalizations]
-    model(np.random.default_rng(0).normal(size=(16, 8, 8, 3)), training=True)
-    still = [layer.name for layer, old in zip(normalizations, before, strict=True) if np.array_equal(layer.moving_mean, old)]
-    text = " ".join(finding.effect for finding in check(model).findings if finding.rule == rules.INFERENCE_MODE)
-    # The first one stands before the binary layer: what it sees does not change.
-    assert [name for name in still if name != "bn_0"] == [name for name in ("bn_0", "bn_1") if name in text]
-
-
 @pytest.mark.parametrize("names", [("tested",), ("bn_after",), ("first", "bn_before", "last")])
 def test_layers_that_are_named_as_frozen_are_those_that_a_step_of_training_does_not_change(names):
     model = frozen(*names)
@@ -397,7 +373,6 @@ def test_a_float_network_from_transfer_learning_is_told_what_binarize_does_about
     model = keras.Model(inputs, L.Activation("softmax")(base(inputs, training=False)))
     base.trainable = False
     text = str(check(model)).replace("\n", " ")
-    assert "binarize       layers that were called with training=False follow the training now" in text
     assert "binarize       layers that were frozen (trainable=False) are trained now" in text
     # Which is done then: there is nothing left to warn of.
     found = {finding.rule for finding in check(bitat_tf.binarize(model, verbose=0)).findings}

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from bitat_tf import quantizers
 from bitat_tf.calibration.statistics import float_outputs
 from bitat_tf.dependency import Metric
-from bitat_tf import quantizers
 from bitat_tf.layers import BinaryConv2D, BinaryDense, binary_layers, device_weights
 from bitat_tf.quantizers import RSign
 from bitat_tf.regularizers import DisentangledRegularizer

@@ -4,7 +4,16 @@ import keras
 import numpy as np
 import pytest
 
-from bitat_tf.model_graph import CallGraph, Names, Substitute, inbound_nodes, is_graph, layers_inside, rebuilt, set_own_trainable
+from bitat_tf.model_graph import (
+    CallGraph,
+    Names,
+    Substitute,
+    inbound_nodes,
+    is_graph,
+    layers_inside,
+    rebuilt,
+    set_own_trainable,
+)
 from tests.random_networks import RandomNetwork
 
 L = keras.layers
