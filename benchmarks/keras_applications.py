@@ -4,17 +4,16 @@ Each is built with random weights, random statistics of its batch normalizations
 differences; goes through `binarize` (as it is, and with `depthwise="expand"`), `check` and the converter.
 """
 
-import bitat_tf  # isort: skip  (first: it decides which Keras is used)
-
 import argparse
 import sys
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
+import bitat_tf
 from bitat_tf.export.lowering import convert, lower
 from bitat_tf.layers import binary_layers
 from bitat_tf.tflite_file import read_operators

@@ -18,19 +18,18 @@ from typing import Any
 CLASSES = {
     "BinaryConv2D": "layers.binary_conv2d",
     "BinaryDense": "layers.binary_dense",
-    "ApproxSign": "quantizers",
+    "ApproxSign": "quantizers.layers",
     "BlurInitializer": "applications.quicknet",
     "ChannelSlice": "applications.meliusnet",
     "DisentangledRegularizer": "regularizers",
     "DisentangledState": "regularizers",
-    "MagnitudeAwareSign": "quantizers",
+    "MagnitudeAwareSign": "quantizers.layers",
     "PhasedLearningRate": "callbacks.learning_rate",
     "RPReLU": "layers.rprelu",
-    "RSign": "quantizers",
-    "SteSign": "quantizers",
-    "SteTern": "quantizers",
-    "SwishSign": "quantizers",
-    "hard_tanh": "quantizers",
+    "RSign": "quantizers.rsign",
+    "SteSign": "quantizers.layers",
+    "SteTern": "quantizers.layers",
+    "SwishSign": "quantizers.layers",
 }
 """The module of each class that enters itself as one of the package "bitat_tf"."""
 

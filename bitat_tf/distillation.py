@@ -156,6 +156,6 @@ def _check_pair(student: keras.Model, teacher: keras.Model) -> None:
             "Distiller: it compares the probabilities of at least two classes. Received: networks of one output. Use a Dense "
             "layer with an output for each class."
         )
-    inputs = [keras.tree.map_structure(lambda tensor: list(tensor.shape[1:]), model.input) for model in (student, teacher)]
+    inputs = [[tuple(tensor.shape[1:]) for tensor in model.inputs] for model in (student, teacher)]
     if inputs[0] != inputs[1]:
         raise ValueError(f"Distiller: student and teacher must take the same inputs. Received: {inputs[0]} and {inputs[1]}.")

@@ -209,9 +209,7 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
         state = self.build(kernel.shape)
         kernel = ops.reshape(ops.cast(kernel, "float32"), (state.dim, state.units))
         sensitivity = state.sensitivity if self.cross_layer else None
-        statistics = Statistics(
-            state.importance, state.directions, state.groups, state.residual, state.reference, sensitivity
-        )
+        statistics = Statistics(state.importance, state.directions, state.groups, state.residual, state.reference, sensitivity)
         error = weighted_error(self.error, state.dim > state.num_groups, self.residual)
         l1 = ops.where(ops.any(state.importance > 0), ops.cast(state.l1, "float32"), 0.0)
         return error(kernel, state.strength, statistics) + l1 * ops.sum(ops.abs(kernel))

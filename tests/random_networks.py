@@ -171,7 +171,7 @@ class RandomNetwork:
         if kind == 8:  # a pooling before a convolution: bits are pooled, or a shift goes through
             x = self.pooling(self.maybe_normalization(x))
             return self.maybe_activation(self.same_size(x, 32))
-        return x * 0.5 + 0.25  # operators of TensorFlow in the graph
+        return x * 0.5 + 0.25  # operators in the graph
 
     def maybe_normalization(self, x):
         return L.BatchNormalization(name=self.name("bn"))(x) if self.random.random() < 0.6 else x

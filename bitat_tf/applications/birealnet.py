@@ -19,7 +19,7 @@ from bitat_tf.regularizers import DisentangledRegularizer
 __all__ = ["BiRealNet18", "BiRealNet34", "preprocess_input"]
 
 
-def BiRealNet18(  # noqa: N802 (the name of a model, as in tf.keras.applications)
+def BiRealNet18(  # noqa: N802 (the name of a model, as in keras.applications)
     input_shape: tuple[int, int, int] = (224, 224, 3),
     classes: int = 1000,
     weights: Weights = None,

@@ -29,7 +29,7 @@ REACTNET_A_BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), 
 STEM_FILTERS = 32
 
 
-def ReActNet(  # noqa: N802 (the name of a model, as in tf.keras.applications)
+def ReActNet(  # noqa: N802 (the name of a model, as in keras.applications)
     input_shape: tuple[int, int, int] = (224, 224, 3),
     classes: int = 1000,
     weights: Weights = None,

@@ -7,9 +7,9 @@ import numpy as np
 
 from bitat_tf._validation import check_number
 from bitat_tf.calibration.data import Calibration
-from bitat_tf.layers import BinaryLayer, binary_layers
 from bitat_tf.calibration.jacobian import jacobian_product
-from bitat_tf.model_graph import inbound_nodes, is_graph, layer_nodes
+from bitat_tf.layers import BinaryLayer, binary_layers
+from bitat_tf.model_graph import is_graph, layer_nodes
 
 
 def find_blocks(model: keras.Model) -> dict[str, str]:
@@ -96,18 +96,22 @@ def output_sensitivity(
     return total / count
 
 
+def _calls(model: keras.Model, layer: keras.layers.Layer) -> int:
+    return sum(node.operation is layer for node in layer_nodes(model))
+
+
 def check_block(where: str, model: keras.Model, layer: BinaryLayer, block: str) -> None:
     """Raise ValueError unless `block` can be the end of a block that `layer` belongs to."""
     _check_graph(model)
     if block not in [other.name for other in model.layers]:
         raise ValueError(f"{where}: the block of layer {layer.name!r} must end at a layer of the model. Received: {block!r}.")
-    if layer not in model.layers or len(inbound_nodes(layer)) != 1:
+    if layer not in model.layers or _calls(model, layer) != 1:
         raise ValueError(
             f"{where}: a block needs a layer that stands once in the model, not in a nested one. Received: {layer.name!r}. "
             "Leave it out of `blocks`."
         )
     end = model.get_layer(block)
-    if len(inbound_nodes(end)) != 1 or not any(node.operation is end for node in _nodes_above(model, layer)):
+    if _calls(model, end) != 1 or not any(node.operation is end for node in _nodes_above(model, layer)):
         raise ValueError(
             f"{where}: the block of layer {layer.name!r} must end at a layer that stands once in the model and depends on it. "
             f"Received: {block!r}."

@@ -71,7 +71,7 @@ class Calibration:
         for array in keras.tree.flatten(inputs):
             if np.issubdtype(array.dtype, np.floating):
                 check_finite(self._where, "calibration data", array)
-        expected = self._model.inputs
+        expected = getattr(self._model, "inputs", None)  # of a subclassed model they are not known
         if expected and len(expected) == 1 and isinstance(inputs, np.ndarray):
             shape = tuple(expected[0].shape)
             fits = len(shape) == inputs.ndim and all(
@@ -86,7 +86,8 @@ class Calibration:
 
 def fixed_batch_size(model: keras.Model) -> int | None:
     """Return the number of samples of a batch that a model was built for; None where it takes any number."""
-    return model.inputs[0].shape[0] if model.inputs else None
+    inputs = getattr(model, "inputs", None)
+    return inputs[0].shape[0] if inputs else None
 
 
 def _is_endless(data: Any) -> bool:

@@ -8,11 +8,10 @@ import numpy as np
 from keras import ops
 
 from bitat_tf.layers import BinaryLayer
+from bitat_tf.model_graph import rebuilt
 
 
-def jacobian_product(
-    model: keras.Model, layer: BinaryLayer, block: str
-) -> Callable[[Any, np.random.Generator], np.ndarray]:
+def jacobian_product(model: keras.Model, layer: BinaryLayer, block: str) -> Callable[[Any, np.random.Generator], np.ndarray]:
     """Return the function (batch, generator) -> J^T v with random signs v, J = d block output / d layer output.
 
     The model is taken in two parts: what comes before the layer's output, and what comes after it, whose gradient is taken with
@@ -23,9 +22,9 @@ def jacobian_product(
         layer: A layer of it that is called once.
         block: Name of the layer whose output is y.
     """
-    before = keras.Model(model.inputs, layer.output)
-    end = model.get_layer(block).output
-    after = keras.Model([layer.output, *model.inputs], end)
+    copy = rebuilt(model)  # parts of a model add calls to its layers, which are the user's
+    output, end = copy.get_layer(layer.name).output, copy.get_layer(block).output
+    before, after = keras.Model(copy.inputs, output), keras.Model([output, *copy.inputs], end)
     product = {"tensorflow": _on_tensorflow, "jax": _on_jax}.get(keras.backend.backend(), _on_torch)(before, after)
 
     def pull_back(batch: Any, generator: np.random.Generator) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -21,7 +22,7 @@ from bitat_tf.dependency import (
 from bitat_tf.dependency.moments import MEMORY_LIMIT, check_full_covariance, full_covariance_bytes
 from bitat_tf.dependency.patch_moments import FEW_CHANNELS
 from bitat_tf.layers import BinaryLayer
-from bitat_tf.model_graph import inbound_nodes, shapes_at
+from bitat_tf.model_graph import CallGraph, is_graph
 
 _SIGNAL_ROWS = 1024  # rows that k-means sees; the signals of the input dimensions
 _ROW_BYTES = 40  # for each number of a row that is kept: as it came, in float64, centred, and in the solver
@@ -74,7 +75,7 @@ class LayerStatistics:
 def channel_means(inputs: Iterable[np.ndarray]) -> np.ndarray:
     """Return the mean of each input channel, shape (channels,)."""
     count, total = 0, np.zeros(())
-    for batch in inputs:
+    for batch in map(ops.convert_to_numpy, inputs):
         values = batch.reshape(-1, batch.shape[-1])
         sums = values.sum(axis=0, dtype=np.float64)
         if not np.isfinite(sums).all():  # then a value is not: only now are all of them looked at
@@ -96,9 +97,7 @@ def float_outputs(layer: BinaryLayer, inputs: np.ndarray) -> np.ndarray:
     kernel = layer.latent_kernel.astype(np.float32).reshape(*geometry.kernel_size, channels, -1)
     if channels < FEW_CHANNELS:  # TensorFlow's convolution of one channel is wrong for some strides
         return geometry.patches(images) @ kernel.reshape(-1, kernel.shape[-1])
-    outputs = ops.conv(
-        geometry.pad(images), kernel, geometry.strides, "valid", "channels_last", geometry.dilation_rate
-    )
+    outputs = ops.conv(geometry.pad(images), kernel, geometry.strides, "valid", "channels_last", geometry.dilation_rate)
     return ops.convert_to_numpy(outputs).reshape(-1, outputs.shape[-1])
 
 
@@ -184,7 +183,7 @@ class _CheckedInputs:
         self._checked = False
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        for batch in self._inputs:
+        for batch in map(ops.convert_to_numpy, self._inputs):
             if not self._checked:
                 check_finite("layer_statistics", "the input of a layer", batch)
             yield batch
@@ -195,19 +194,23 @@ def _checked(inputs: Iterable[np.ndarray]) -> _CheckedInputs:
     return inputs if isinstance(inputs, _CheckedInputs) else _CheckedInputs(inputs)
 
 
-def check_memory(where: str, layers: list[BinaryLayer], samples: int, cure: str, memory_limit: int = MEMORY_LIMIT) -> None:
+def check_memory(
+    where: str, model: Any, layers: list[BinaryLayer], samples: int, cure: str, memory_limit: int = MEMORY_LIMIT
+) -> None:
     """Raise ValueError, or warn, where the re-targeting of a layer takes too much memory.
 
     Args:
         where: Name of the public function, for the message.
-        layers: The layers whose weights are to be re-targeted.
+        model: The model.
+        layers: Its layers whose weights are to be re-targeted.
         samples: Number of calibration samples.
         cure: What the user can do, for the message.
         memory_limit: Bytes that the statistics of a layer may take.
     """
+    calls = CallGraph(model).calls if is_graph(model) else []
     for layer in layers:
         dim = len(layer.latent_kernel_matrix)
-        shapes = [shape for node in inbound_nodes(layer) for shape in shapes_at(node)[1]]
+        shapes = [call.output_shapes[0] for call in calls if call.layer is layer]
         known = bool(shapes) and all(None not in shape[1:-1] for shape in shapes)  # a subclassed model has no shapes
         rows = samples * sum(int(np.prod(shape[1:-1])) for shape in shapes) if known else dim
         if _rows_are_kept(rows, dim):

@@ -110,7 +110,9 @@ class SequentialBinarization(keras.callbacks.Callback):
         layers = list(self._layers.values())
         if self.schedule.retarget:
             cure = "Use Schedule(retarget=False), which needs no such statistics, or fewer calibration inputs."
-            check_memory("SequentialBinarization", [layer for layer in layers if has_statistics(layer)], samples, cure)
+            check_memory(
+                "SequentialBinarization", self.model, [layer for layer in layers if has_statistics(layer)], samples, cure
+            )
         blocks = resolve_blocks(self.blocks, self.model, layers)
         self._stages = Stages(self.model, layers, calibration, self.schedule, blocks, self.seed)
         self._freezer = Freezer(self.model, self.schedule.freeze != "never")

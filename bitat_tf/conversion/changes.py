@@ -1,4 +1,4 @@
-"""What `binarize` makes different while a model is built anew: binary layers, RPReLU, shortcuts, momentum, training."""
+"""What `binarize` makes different while a model is built anew: binary layers, RPReLU, shortcuts, momentum."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -31,7 +31,6 @@ class Changes:
         binary: `id` of the layers that are replaced by binary ones.
         rprelu: `id` of the layers, or layers with an activation, whose ReLU becomes an RPReLU.
         shortcuts: Node of the call that a shortcut starts before, by `id` of the node that it ends after.
-        free_to_train: `id` of the nodes whose fixed `training=False` is left out.
         regularizer: Of the binary layers.
         momentum: The most that a batch normalization has; None for any.
     """
@@ -39,7 +38,6 @@ class Changes:
     binary: frozenset[int]
     rprelu: frozenset[int] = frozenset()
     shortcuts: Mapping[int, Any] = field(default_factory=dict)
-    free_to_train: frozenset[int] = frozenset()
     regularizer: DisentangledRegularizer | None = None
     momentum: float | None = None
 
@@ -76,7 +74,7 @@ class _Changing:
 
     def make_call(self, call: NewCall) -> Any:
         """Make a call in the new model; return its outputs."""
-        outputs = call.outputs(free_to_train=id(call.node) in self._changes.free_to_train)
+        outputs = call.outputs()
         start = self._changes.shortcuts.get(id(call.node))
         if start is None:
             return outputs

@@ -34,6 +34,9 @@ def group_inputs(signals: np.ndarray, num_groups: int, seed: int = 0) -> np.ndar
         # Fewer distinct signals than groups: harmless, the groups in use are renumbered below.
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels = KMeans(num_groups, n_init=1, max_iter=30, random_state=seed).fit_predict(signals.T)
+    # Equal signals are as far from every centre; where two centres are the same, rounding would choose between them.
+    _, first, kinds = np.unique(signals, axis=1, return_index=True, return_inverse=True)
+    labels = labels[first][kinds.reshape(-1)]
     return np.unique(labels, return_inverse=True)[1].astype(np.int32)
 
 

@@ -33,7 +33,7 @@ class PatchMoments(InputMoments):
         >>> geometry = PatchGeometry((3, 3), padding="same")
         >>> moments = PatchMoments(geometry, channels=2)
         >>> moments.update(images)
-        >>> rows = geometry.patches(images).numpy()
+        >>> rows = geometry.patches(images)
         >>> bool(np.allclose(moments.covariance, np.cov(rows.T, bias=True), atol=1e-6))
         True
     """
@@ -61,7 +61,7 @@ class PatchMoments(InputMoments):
             return
         if self.channels < FEW_CHANNELS and self.geometry.taps > 1:
             for part, part_targets in _parts(images, targets, self.dim * size[0] * size[1]):
-                super().update(self.geometry.patches(part).numpy(), part_targets)
+                super().update(self.geometry.patches(part), part_targets)
             return
         if self._shift is None:
             self._shift = np.tile(_channel_shift(images), self.geometry.taps)
@@ -142,7 +142,9 @@ class GroupedMoments:
         if self._shift is None:
             self._shift = _channel_shift(images)
         groups = self._grouped.dim
-        few = self.channels < FEW_CHANNELS and self.geometry.taps > 1
+        # Where Keras has no convolution, with strides and dilation, patches too.
+        spread = max(self.geometry.strides) > 1 and max(self.geometry.dilation_rate) > 1
+        few = spread or (self.channels < FEW_CHANNELS and self.geometry.taps > 1)
         values = (len(self.groups) if few else groups) * size[0] * size[1]
         for part, _ in _parts(images, None, max(images[0].size, values)):
             # Around the channel means: they are removed from the covariance, and cost accuracy in float32 where they are large.

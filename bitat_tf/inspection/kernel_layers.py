@@ -169,5 +169,5 @@ def _holds_kernels(layer: keras.layers.Layer) -> bool:
         len(weight.shape) > 1
         for part in (layer, *layers_inside(layer))
         if not isinstance(part, keras.layers.PReLU)
-        for weight in part._trainable_variables
+        for weight in getattr(part, "_trainable_variables", ())  # an operator has none
     )

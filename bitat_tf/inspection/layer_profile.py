@@ -117,7 +117,7 @@ def call_macs(layer: keras.layers.Layer, input_shape: Shape, output_shape: Shape
     if isinstance(layer, _SEPARABLE):
         return _times(pixels, layer.depthwise_kernel, layer.pointwise_kernel)
     if isinstance(layer, _DEPTHWISE):
-        return _times(pixels, layer.depthwise_kernel)
+        return _times(pixels, layer.kernel)
     if isinstance(layer, _CONVOLUTIONS):
         return _times(pixels, layer.kernel)  # that of a grouped one has the channels of one group
     if isinstance(layer, keras.layers.Dense):

@@ -69,8 +69,7 @@ class BinarizationPlan:
     Attributes:
         model: Name of the model.
         layers: One plan for every such layer, in the order of the network.
-        notes: What else will be different: calls with `training=False` and frozen layers, which would keep binary layers from
-            finding their place.
+        notes: What else will be different: frozen layers, which would keep binary layers from finding their place.
     """
 
     model: str

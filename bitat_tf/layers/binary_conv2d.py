@@ -102,9 +102,7 @@ class BinaryConv2D(BinaryLayer, keras.layers.Conv2D):
         """Return the input with a border of `pad_values` once it is binary, of 0 while it is float."""
         sides = [
             same_padding(size, *axis)
-            for size, *axis in zip(
-                ops.shape(inputs)[1:3], self.kernel_size, self.strides, self.dilation_rate, strict=True
-            )
+            for size, *axis in zip(ops.shape(inputs)[1:3], self.kernel_size, self.strides, self.dilation_rate, strict=True)
         ]
         value = ops.where(ops.cast(self.input_is_binary, "bool"), ops.cast(self.pad_values, inputs.dtype), 0.0)
         value = ops.cast(value, inputs.dtype)

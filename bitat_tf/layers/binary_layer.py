@@ -223,6 +223,8 @@ class BinaryLayer:
         """Return the arguments of the constructor."""
         own = ("input_quantizer", "kernel_quantizer", "disentangled_regularizer", "float_activation")
         serialized = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in own}
+        if self.float_activation is quantizers.hard_tanh:
+            serialized["float_activation"] = "hard_tanh"
         return {**super().get_config(), **serialized}  # type: ignore[misc]
 
 

@@ -24,7 +24,6 @@ from bitat_tf.model_graph.kinds import RELU, ReLUBounds, activation_of, relu_bou
 from bitat_tf.model_graph.nodes import (
     Shape,
     call_arguments,
-    calls_of_fixed_training,
     functional_of,
     inbound_nodes,
     input_keys,
@@ -54,7 +53,6 @@ __all__ = [
     "call_all",
     "call_arguments",
     "call_on",
-    "calls_of_fixed_training",
     "config_with_activation",
     "copy_layer",
     "copy_weights",

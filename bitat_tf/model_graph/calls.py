@@ -11,7 +11,6 @@ import keras
 from bitat_tf.model_graph.nodes import (
     Shape,
     call_arguments,
-    call_arguments_free_to_train,
     inbound_nodes,
     input_keys,
     input_layer,
@@ -138,10 +137,10 @@ def call_on(
             ones.
     """
     given = dict(zip(input_keys(call.node), tensors, strict=True))
-    arguments, keywords = call_arguments_free_to_train(call.node, given) if at_inference else call_arguments(call.node, given)
+    arguments, keywords = call_arguments(call.node, given)
     layer = call.layer if layer is None else layer
     if at_inference and "training" in inspect.signature(layer.call).parameters:
-        arguments, keywords = arguments[:1] if arguments[1:] == (None,) else arguments, {**keywords, "training": False}
+        keywords = {**keywords, "training": False}
     return layer(*arguments, **keywords)
 
 

@@ -85,6 +85,8 @@ def float32_policy() -> Iterator[None]:
 
 def copy_weights(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
     """Give a built copy of a layer the layer's weights, what is frozen inside of it, and what follows from the weights."""
+    if not isinstance(layer, keras.layers.Layer):  # an operator
+        return
     # First: the order of Keras' list of weights depends on which layers inside are trainable.
     for part, own in zip(layers_inside(layer), layers_inside(copy), strict=True):
         own.trainable = part.trainable

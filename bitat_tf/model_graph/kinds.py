@@ -31,6 +31,7 @@ _FUNCTIONS = {
     keras.activations.leaky_relu: ReLUBounds(0.0, _INFINITY, 0.2),
     keras.ops.leaky_relu: ReLUBounds(0.0, _INFINITY, 0.2),
 }
+_FUNCTIONS_OF_BACKENDS = {"relu": RELU, "relu6": _RELU6}  # tf.nn.relu, jax.nn.relu, torch.nn.functional.relu
 
 
 def _operator(function: Callable) -> type:
@@ -38,6 +39,7 @@ def _operator(function: Callable) -> type:
     return type(function(keras.KerasTensor((1,)))._keras_history.operation)
 
 
+_RELU_OPERATOR = _operator(keras.activations.relu)  # with the arguments of the layer
 _OPERATORS = {
     _operator(keras.ops.relu): RELU,
     _operator(keras.ops.relu6): _RELU6,
@@ -62,7 +64,7 @@ def relu_bounds(activation: Any) -> ReLUBounds | None:
     """Return what a ReLU computes.
 
     Known are `keras.layers.ReLU`, `LeakyReLU`, `Activation` of one of them or of a function, the functions "relu", "relu6",
-    "leaky_relu" as Keras has them, and `keras.ops.relu(x)`, `relu6(x)`, `leaky_relu(x)` called on the output of a layer.
+    "leaky_relu" as Keras has them, `tf.nn.relu` and its like, and `keras.ops.relu(x)`, `relu6(x)`, `leaky_relu(x)` called on the output of a layer.
 
     Args:
         activation: A layer or operator, or the activation inside of one, as `activation_of` returns it.
@@ -81,7 +83,7 @@ def relu_bounds(activation: Any) -> ReLUBounds | None:
         >>> relu_bounds(activation_of(keras.layers.Dense(3, activation="relu"))) == RELU
         True
     """
-    if type(activation) is keras.layers.ReLU:
+    if type(activation) in (keras.layers.ReLU, _RELU_OPERATOR):
         if activation.threshold:
             return None
         high = _INFINITY if activation.max_value is None else float(activation.max_value)
@@ -93,4 +95,8 @@ def relu_bounds(activation: Any) -> ReLUBounds | None:
     if type(activation) in _OPERATORS:
         bounds = _OPERATORS[type(activation)]
         return bounds._replace(negative_slope=float(getattr(activation, "negative_slope", bounds.negative_slope)))
-    return None if isinstance(activation, keras.layers.Layer) else _FUNCTIONS.get(activation)
+    if isinstance(activation, keras.layers.Layer) or not callable(activation):
+        return None
+    if str(getattr(activation, "__module__", "")).partition(".")[0] in ("tensorflow", "jax", "torch"):
+        return _FUNCTIONS_OF_BACKENDS.get(activation.__name__)
+    return _FUNCTIONS.get(activation)

@@ -103,41 +103,6 @@ def call_arguments(node: Any, tensors: Mapping[str, Any]) -> tuple[tuple, dict[s
     return keras.tree.map_structure(replaced, arguments), keras.tree.map_structure(replaced, keywords)
 
 
-def fixed_training(node: Any) -> bool | None:
-    """Return the `training` that a layer is called with, as in `backbone(inputs, training=False)`; None if it is the model's.
-
-    Such a call ignores how the model is called: with False, batch normalizations in it keep their statistics while it is
-    trained; with True, dropout in it never ends.
-    """
-    value = node.arguments.kwargs.get("training")
-    if _takes_training_second(node.operation) and len(node.arguments.args) > 1:
-        value = node.arguments.args[1]
-    return bool(value) if isinstance(value, (bool, int)) else None
-
-
-def calls_of_fixed_training(model: keras.Model, training: bool, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the path and the node of every call in a model and in its nested models whose `training` is fixed to a value."""
-    for node in layer_nodes(model):
-        path = prefix + node.operation.name
-        if fixed_training(node) is training:
-            yield path, node
-        if is_graph(node.operation):
-            yield from calls_of_fixed_training(node.operation, training, f"{path}/")
-
-
-def call_arguments_free_to_train(node: Any, tensors: Mapping[str, Any]) -> tuple[tuple, dict[str, Any]]:
-    """Return the arguments of a layer call, as `call_arguments`, without `training`: the model's own then decides."""
-    arguments, keywords = call_arguments(node, tensors)
-    keywords = {name: value for name, value in keywords.items() if name != "training"}
-    if _takes_training_second(node.operation) and len(arguments) > 1:
-        arguments = (arguments[0], None, *arguments[2:])
-    return arguments, keywords
-
-
-def _takes_training_second(layer: Any) -> bool:
-    return is_graph(layer) or isinstance(layer, keras.layers.BatchNormalization)
-
-
 def layer_uses(model: keras.Model) -> Counter[str]:
     """Return how often each layer is used in a functional model, nested models included, by name."""
     uses: Counter[str] = Counter()

@@ -12,7 +12,6 @@ from bitat_tf.model_graph.copies import copy_layer, copy_weights, float32_policy
 from bitat_tf.model_graph.nodes import (
     FUNCTIONAL,
     call_arguments,
-    call_arguments_free_to_train,
     functional_of,
     input_keys,
     input_layer,
@@ -73,14 +72,9 @@ class NewCall:
     function: Callable[..., Any]
     tensors: Mapping[str, Any]
 
-    def outputs(self, free_to_train: bool = False) -> Any:
-        """Make the call and return its outputs.
-
-        Args:
-            free_to_train: Whether a fixed `training=False` is left out, so that the call trains when the model does.
-        """
-        find = call_arguments_free_to_train if free_to_train else call_arguments
-        arguments, keywords = find(self.node, self.tensors)
+    def outputs(self) -> Any:
+        """Make the call and return its outputs."""
+        arguments, keywords = call_arguments(self.node, self.tensors)
         return self.function(*arguments, **keywords)
 
     def inputs_of(self, node: Any) -> list[Any]:

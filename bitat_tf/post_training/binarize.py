@@ -75,7 +75,7 @@ def binarize_post_training(
     layers = _checked_layers(model)
     batches = _input_batches(model, Calibration(calibration, model, _NAME))
     samples = sum(len(batch) for batch in batches[0])
-    check_memory(_NAME, layers, samples, "Pass fewer calibration inputs, or a larger `memory_limit`.", memory_limit)
+    check_memory(_NAME, model, layers, samples, "Pass fewer calibration inputs, or a larger `memory_limit`.", memory_limit)
     check_activations(_NAME, model, samples)
     binary = _copy(model)
     uses = layer_uses(model)
@@ -178,7 +178,7 @@ def _checked_layers(model: keras.Model) -> list[BinaryLayer]:
 def _copy(model: keras.Model) -> keras.Model:
     """Return a model of the same weights, compiled in the same way where Keras can copy that."""
     copy = rebuilt(model)
-    if model.optimizer is not None:
+    if getattr(model, "optimizer", None) is not None:
         try:
             copy.compile_from_config(model.get_compile_config())
         except (TypeError, ValueError, OSError, NotImplementedError) as error:  # a loss or metric of the user's own

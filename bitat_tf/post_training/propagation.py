@@ -52,9 +52,7 @@ def propagate(model: keras.Model, float_model: keras.Model, flows: list[Flow], v
     edges: dict[str, Flow] = dict(zip(tensor_keys(model.inputs), flows, strict=True))
     waiting = _uses_of_edges(model)  # an edge is dropped after its last use
     # Both have the same calls in the same order; an operator has no weights, and serves both.
-    counterparts = {
-        id(node): other.operation for node, other in zip(layer_nodes(model), layer_nodes(float_model), strict=True)
-    }
+    counterparts = {id(node): other.operation for node, other in zip(layer_nodes(model), layer_nodes(float_model), strict=True)}
     for node in layer_nodes(model):
         layer, float_layer = node.operation, counterparts[id(node)]
         inputs = [edges[edge] for edge in input_keys(node)]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import keras
 from keras import ops
 
 
@@ -100,7 +99,6 @@ def ste_tern(x, threshold_value: float = 0.05, ternary_weight_networks: bool = F
     return _with_gradient(ternary, _clipped(clip_value), x)
 
 
-@keras.saving.register_keras_serializable(package="bitat_tf")
 def hard_tanh(x):
     """Return clip(x, -1, 1), as `larq.activations.hard_tanh`.
 

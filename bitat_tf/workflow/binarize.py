@@ -12,6 +12,7 @@ import numpy as np
 from rich import get_console
 
 from bitat_tf._console import show, warn
+from bitat_tf._files import file_hash
 from bitat_tf._validation import check_finite
 from bitat_tf.calibration.statistics import has_statistics
 from bitat_tf.conversion import BinarizationPlan, binarize, plan_binarization

@@ -18,7 +18,7 @@ def layer_errors_of(model: keras.Model) -> list[dict[str, Any]]:
         now = layer.quantization_errors()
         if now is None:
             continue
-        reference = layer.disentangled_state.reference.numpy()
+        reference = keras.ops.convert_to_numpy(layer.disentangled_state.reference)
         start = quantization_errors(reference, np.where(reference >= 0, 1.0, -1.0), layer.disentangled_state.metric)
         rows.append(
             {

@@ -51,7 +51,7 @@ def test_the_metric_is_that_of_the_current_network_and_the_reference_stays(num_g
 
         def on_train_batch_begin(self, batch, logs=None):
             below = keras.Model(model.input, layer.input)(images[0], training=False)
-            rows = layer.input_rows(below, binary=True).numpy().astype(float)
+            rows = layer.input_rows(below, binary=True).astype(float)
             metric = layer.disentangled_state.metric
             seen.append((metric, np.cov(rows.T, bias=True), layer.disentangled_state.reference.numpy()))
 

@@ -449,7 +449,7 @@ def test_layers_with_more_inputs_than_groups_are_grouped(images):
         metric = layer.disentangled_state.metric
         assert len(metric.importance) == 6
         assert metric.residual > 0
-        rows = layer.input_rows(tf.constant(x), binary=True).numpy()
+        rows = layer.input_rows(tf.constant(x), binary=True)
         assert metric.groups.shape == (rows.shape[1],)
         assert 0 < history["q_rel"][-1] < 1
 

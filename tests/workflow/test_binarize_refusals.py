@@ -2,11 +2,11 @@
 
 import re
 
+import keras
 import larq as lq
 import numpy as np
 import pytest
 
-from bitat_tf._keras import keras
 from bitat_tf.data import load_digits
 from bitat_tf.layers import BinaryConv2D, binary_layers
 from bitat_tf.workflow import BinarizeConfig, Job, RunFolder, TrainConfig

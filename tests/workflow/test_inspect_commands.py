@@ -4,12 +4,12 @@ import json
 import subprocess
 import sys
 
+import keras
 import larq as lq
 import pytest
 
 import bitat_tf
 from bitat_tf import cli
-from bitat_tf._keras import keras
 from bitat_tf.inspection.model_summary import summary
 
 

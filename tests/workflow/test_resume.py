@@ -8,10 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
-
-from bitat_tf._keras import keras
 
 RUN = ["--epochs", "2", "--epochs-per-layer", "0.7", "--joint-epochs", "2", "--blocks", "1", "--width", "0.25"]
 RUN += ["--batch-size", "64", "--calibration", "64"]

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 
+import keras
 import larq as lq
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from PIL import Image
 
 import bitat_tf
 from bitat_tf import cli
-from bitat_tf._keras import keras
 from bitat_tf.callbacks import SequentialBinarization
 from bitat_tf.layers import binary_layers
 from bitat_tf.tflite_file import run_tflite
