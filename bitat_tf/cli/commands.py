@@ -9,9 +9,8 @@ from bitat_tf._console import show_or_write
 from bitat_tf._files import file_hash
 from bitat_tf.inspection import check
 from bitat_tf.inspection.model_summary import summary
-from bitat_tf.workflow import BinarizeConfig, BinarizeJob, Job, RunFolder, TrainConfig, TrainJob, load_model
+from bitat_tf.workflow import BinarizeConfig, BinarizeJob, Job, RunFolder, TrainConfig, TrainJob, import_model, load_model
 from bitat_tf.workflow.binarize import check_copy
-from bitat_tf.workflow.keras2_import import import_model
 from bitat_tf.workflow.keras_file import check_kind
 
 
