@@ -101,8 +101,7 @@ def _read(old: Path, folder: str) -> None:
 def _model(kind: str, config: Mapping[str, Any]) -> keras.Model:
     """Return the model of a configuration of Keras 2, with weights of its own."""
     if kind == "Sequential":
-        layers = [_layer(entry) for entry in config["layers"]]
-        model = keras.Sequential(layers, name=config.get("name"))
+        model = keras.Sequential([_layer(entry) for entry in config["layers"]], name=config.get("name"))
         if not model.built:
             model.build(tuple(config["build_input_shape"]))
         return model
