@@ -1,6 +1,7 @@
 """The same model through larq-compute-engine's own converter, where that is installed: another opinion."""
 
 import importlib
+import os
 import tempfile
 
 import keras
@@ -54,10 +55,20 @@ def converted_by_larq(network: keras.Model) -> bytes:
         RuntimeError: If it cannot write the network.
     """
     engine = importlib.import_module("larq_compute_engine")
-    function, holder = plain_function(network)
     with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(holder, folder, signatures=function)
+        save_plain(network, folder)
         return engine.convert_saved_model(folder)
+
+
+def save_plain(network: keras.Model, folder: str | os.PathLike) -> None:
+    """Save a network of TensorFlow's operators as what larq-compute-engine's converter takes, TensorFlow's SavedModel.
+
+    Args:
+        network: From `to_plain_network`, or a float model.
+        folder: Where it goes.
+    """
+    function, holder = plain_function(network)
+    tf.saved_model.save(holder, os.fspath(folder), signatures=function)
 
 
 def _check_fused(expected: int, operators: list[Operator], allow_partial: bool) -> None:
