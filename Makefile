@@ -1,4 +1,4 @@
-# Needs Python 3.10 to 3.12 and nothing else: `make demo` shows the main job, `make test` checks the project.
+# Needs Python 3.10 to 3.13 and nothing else: `make demo` shows the main job, `make test` checks the project.
 # With a C++ compiler bitat-runtime is built and tested too; without, its Python part is installed and says what it lacks.
 PYTHON ?= python3
 VENV ?= .venv
@@ -54,7 +54,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 12) else "bitat_tf needs Python 3.10 to 3.12, this is %d.%d. Name another one: make PYTHON=python3.11 ..." % v)'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else "bitat_tf needs Python 3.10 to 3.13, this is %d.%d. Name another one: make PYTHON=python3.11 ..." % v)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 

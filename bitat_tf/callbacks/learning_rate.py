@@ -100,6 +100,7 @@ class ScheduledLearningRate:
         self._computed = keras.backend.backend() == "jax" or isinstance(now, PhasedLearningRate)
         self._timeline: Timeline | None = None
         self._warned = False
+        self._was_set = False  # before that, what differs has been restored from a backup
         self.value = self._users
 
     def begin(self, timeline: Timeline, step: int) -> None:
@@ -120,12 +121,13 @@ class ScheduledLearningRate:
         if self._timeline is None:
             return
         self.value = self._timeline.learning_rate(step)
+        self._was_set = True
         if not self._computed:
             self._optimizer.learning_rate = self.value
 
     def warn_if_changed(self) -> None:
         """Say, once, that what another callback has set since has no effect; at the start of an epoch."""
-        if self._warned or self._timeline is None or self._computed or self._now == np.float32(self.value):
+        if self._warned or not self._was_set or self._computed or self._now == np.float32(self.value):
             return
         self._warned = True
         warnings.warn(

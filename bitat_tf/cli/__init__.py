@@ -24,7 +24,7 @@ __all__ = ["build_parser", "main"]
 
 _RESUMABLE = ("train", "binarize", "experiment")
 _MODULES = {
-    "commands": ("train", "binarize", "check", "summary"),
+    "commands": ("train", "binarize", "check", "summary", "import"),
     "look_commands": ("inspect", "dump"),
     "file_commands": ("export", "verify", "benchmark", "kit"),
     "experiment_command": ("experiment",),

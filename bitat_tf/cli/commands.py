@@ -9,7 +9,7 @@ from bitat_tf._console import show_or_write
 from bitat_tf._files import file_hash
 from bitat_tf.inspection import check
 from bitat_tf.inspection.model_summary import summary
-from bitat_tf.workflow import BinarizeConfig, BinarizeJob, Job, RunFolder, TrainConfig, TrainJob, load_model
+from bitat_tf.workflow import BinarizeConfig, BinarizeJob, Job, RunFolder, TrainConfig, TrainJob, import_model, load_model
 from bitat_tf.workflow.binarize import check_copy
 from bitat_tf.workflow.keras_file import check_kind
 
@@ -71,11 +71,19 @@ def summarize(options: dict[str, Any]) -> int:
     return 0
 
 
+def import_old_model(options: dict[str, Any]) -> int:
+    """Run `bitat-tf import`; returns the exit code."""
+    model = import_model(options["old"], options["new"], options["overwrite"])
+    sys.stdout.write(f"{options['new']} holds {model.name} with {model.count_params():,} parameters.\n")
+    return 0
+
+
 COMMANDS: dict[str, Callable[[dict[str, Any]], int]] = {
     "train": train,
     "binarize": binarize,
     "check": check_model,
     "summary": summarize,
+    "import": import_old_model,
 }
 
 

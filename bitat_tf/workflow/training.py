@@ -78,6 +78,7 @@ class Training:
             epochs=epochs,
             initial_epoch=initial_epoch,
             verbose=0,
+            shuffle=False,  # by the dataset
             callbacks=[
                 *callbacks,
                 EpochLines(name),
