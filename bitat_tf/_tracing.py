@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 
 def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,4 +67,6 @@ class TracedNetwork:
             with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
                 return self._function(batch)[position]
 
-        return lambda batch: stateless([variable.value for variable in variables], batch)
+        # Of several processes each computes for itself, with its own copy of the variables.
+        local = np.asarray if jax.process_count() > 1 else lambda value: value
+        return lambda batch: stateless([local(variable.value) for variable in variables], batch)

@@ -1,7 +1,7 @@
 """What Larq itself computes, in a process of its own, as Larq needs Keras 2: `python larq_reference.py REQUEST.npz ANSWER.npz`.
 
-The request holds `x`, an array; the answer holds for every quantizer its values on `x` and the gradient of their sum weighted by
-`upstream`; and, for `kernel` and `pictures`, what a quantized layer gives.
+The request holds `x`, an array; the answer holds for every quantizer its values on `x` and the gradient of their sum, weighted
+by `upstream`; and, for `kernel` and `pictures`, what a quantized layer gives.
 """
 
 import os

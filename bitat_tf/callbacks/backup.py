@@ -16,7 +16,7 @@ from bitat_tf.callbacks.workers import has_several_workers, is_first_worker, wai
 _KEEP = 2
 _WEIGHTS = ".weights.h5"  # what Keras wants a file of weights to end with
 # What Keras raises for a file that is no HDF5, or holds weights of another model: it has no exception of its own for that.
-_KERAS_ERRORS = (ValueError, TypeError, KeyError, OSError, RuntimeError, AttributeError)
+_KERAS_ERRORS = (ValueError, TypeError, KeyError, OSError, RuntimeError, AttributeError, UserWarning)
 
 
 class Backup(keras.callbacks.Callback):
@@ -68,7 +68,9 @@ class Backup(keras.callbacks.Callback):
             if not model.optimizer.built:
                 model.optimizer.build(model.trainable_variables)
             try:
-                model.load_weights(newest)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error", UserWarning)  # with which Keras leaves out what does not fit an optimizer
+                    model.load_weights(newest)
             except _KERAS_ERRORS as error:
                 raise ValueError(
                     f"Backup: {newest} cannot be restored into this model ({_first_line(error)}). Use the model, the optimizer "

@@ -144,7 +144,7 @@ class ScheduledLearningRate:
             return
         optimizer = self._optimizer
         variable = keras.Variable(self._users, name="learning_rate", dtype=keras.config.floatx(), trainable=False)
-        # A schedule cannot be replaced by a number. Keras has the variable after that of the iterations, and saves them in order.
+        # A schedule cannot be replaced by a number. Keras has the variable after that of the iterations, and saves in order.
         optimizer._learning_rate = variable
         optimizer._variables.insert(1, optimizer._variables.pop())
         self._model.make_train_function(force=True)

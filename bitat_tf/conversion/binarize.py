@@ -37,8 +37,8 @@ def binarize(
     `binarize_post_training`. Layers that stay float are listed, all of them, with the reason and the cure.
 
     What transfer learning leaves behind is undone at the binary layers and at all layers that they feed, and said: layers that
-    are frozen (`trainable = False`) train again, so that batch normalizations get statistics of the binary network. Layers below
-    stay frozen.
+    are frozen (`trainable = False`) train again, so that batch normalizations get statistics of the binary network. Layers
+    below stay frozen.
 
     Args:
         model: A functional or sequential model, trained; nested models, shared layers, several inputs and outputs are fine. It

@@ -54,8 +54,8 @@ def test_unusable_calibration_data(calibration, message, make_network, images):
 
 
 def test_calibration_of_another_type(make_network, images):
-    with pytest.raises(TypeError, match="array of inputs or a tf.data.Dataset of batches. Received: list"):
-        fit(make_network(), [1, 2, 3], images)
+    with pytest.raises(TypeError, match="array of inputs, or batches of them .* Received: int"):
+        fit(make_network(), 3, images)
 
 
 def test_integer_calibration_data_are_used_as_the_model_uses_them(images):
@@ -128,7 +128,7 @@ def test_unknown_preset():
 
 
 def test_no_model_and_an_unbuilt_model():
-    with pytest.raises(TypeError, match="expected a tf.keras.Model. Received: 3"):
+    with pytest.raises(TypeError, match="expected a keras.Model. Received: 3"):
         SequentialBinarization(np.zeros((1, 2))).total_epochs(3)
     with pytest.raises(ValueError, match="has no weights yet"):
         SequentialBinarization(np.zeros((1, 2))).total_epochs(keras.Sequential([keras.layers.Dense(3)]))
@@ -168,7 +168,7 @@ def test_layers_that_will_not_be_binary_on_the_device_are_named_before_training(
         model.fit(*images, batch_size=12, epochs=bitat.total_epochs(model), callbacks=[bitat], verbose=0)
     (message,) = [str(warning.message) for warning in caught if "will not be binary" in str(warning.message)]
     assert "grouped: its groups have 2 channels, no multiple of 32" in message
-    assert "(rule 5). Use groups of 32" in message
+    assert "(rule 4). Use groups of 32" in message
     assert "bitat_tf.check(model) lists everything" in message
 
 

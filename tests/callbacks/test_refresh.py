@@ -50,7 +50,7 @@ def test_the_metric_is_that_of_the_current_network_and_the_reference_stays(num_g
         """Comes after the schedule: sees what it has just stored, and measures the network itself."""
 
         def on_train_batch_begin(self, batch, logs=None):
-            below = keras.Model(model.input, layer.input)(images[0], training=False)
+            below = keras.Model(model.inputs, layer.input)(images[0], training=False)
             rows = layer.input_rows(below, binary=True).astype(float)
             metric = layer.disentangled_state.metric
             seen.append((metric, np.cov(rows.T, bias=True), layer.disentangled_state.reference.numpy()))

@@ -278,7 +278,7 @@ def test_a_float_network_is_told_what_binarize_would_make_of_it():
 
 
 def test_errors():
-    with pytest.raises(TypeError, match="summary: expected a tf.keras.Model. Received: 3"):
+    with pytest.raises(TypeError, match="summary: expected a keras.Model. Received: 3"):
         summary(3)
     with pytest.raises(ValueError, match="summary: model 'sequential' has no weights yet"):
         summary(keras.Sequential([BinaryDense(3)], name="sequential"))
@@ -286,5 +286,5 @@ def test_errors():
 
 def test_numbers_without_a_shape_in_the_graph():
     inputs = keras.Input((8, 8, 3))
-    model = keras.Model(inputs, tf.reduce_mean(keras.layers.Conv2D(4, 1)(inputs)) * 2.0)
+    model = keras.Model(inputs, keras.ops.mean(keras.layers.Conv2D(4, 1)(inputs)) * 2.0)
     assert summary(model).totals.parameters == 16
