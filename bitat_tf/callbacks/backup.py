@@ -148,7 +148,8 @@ def _epoch_of(path: Path) -> int:
 def _last_readable(folder: Path) -> Path | None:
     """Return the newest backup that is whole, with a warning where newer ones are not; None if there are none at all."""
     damaged: list[str] = []
-    for path in _backups(folder):
+    # One without a seal was being written when the run was stopped; the epoch is trained again.
+    for path in filter(lambda path: _seal(path).exists(), _backups(folder)):
         reason = _damage(path)
         if reason is None:
             if damaged:
