@@ -148,15 +148,15 @@ def _epoch_of(path: Path) -> int:
 def _last_readable(folder: Path) -> Path | None:
     """Return the newest backup that is whole, with a warning where newer ones are not; None if there are none at all."""
     damaged: list[str] = []
-    # One without a seal was being written when the run was stopped; the epoch is trained again.
-    for path in filter(lambda path: _seal(path).exists(), _backups(folder)):
+    for path in _backups(folder):
         reason = _damage(path)
         if reason is None:
             if damaged:
                 warnings.warn(f"Backup: damaged: {'; '.join(damaged)}. The run continues from {path}.", stacklevel=3)
             return path
         damaged.append(f"{path} ({reason})")
-    if damaged:
+    # The first backup of a run that was stopped before it had its seal is as none.
+    if any(_seal(path).exists() for path in _backups(folder)):
         raise ValueError(
             f"Backup: no backup in {folder} can be read: {'; '.join(damaged)}. Remove the folder to begin anew, or put copies "
             "of these files in their places."
