@@ -5,8 +5,8 @@ VENV ?= .venv
 RUN ?= runs/demo
 WORKERS ?= 2
 SLOW ?= slow
-# With larq-compute-engine, which judges files and kernels where it can be installed; `make EXTRAS=test` works without.
-EXTRAS ?= test,larq-compute-engine
+# With what judges us where it can be installed: Larq, larq-compute-engine; and JAX. `make EXTRAS=test` works without.
+EXTRAS ?= test,jax,larq,larq-compute-engine
 BIN = $(VENV)/bin
 # A file's tests run in one worker: what they share (a trained network, a compiled program) is made once.
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
