@@ -67,7 +67,9 @@ def main():
         model = network()
         model.compile(keras.optimizers.Adam(1e-2), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     images, labels = digits.train_images[:128], digits.train_labels[:128]
-    batches = bitat_tf.data.training_dataset(images, labels, BATCH, seed=0, augment="shift", iterations=model.optimizer.iterations)
+    batches = bitat_tf.data.training_dataset(
+        images, labels, BATCH, seed=0, augment="shift", iterations=model.optimizer.iterations
+    )
     if SETTINGS["strategy"] == "workers":  # each process feeds its half of every batch
         half = slice(BATCH // 2 * SETTINGS["index"], BATCH // 2 * (SETTINGS["index"] + 1))
         batches = batches.map(lambda x, y: (x[half], y[half]))

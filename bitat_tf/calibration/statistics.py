@@ -1,5 +1,6 @@
 """Statistics of a layer's input: its metric, and reference weights."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -212,7 +213,7 @@ def check_memory(
         dim = len(layer.latent_kernel_matrix)
         shapes = [call.output_shapes[0] for call in calls if call.layer is layer]
         known = bool(shapes) and all(None not in shape[1:-1] for shape in shapes)  # a subclassed model has no shapes
-        rows = samples * sum(int(np.prod(shape[1:-1])) for shape in shapes) if known else dim
+        rows = samples * sum(math.prod(size or 1 for size in shape[1:-1]) for shape in shapes) if known else dim
         if _rows_are_kept(rows, dim):
             _check_rows(f"{where}, layer {layer.name!r}", rows, dim, cure, memory_limit)
         else:

@@ -1,6 +1,7 @@
 """A convolution as a dense layer on patches (Eq. 14 of the paper)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +88,8 @@ class PatchGeometry:
         if not rows * columns:
             return np.zeros((0, width), images.dtype)
         extents = [(kernel - 1) * dilation + 1 for kernel, _, dilation in self._axes]
-        windows = np.lib.stride_tricks.sliding_window_view(self.pad(images), extents, axis=(1, 2))
+        padded: Any = self.pad(images)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, extents, axis=(1, 2))  # type: ignore[call-overload]
         windows = windows[:, :: self.strides[0], :: self.strides[1], :, :: self.dilation_rate[0], :: self.dilation_rate[1]]
         return np.moveaxis(windows, 3, -1).reshape(-1, width)
 

@@ -8,11 +8,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from bitat_tf import quantizers
 from bitat_tf._validation import channel_count
 from bitat_tf.dependency import PatchGeometry, QuantizationErrors, quantization_errors
 from bitat_tf.model_graph.nodes import layers_inside
-from bitat_tf.quantizers import MagnitudeAwareSign, RSign, ste_sign
+from bitat_tf.quantizers import MagnitudeAwareSign, RSign, get, hard_tanh, ste_sign
 from bitat_tf.regularizers import DisentangledRegularizer, DisentangledState
 
 
@@ -36,11 +35,16 @@ class BinaryLayer:
     kernel_regularizer: Any
     activation: Any
     output: Any
+    built: bool
+    __call__: Callable[..., Any]
+
+    input_quantizer: Any
+    kernel_quantizer: Any
 
     def _prepare_binary(self, input_quantizer, kernel_quantizer, disentangled_regularizer, float_activation) -> None:
         """Finish the constructor: the part that comes after Keras' own."""
-        self.input_quantizer = RSign() if input_quantizer is None else quantizers.get(input_quantizer)
-        self.kernel_quantizer = quantizers.get(kernel_quantizer)
+        self.input_quantizer = RSign() if input_quantizer is None else get(input_quantizer)
+        self.kernel_quantizer = get(kernel_quantizer)
         if not (isinstance(self.input_quantizer, keras.layers.Layer) and callable(self.kernel_quantizer)):
             raise ValueError(
                 f"{type(self).__name__}: `input_quantizer` must be a quantizer layer and `kernel_quantizer` a quantizer, "
@@ -69,7 +73,7 @@ class BinaryLayer:
             )
         # None stays None: `keras.activations.get` would make it a function, and the float layer must be Keras' own.
         if float_activation == "hard_tanh":
-            float_activation = quantizers.hard_tanh
+            float_activation = hard_tanh
         elif isinstance(float_activation, dict):
             float_activation = keras.saving.deserialize_keras_object(float_activation)
         self.float_activation = None if float_activation is None else keras.activations.get(float_activation)
@@ -194,7 +198,7 @@ class BinaryLayer:
     @property
     def state(self) -> str:
         """State of the layer: "float", "binary", or "mixed" (only the input or only the kernel is binary)."""
-        flags = tuple(bool(ops.convert_to_numpy(flag)) for flag in (self.input_is_binary, self.kernel_is_binary))
+        flags = bool(ops.convert_to_numpy(self.input_is_binary)), bool(ops.convert_to_numpy(self.kernel_is_binary))
         return {(False, False): "float", (True, True): "binary"}.get(flags, "mixed")
 
     def set_binary(self, input: bool = True, kernel: bool = True) -> None:
@@ -223,7 +227,7 @@ class BinaryLayer:
         """Return the arguments of the constructor."""
         own = ("input_quantizer", "kernel_quantizer", "disentangled_regularizer", "float_activation")
         serialized = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in own}
-        if self.float_activation is quantizers.hard_tanh:
+        if self.float_activation is hard_tanh:
             serialized["float_activation"] = "hard_tanh"
         return {**super().get_config(), **serialized}  # type: ignore[misc]
 

@@ -64,8 +64,8 @@ def relu_bounds(activation: Any) -> ReLUBounds | None:
     """Return what a ReLU computes.
 
     Known are `keras.layers.ReLU`, `LeakyReLU`, `Activation` of one of them or of a function, the functions "relu", "relu6",
-    "leaky_relu" as Keras has them, `tf.nn.relu` and its like, and `keras.ops.relu(x)`, `relu6(x)`, `leaky_relu(x)` called on the
-    output of a layer.
+    "leaky_relu" as Keras has them, `tf.nn.relu` and its like, and `keras.ops.relu(x)`, `relu6(x)`, `leaky_relu(x)` called on
+    the output of a layer.
 
     Args:
         activation: A layer or operator, or the activation inside of one, as `activation_of` returns it.

@@ -139,7 +139,9 @@ def fill_the_disk():
 def test_a_full_disk_keeps_the_backup_before(tmp_path):
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        with pytest.raises(OSError, match=r"epoch 3 could not be saved .* The backup before it, .*epoch-000002.*, is untouched"):
+        with pytest.raises(
+            OSError, match=r"epoch 3 could not be saved .* The backup before it, .*epoch-000002.*, is untouched"
+        ):
             fit(small_model(100_000), Backup(tmp_path, largest_share=1), before_epoch(2, fill_the_disk))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

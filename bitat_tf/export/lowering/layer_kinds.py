@@ -61,7 +61,7 @@ def without_effect(layer: Any) -> bool:
 
 def is_cast(layer: Any) -> bool:
     """Return whether a layer is an operator that makes another kind of floats of a tensor."""
-    return type(layer) is _CAST and tf.as_dtype(layer.dtype).is_floating
+    return type(layer) is _CAST and tf.as_dtype(getattr(layer, "dtype", None)).is_floating
 
 
 def in_float32(call: LayerCall) -> Any:
