@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run what follow
         regularizers,
         tflite_file,
     )
-    from bitat_tf.conversion import binarize, plan_binarization
+    from bitat_tf.conversion.binarize import binarize, plan_binarization
     from bitat_tf.distillation import Distiller
     from bitat_tf.inspection import check, summary
     from bitat_tf.post_training import binarize_post_training

@@ -23,13 +23,13 @@ from bitat_tf.export.lowering import INPUT_TYPES, Program, convert, lower, lower
 from bitat_tf.export.report import ExportReport, count_operators
 from bitat_tf.export.request import (
     Arrays,
-    check_backend,
     check_description,
     check_known_sizes,
     check_zero_padding,
     model_inputs,
     output_labels,
 )
+from bitat_tf.export.tensorflow_child import on_tensorflow
 from bitat_tf.layers import binary_layers, device_weights
 from bitat_tf.model_graph import CallGraph
 from bitat_tf.tflite_file.content import SEAL_FORMAT, parse, sealed
@@ -40,6 +40,7 @@ DIRECT, LARQ = CONVERTERS = ("direct", "larq-compute-engine")
 _PACKAGES = ("bitat_tf", "keras", "larq-compute-engine", "tensorflow", "numpy")
 
 
+@on_tensorflow
 def to_tflite(
     model: keras.Model,
     path: str | os.PathLike,
@@ -97,7 +98,7 @@ def to_tflite(
             layer has no form on the device, or the file does not do what the model does.
         TypeError: If it is no Keras 3 model.
         ImportError: If nothing is installed that runs the file; the message says what to install.
-        RuntimeError: If Keras runs on another backend than TensorFlow.
+        RuntimeError: If Keras runs on another backend, and the process in which it runs on TensorFlow fails.
         OSError: If the file cannot be written; nothing is left under its name.
 
     Examples:
@@ -113,7 +114,6 @@ def to_tflite(
         1
     """
     check_model(model, "to_tflite")
-    check_backend("to_tflite")
     if not str(path).endswith(".tflite"):
         raise ValueError(f"to_tflite: the file's name must end with .tflite. Received: {str(path)!r}.")
     check_known_sizes("to_tflite", model)

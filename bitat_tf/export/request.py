@@ -18,15 +18,6 @@ Arrays = np.ndarray | Sequence[Any] | Mapping[str, Any]
 """An array; for models of several inputs or outputs a list, a tuple or a dict by their names, as Keras takes them."""
 
 
-def check_backend(where: str) -> None:
-    """Raise RuntimeError unless Keras runs on TensorFlow, whose converter writes the file."""
-    if keras.backend.backend() != "tensorflow":
-        raise RuntimeError(
-            f"{where}: the file is written by TensorFlow's converter. Received: Keras on {keras.backend.backend()}. Save the "
-            "model and export it with KERAS_BACKEND=tensorflow, e.g. `bitat-tf export`."
-        )
-
-
 def check_description(model: keras.Model, classes: Sequence[str], pixels: str | None) -> tuple[str, ...]:
     """Return the names of the classes; raise ValueError unless they fit the outputs, and the kind of pixels the inputs."""
     if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):

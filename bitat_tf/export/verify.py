@@ -13,10 +13,12 @@ from bitat_tf.export.interface import FileInterface
 from bitat_tf.export.judging import judge, limits_of, model_answers
 from bitat_tf.export.report import VerificationReport
 from bitat_tf.export.request import Arrays, check_known_sizes, model_inputs, output_labels
+from bitat_tf.export.tensorflow_child import on_tensorflow
 from bitat_tf.tflite_file.engines import Engine
 from bitat_tf.tflite_file.reading import TfliteFile, read
 
 
+@on_tensorflow
 def verify(
     model: keras.Model,
     path: str | os.PathLike,

@@ -11,7 +11,8 @@ from keras import ops
 from bitat_tf._validation import channel_count
 from bitat_tf.dependency import PatchGeometry, QuantizationErrors, quantization_errors
 from bitat_tf.model_graph.nodes import layers_inside
-from bitat_tf.quantizers import MagnitudeAwareSign, RSign, get, hard_tanh, ste_sign
+from bitat_tf.quantizers import MagnitudeAwareSign, RSign, hard_tanh, ste_sign
+from bitat_tf.quantizers import get as get_quantizer
 from bitat_tf.regularizers import DisentangledRegularizer, DisentangledState
 
 
@@ -43,8 +44,8 @@ class BinaryLayer:
 
     def _prepare_binary(self, input_quantizer, kernel_quantizer, disentangled_regularizer, float_activation) -> None:
         """Finish the constructor: the part that comes after Keras' own."""
-        self.input_quantizer = RSign() if input_quantizer is None else get(input_quantizer)
-        self.kernel_quantizer = get(kernel_quantizer)
+        self.input_quantizer = RSign() if input_quantizer is None else get_quantizer(input_quantizer)
+        self.kernel_quantizer = get_quantizer(kernel_quantizer)
         if not (isinstance(self.input_quantizer, keras.layers.Layer) and callable(self.kernel_quantizer)):
             raise ValueError(
                 f"{type(self).__name__}: `input_quantizer` must be a quantizer layer and `kernel_quantizer` a quantizer, "
