@@ -64,7 +64,7 @@ def binarize(
         models, the later ones get a number, since a schedule tells layers by their names.
 
     Raises:
-        TypeError: If `model` is no Keras 2 model, or `skip` holds something else than names and functions.
+        TypeError: If `model` is no Keras model, or `skip` holds something else than names and functions.
         ValueError: If the model is subclassed, has no layer that can be made binary (the message lists why), holds a layer
             that cannot be copied, or a pattern of `skip` matches nothing.
 

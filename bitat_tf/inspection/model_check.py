@@ -37,7 +37,7 @@ def check(model: keras.Model) -> CheckReport:
         A `CheckReport`: prints as a table; `report.errors`, `report.findings`, `report.outlook`, `report.to_dicts()`.
 
     Raises:
-        TypeError: If it is no Keras 2 model.
+        TypeError: If it is no Keras model.
         ValueError: If it has no weights yet.
 
     Examples:

@@ -60,7 +60,7 @@ def binarize_post_training(
         `layer.quantization_errors()`. It can be trained further and exported.
 
     Raises:
-        TypeError: If `model` is no Keras 2 model, or the data are neither an array nor a dataset.
+        TypeError: If `model` is no Keras model, or the data are neither an array nor a dataset.
         ValueError: If the model has no binary layers, layers that are binary already or whose kernel quantizer has no scale, or
             a binary layer, or a batch normalization above one, that is used several times; if it is neither functional nor
             sequential; or if the data are unusable.
