@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -88,6 +89,9 @@ class Backup(keras.callbacks.Callback):
             return
         if is_first_worker():
             self._write(model, epoch + 1)
+        else:  # Keras makes variables while it saves, which takes all processes
+            with tempfile.TemporaryDirectory() as folder:
+                model.save_weights(Path(folder, f"unused{_WEIGHTS}"))
         wait_for_all_workers("backup is written")
         now = time.monotonic()
         self._next = now + (now - started) * (1 / self._largest_share - 1)
