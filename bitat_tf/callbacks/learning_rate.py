@@ -89,7 +89,7 @@ class ScheduledLearningRate:
         now = self._optimizer._learning_rate
         if isinstance(now, PhasedLearningRate):  # in a model that was saved, or interrupted, within the schedule
             self._users = now.users
-        elif isinstance(now, keras.Variable):
+        elif hasattr(now, "assign"):  # a variable, whose class has no public name in every release of Keras
             self._users = float(ops.convert_to_numpy(now))
         else:
             raise ValueError(
