@@ -19,7 +19,7 @@ COMPILER = $(shell command -v c++ || command -v g++ || command -v clang++)
 # $(call test-runtime,MARKERS): one that is there must give a library whose tests pass.
 test-runtime = $(if $(COMPILER),$(PYTEST) -m "$(1)" runtime/tests,@echo "No C++ compiler: the tests of bitat-runtime are left out.")
 
-.PHONY: demo test test-slow test-export lint benchmarks docs clean
+.PHONY: demo test test-slow test-core test-export lint benchmarks docs clean
 
 demo: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/bitat-tf train --data digits --out $(RUN) --overwrite
@@ -35,6 +35,11 @@ test: lint
 test-slow: $(VENV)/.installed-test
 	$(PYTEST) -m "$(SLOW)"
 	$(call test-runtime,slow)
+
+# What trains, on other releases of Keras.
+test-core: export OMP_NUM_THREADS = 1
+test-core: $(VENV)/.installed-test
+	$(PYTEST) -m "not slow" tests/callbacks tests/calibration tests/layers tests/model_graph tests/test_quantizers.py tests/test_regularizers.py
 
 # What a user has: everything about files, and the notebooks.
 test-export: export OMP_NUM_THREADS = 1

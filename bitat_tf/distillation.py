@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from bitat_tf._validation import check_choice, check_model, check_number
-from bitat_tf.model_graph import is_graph
+from bitat_tf.model_graph import functional_of, is_graph
 
 __all__ = ["Distiller", "distillation_loss"]
 
@@ -99,7 +99,8 @@ class Distiller(keras.Model):
         check_number("Distiller", "temperature", temperature, exclusive=True)
         check_choice("Distiller", "outputs", outputs, _OUTPUTS)
         _check_pair(student, teacher)
-        super().__init__(inputs=student.input, outputs=student.output, name=student.name)
+        inner = functional_of(student)
+        super().__init__(inputs=inner.input, outputs=inner.output, name=student.name)
         self._weight, self._temperature, self._outputs_are = float(weight), float(temperature), outputs
         # Functions, not models: as an attribute the teacher's layers would be layers of this model.
         self._teach: Callable = lambda x: teacher(x, training=False)

@@ -231,7 +231,7 @@ def test_wrong_arguments():
     for same in (student, keras.Model(student.inputs, student.outputs)):
         with pytest.raises(ValueError, match="must be a model of its own"):
             Distiller(student, same)
-    with pytest.raises(ValueError, match=r"the same inputs. Received: \[6\] and \[5\]"):
+    with pytest.raises(ValueError, match=r"the same inputs. Received: \[\(6,\)\] and \[\(5,\)\]"):
         Distiller(student, keras.Sequential([keras.Input((5,)), keras.layers.Dense(4)]))
     one = [keras.Sequential([keras.Input((6,)), keras.layers.Dense(1)]) for _ in range(2)]
     with pytest.raises(ValueError, match="at least two classes. Received: networks of one output"):

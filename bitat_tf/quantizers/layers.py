@@ -15,6 +15,10 @@ class Quantizer(keras.layers.Layer):
 
     Attributes:
         precision: Bits of the output.
+
+    Examples:
+        >>> SteSign().precision, SteTern().precision
+        (1, 2)
     """
 
     precision: int | None = None
@@ -31,6 +35,10 @@ class SteSign(Quantizer):
     Args:
         clip_value: As in `ste_sign`. Default 1.
         **kwargs: Keyword arguments of a Keras layer.
+
+    Examples:
+        >>> np.asarray(SteSign()(np.array([[-0.5, 0.0]]))).tolist()
+        [[-1.0, 1.0]]
     """
 
     precision = 1
@@ -52,7 +60,12 @@ class SteSign(Quantizer):
 
 @keras.saving.register_keras_serializable(package="bitat_tf")
 class ApproxSign(Quantizer):
-    """`approx_sign` as a layer."""
+    """`approx_sign` as a layer.
+
+    Examples:
+        >>> np.asarray(ApproxSign()(np.array([[-0.5, 0.0]]))).tolist()
+        [[-1.0, 1.0]]
+    """
 
     precision = 1
 
@@ -68,6 +81,10 @@ class SwishSign(Quantizer):
     Args:
         beta: As in `swish_sign`. Default 5.
         **kwargs: Keyword arguments of a Keras layer.
+
+    Examples:
+        >>> np.asarray(SwishSign()(np.array([[-0.5, 0.0]]))).tolist()
+        [[-1.0, 1.0]]
     """
 
     precision = 1
@@ -97,6 +114,10 @@ class MagnitudeAwareSign(SteSign):
         clip_value: As in `ste_sign`. Default 1.
         **kwargs: Keyword arguments of a Keras layer.
 
+    Examples:
+        >>> np.asarray(MagnitudeAwareSign()(np.array([[-0.5, 1.0], [0.25, -3.0]]))).tolist()
+        [[-0.375, 2.0], [0.375, -2.0]]
+
     References:
         - [Bi-Real Net](https://arxiv.org/abs/1808.00278), section 3.3
     """
@@ -118,6 +139,10 @@ class SteTern(Quantizer):
     Args:
         threshold_value, ternary_weight_networks, clip_value: As in `ste_tern`.
         **kwargs: Keyword arguments of a Keras layer.
+
+    Examples:
+        >>> np.asarray(SteTern()(np.array([[-0.5, 0.01]]))).tolist()
+        [[-1.0, 0.0]]
     """
 
     precision = 2

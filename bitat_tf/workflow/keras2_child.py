@@ -27,6 +27,10 @@ _MORE = {"Functional", "Policy", "TensorShape", "TypeSpec", "__tensor__", "__num
 _UNKNOWN_SIZE = 64  # of an axis of an input whose size the model does not know
 
 
+# What Keras 2 raises for a file that it cannot read: it has no exception of its own for that.
+ERRORS = (ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError, RuntimeError, OSError, AssertionError)
+
+
 class Unusable(ValueError):
     """What is wrong with the file, in one line."""
 
@@ -118,6 +122,6 @@ if __name__ == "__main__":
         main(*sys.argv[1:])
     except ModuleNotFoundError as error:
         sys.exit(f"{error.name} is missing" if error.name != "tf_keras" else "tf_keras")
-    except Exception as error:  # whatever Keras 2 raises for a file that it cannot read
+    except ERRORS as error:
         sys.stderr.write(f"UNUSABLE {(str(error).strip().splitlines() or [repr(error)])[0][:300]}\n")
         sys.exit(2)
