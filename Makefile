@@ -1,12 +1,12 @@
-# Needs Python 3.10 to 3.12 and nothing else: `make demo` shows the main job, `make test` checks the project.
+# Needs Python 3.10 to 3.13 and nothing else: `make demo` shows the main job, `make test` checks the project.
 # With a C++ compiler bitat-runtime is built and tested too; without, its Python part is installed and says what it lacks.
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/demo
 WORKERS ?= 2
 SLOW ?= slow
-# With larq-compute-engine, which judges files and kernels where it can be installed; `make EXTRAS=test` works without.
-EXTRAS ?= test,larq-compute-engine
+# With what judges us where it can be installed: Larq, larq-compute-engine; and JAX. `make EXTRAS=test` works without.
+EXTRAS ?= test,jax,larq,larq-compute-engine
 BIN = $(VENV)/bin
 # A file's tests run in one worker: what they share (a trained network, a compiled program) is made once.
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
@@ -19,7 +19,7 @@ COMPILER = $(shell command -v c++ || command -v g++ || command -v clang++)
 # $(call test-runtime,MARKERS): one that is there must give a library whose tests pass.
 test-runtime = $(if $(COMPILER),$(PYTEST) -m "$(1)" runtime/tests,@echo "No C++ compiler: the tests of bitat-runtime are left out.")
 
-.PHONY: demo test test-slow test-export lint benchmarks docs clean
+.PHONY: demo test test-slow test-core test-export lint benchmarks docs clean
 
 demo: $(VENV)/.installed
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/bitat-tf train --data digits --out $(RUN) --overwrite
@@ -35,6 +35,11 @@ test: lint
 test-slow: $(VENV)/.installed-test
 	$(PYTEST) -m "$(SLOW)"
 	$(call test-runtime,slow)
+
+# What trains, on other releases of Keras.
+test-core: export OMP_NUM_THREADS = 1
+test-core: $(VENV)/.installed-test
+	$(PYTEST) -m "not slow" tests/callbacks tests/calibration tests/layers tests/model_graph tests/test_quantizers.py tests/test_regularizers.py
 
 # What a user has: everything about files, and the notebooks.
 test-export: export OMP_NUM_THREADS = 1
@@ -54,7 +59,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 12) else "bitat_tf needs Python 3.10 to 3.12, this is %d.%d. Name another one: make PYTHON=python3.11 ..." % v)'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else "bitat_tf needs Python 3.10 to 3.13, this is %d.%d. Name another one: make PYTHON=python3.11 ..." % v)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 

@@ -12,11 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import keras
+import tensorflow as tf
+
 from benchmarks.accuracy_options import ALL, load, parse, setting_of
 from benchmarks.accuracy_page import write_report
 from benchmarks.accuracy_results import FLOAT, UNTRAINED, is_done, read_results
 from benchmarks.accuracy_runs import Run
-from bitat_tf._keras import keras, tf
 from bitat_tf.deployment.machine import this_machine
 
 

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import keras
+
 import bitat_tf
 from benchmarks.accuracy_runs import Run, Stopwatch
-from bitat_tf._keras import keras
 from bitat_tf.callbacks import PRESETS, Schedule
 from bitat_tf.layers import BinaryConv2D, binary_layers
 from bitat_tf.model_graph import Substitute, rebuilt

@@ -1,7 +1,5 @@
 """One run of the comparison of accuracies: its settings, its data, its float network, its training."""
 
-import bitat_tf  # isort: skip  (first: it decides which Keras is used)
-
 import hashlib
 import json
 import re
@@ -11,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
+import bitat_tf
 from bitat_tf._files import save_model, write_text
-from bitat_tf._keras import keras
 from bitat_tf.analysis import FloatReference, GapMonitor
 from bitat_tf.callbacks import Schedule, SequentialBinarization
 from bitat_tf.data import ImageData, evaluation_dataset, split_validation, training_dataset

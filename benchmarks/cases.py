@@ -4,12 +4,12 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import bitat_tf  # isort: skip  (first: it decides which Keras is used)
-
+import keras
 import numpy as np
+import tensorflow as tf
 
+import bitat_tf
 from benchmarks.measure import THREADS, measure
-from bitat_tf._keras import keras, tf
 from bitat_tf.calibration import Calibration, LayerInputs, layer_statistics
 from bitat_tf.calibration.statistics import float_outputs
 from bitat_tf.dependency import (

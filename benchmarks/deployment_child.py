@@ -25,12 +25,13 @@ _PICTURES = 8  # of the verification, and of the ranges of int8
 def files(folder: Path, network: str, size: int, width: float) -> dict[str, Any]:
     """Build a network, write it in all ways, and return what is in the files."""
     from benchmarks.networks import build
-    from bitat_tf.export import to_plain_larq, to_tflite
+    from bitat_tf.export import to_plain_network, to_tflite
+    from bitat_tf.export.larq_converter import save_plain
     from bitat_tf.tflite_file import inspect
 
     model = build(network, size, width, classes=1000 if width == 1 else 10)
     model.save(folder / "model.keras")
-    to_plain_larq(model).save(folder / "plain.keras")
+    save_plain(to_plain_network(model), folder / "plain")
     reports = {
         "direct": to_tflite(model, folder / "direct.tflite", verify=False),
         # What its converter leaves float is counted, and is no reason not to compare.
@@ -51,7 +52,8 @@ def files(folder: Path, network: str, size: int, width: float) -> dict[str, Any]
 def direct(folder: Path) -> dict[str, float]:
     """Return what the direct export takes, without verification."""
     started = time.perf_counter()
-    from bitat_tf._keras import keras
+    import keras
+
     from bitat_tf.export import to_tflite
 
     imported = time.perf_counter() - started
@@ -62,7 +64,8 @@ def direct(folder: Path) -> dict[str, float]:
 def verified(folder: Path) -> dict[str, float]:
     """Return what the direct export takes with its verification on a few pictures."""
     started = time.perf_counter()
-    from bitat_tf._keras import keras
+    import keras
+
     from bitat_tf.export import to_tflite
 
     imported = time.perf_counter() - started
@@ -73,17 +76,12 @@ def verified(folder: Path) -> dict[str, float]:
 
 
 def larq(folder: Path) -> dict[str, float]:
-    """Return what larq-compute-engine's converter takes for the same network, as a plain one of Larq."""
+    """Return what larq-compute-engine's converter takes for the same network, as a plain one of TensorFlow's operators."""
     started = time.perf_counter()
-    import bitat_tf  # noqa: F401 (it selects the Keras that Larq needs)
-    import larq_compute_engine as lce  # isort: skip
+    import larq_compute_engine as lce
 
     imported = time.perf_counter() - started
-    from bitat_tf import export  # noqa: F401 (classes of the plain network)
-    from bitat_tf._keras import keras
-
-    plain = keras.models.load_model(folder / "plain.keras", compile=False)
-    return _taken(imported, lambda: (folder / "again.tflite").write_bytes(lce.convert_keras_model(plain)))
+    return _taken(imported, lambda: (folder / "again.tflite").write_bytes(lce.convert_saved_model(folder / "plain")))
 
 
 def _taken(imported: float, convert) -> dict[str, float]:

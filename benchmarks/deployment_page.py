@@ -25,8 +25,9 @@ PReLUs, thresholds. "int8" is the direct export with an int8 rest that takes the
 _EXPORT = """
 ## Export
 Each in a process of its own, medians of {repeats}: seconds of `import`; of the export without and with its verification on 8
-pictures; of `convert_keras_model` on the same network, a plain one of Larq; and the largest memory of the process, the loaded
-model and TensorFlow included, with what the conversion alone added to it in parentheses. Load before: {load}.
+pictures; of `convert_saved_model` on the same network, a plain one of TensorFlow's operators; and the largest memory of the
+process, the loaded model and TensorFlow included, with what the conversion alone added to it in parentheses. Load before:
+{load}.
 
 | network | import: direct | larq | export: direct | larq | direct / larq | with verification | MiB: direct | larq |
 |---|---|---|---|---|---|---|---|---|"""

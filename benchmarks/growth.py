@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from benchmarks.cases import activate, full_statistics, grouped_statistics, sign_images
 from benchmarks.measure import measure
-from bitat_tf._keras import keras, tf
 from bitat_tf.dependency import Curvature, disentangle, flip_descent
 from bitat_tf.layers import BinaryDense
 from bitat_tf.regularizers import DisentangledRegularizer

@@ -1,10 +1,8 @@
-"""What becomes of the networks of `tf_keras.applications`: `python -m benchmarks.keras_applications` writes the table.
+"""What becomes of the networks of `keras.applications`: `python -m benchmarks.keras_applications` writes the table.
 
 Each is built with random weights, random statistics of its batch normalizations and without the last softmax, which would hide
 differences; goes through `binarize` (as it is, and with `depthwise="expand"`), `check` and the converter.
 """
-
-import bitat_tf  # isort: skip  (first: it decides which Keras is used)
 
 import argparse
 import sys
@@ -12,9 +10,10 @@ from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
+import bitat_tf
 from bitat_tf.export.lowering import convert, lower
 from bitat_tf.layers import binary_layers
 from bitat_tf.tflite_file import read_operators
@@ -43,7 +42,7 @@ _COLUMNS = (
 
 
 def build(name: str, size: int = 96, classes: int = 10) -> keras.Model:
-    """Return a network of `tf_keras.applications` with random weights and statistics."""
+    """Return a network of `keras.applications` with random weights and statistics."""
     size = 224 if name == "NASNetMobile" else size
     network = getattr(keras.applications, name)
     model = network(weights=None, input_shape=(size, size, 3), classes=classes, classifier_activation=None)
@@ -103,10 +102,10 @@ def row(found: dict) -> str:
 
 def page(results: list[dict]) -> str:
     """Return the page of the table."""
-    packages = ", ".join(f"{package} {version(package)}" for package in ("tf_keras", "tensorflow"))
+    packages = ", ".join(f"{package} {version(package)}" for package in ("keras", "tensorflow"))
     return "\n".join(
         [
-            "# The networks of `tf_keras.applications`",
+            "# The networks of `keras.applications`",
             "What `bitat_tf.check`, `bitat_tf.binarize` and the converter make of them: pictures of 96x96 (NASNetMobile",
             "224x224), 10 classes, random weights. The difference is the largest one of any output, relative to the largest",
             "output, between the float network and its copy with binary layers in float state. First and last layers stay",

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
+import keras
 import numpy as np
 
 from bitat_tf import applications
-from bitat_tf._keras import keras
 from bitat_tf.applications.reactnet import REACTNET_A_BLOCKS, STEM_FILTERS
 from bitat_tf.conversion import binarize
 from bitat_tf.layers import BinaryConv2D, RPReLU, binary_layers

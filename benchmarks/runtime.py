@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import bitat_runtime
+import keras
 import numpy as np
+import tensorflow as tf
 
 from benchmarks.networks import paired_reactnet_a, randomize
 from benchmarks.runtime_page import page
-from bitat_tf._keras import keras, tf
 from bitat_tf.applications import QuickNet
 from bitat_tf.deployment import float_twin
 from bitat_tf.deployment.machine import this_machine

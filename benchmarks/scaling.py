@@ -13,11 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 import bitat_tf
 from benchmarks.measure import measure
-from bitat_tf._keras import keras, tf
 from bitat_tf.calibration import Calibration
 from bitat_tf.callbacks import Backup, Schedule
 from bitat_tf.callbacks.stages import Stages

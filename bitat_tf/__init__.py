@@ -3,7 +3,7 @@
 | where | what |
 |---|---|
 | `bitat_tf.dependency` | the mathematics of the paper, pure functions on arrays: Q_orig, Q_ours, s and V |
-| `bitat_tf.quantizers`, `bitat_tf.regularizers` | `RSign`; the disentangled loss |
+| `bitat_tf.quantizers`, `bitat_tf.regularizers` | `RSign` and Larq's quantizers; the disentangled loss |
 | `bitat_tf.layers` | `BinaryConv2D`, `BinaryDense`, `RPReLU` |
 | `bitat_tf.calibration` | statistics of every layer's input; `measure_dependency` |
 | `bitat_tf.callbacks` | `SequentialBinarization`: the schedule, layer by layer |
@@ -20,14 +20,13 @@
 | `bitat_tf.data` | images from folders |
 | `bitat_tf.workflow` (imported by itself) | the whole job, as `bitat-tf train` runs it |
 
-Each is loaded when it is used for the first time. `import bitat_tf` alone loads no TensorFlow, but asks it for Keras 2.
+Each is loaded when it is used for the first time. `import bitat_tf` alone loads neither Keras nor TensorFlow.
 """
 
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from bitat_tf._lazy import lazy_attributes
-from bitat_tf._legacy_keras import select_legacy_keras
 from bitat_tf._saved_models import enter_names
 
 if TYPE_CHECKING:  # for editors and type checkers, which do not run what follows
@@ -46,7 +45,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run what follow
         regularizers,
         tflite_file,
     )
-    from bitat_tf.conversion import binarize, plan_binarization
+    from bitat_tf.conversion.binarize import binarize, plan_binarization
     from bitat_tf.distillation import Distiller
     from bitat_tf.inspection import check, summary
     from bitat_tf.post_training import binarize_post_training
@@ -84,7 +83,6 @@ __getattr__ = lazy_attributes(
 )
 __version__ = version("bitat_tf")
 
-select_legacy_keras()
 enter_names()
 
 __all__ = [

@@ -1,133 +1,133 @@
-"""The error of the disentangled loss and its gradient, as TensorFlow computes them in a training step (Eq. 6)."""
+"""The error of the disentangled loss and its gradient, as a training step computes them (Eq. 6)."""
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import larq as lq
+from keras import ops
 
-from bitat_tf._keras import tf
+from bitat_tf._tracing import traced_once
+from bitat_tf.quantizers.functions import sign
 
 ERRORS = ("relative", "disentangled", "original")
 
 
-class _Statistics(NamedTuple):
-    """What the error is computed from, of a `DisentangledState`; the sensitivity has shape (0, 0) where there is none."""
+class Statistics(NamedTuple):
+    """What the error is computed from, tensors of a `DisentangledState`.
 
-    importance: tf.Tensor
-    directions: tf.Tensor
-    groups: tf.Tensor
-    residual: tf.Tensor
-    reference: tf.Tensor
-    sensitivity: tf.Tensor
+    Attributes:
+        importance: s, shape (k,).
+        directions: V, shape (k, k).
+        groups: Group of every input, shape (d,), int32.
+        residual: Weight of errors inside a group, a scalar.
+        reference: w_ref, shape (d, m).
+        sensitivity: M, shape (m, m); None without cross-layer dependency.
+    """
 
-
-# Of any size, so that the rounding does not depend on which kernels came before.
-_SIGNATURE = [
-    tf.TensorSpec(shape, dtype)
-    for shape, dtype in [
-        ((None, None), tf.float32),  # kernel
-        ((), tf.float32),  # strength
-        ((None,), tf.float32),  # importance
-        ((None, None), tf.float32),  # directions
-        ((None,), tf.int32),  # groups
-        ((), tf.float32),  # residual
-        ((None, None), tf.float32),  # reference
-        ((None, None), tf.float32),  # sensitivity
-    ]
-]
+    importance: Any
+    directions: Any
+    groups: Any
+    residual: Any
+    reference: Any
+    sensitivity: Any = None
 
 
 @functools.cache
-def weighted_error(error: str, grouped: bool, with_residual: bool, cross_layer: bool) -> Callable[..., tf.Tensor]:
-    """Return the function (kernel, strength, *statistics) -> strength * Q of one form of the loss.
+def weighted_error(error: str, grouped: bool, with_residual: bool) -> Callable[..., Any]:
+    """Return the function (kernel, strength, statistics) -> strength * Q of one form of the loss.
 
-    It is traced once, for the kernels of all layers: a training step with the loss of every layer written out takes long to
-    trace. Its matrix products cost a step nothing while the loss is not active.
+    It is traced once for all kernels of a shape: a training step with the loss of every layer written out takes long to trace.
+    Its matrix products cost a step nothing while the loss is not active.
     """
 
-    @tf.function(input_signature=_SIGNATURE)
+    @traced_once
     def value_and_gradient(kernel, strength, *tensors):
-        statistics = _Statistics(*tensors)
+        statistics = Statistics(*tensors)
 
-        def error_and_gradient():
-            with tf.GradientTape() as tape:
-                tape.watch(kernel)
-                value = strength * _error(kernel, statistics, error, grouped, with_residual, cross_layer)
-            return value, tape.gradient(value, kernel)
+        def active():
+            value, gradient = error_and_gradient(kernel, statistics, error, grouped, with_residual)
+            return strength * value, strength * gradient
 
-        active = tf.logical_and(strength > 0, tf.reduce_any(statistics.importance > 0))
-        return tf.cond(active, error_and_gradient, lambda: (tf.constant(0.0), tf.zeros_like(kernel)))
+        def inactive():
+            return ops.zeros((), "float32"), ops.zeros_like(kernel)
 
-    def weighted(kernel, strength, *tensors):
-        # As tensors: a function with a gradient of its own may use no variables.
-        strength, *tensors = (tf.convert_to_tensor(one) for one in (strength, *tensors))
+        return ops.cond(ops.logical_and(strength > 0, ops.any(statistics.importance > 0)), active, inactive)
 
-        @tf.custom_gradient
-        def gated(kernel):
-            # The gradient is formed with the value, so that none has to be taken through the function and its condition.
-            value, gradient = value_and_gradient(*(tf.stop_gradient(one) for one in (kernel, strength, *tensors)))
-            return value, lambda upstream: upstream * gradient
-
-        return gated(kernel)
+    def weighted(kernel, strength, statistics):
+        # As tensors, not variables, which a function of its own cannot take.
+        tensors = [ops.cast(one, one.dtype) for one in (strength, *statistics) if one is not None]
+        value, gradient = value_and_gradient(ops.stop_gradient(kernel), *tensors)
+        # The value alone has no gradient. What is added is 0, and has the one that was computed with the value.
+        step = kernel - ops.stop_gradient(kernel)
+        return ops.stop_gradient(value) + ops.sum(ops.stop_gradient(gradient) * step)
 
     return weighted
 
 
-def _error(
-    kernel: tf.Tensor, statistics: _Statistics, error: str, grouped: bool, with_residual: bool, cross_layer: bool
-) -> tf.Tensor:
-    """Return Q of a latent kernel of shape (d, m), of one of the kinds in `ERRORS`."""
-    binary, reference = lq.quantizers.ste_sign(kernel), statistics.reference
+def error_and_gradient(kernel, statistics: Statistics, error: str, grouped: bool, with_residual: bool) -> tuple[Any, Any]:
+    r"""Return Q of a latent kernel of shape (d, m), of one of the kinds in `ERRORS`, and its gradient.
+
+    With b = sign(w), D = w_ref - alpha b and the optimal alpha, which counts as a constant,
+
+    \[ Q = \mathrm{tr}(D^T C D M), \qquad
+       \frac{\partial Q}{\partial w} = -2 \, (C D M) \, \mathrm{diag}(\alpha) \, 1_{|w| \le 1} \]
+
+    by the straight-through estimator; M is the identity without cross-layer dependency, C for "original". "relative" divides
+    both by tr(w_ref^T C w_ref M).
+    """
+    binary, reference = sign(kernel), statistics.reference
     if error == "original":
-        scale = _best_scale(tf.reduce_sum(binary * reference, axis=0), tf.reduce_sum(binary**2, axis=0))
-        return tf.reduce_sum((reference - scale * binary) ** 2)
-
-    def seen(weights):
-        return _Seen(weights, statistics, grouped, with_residual)
-
-    seen_binary, seen_reference = seen(binary), seen(reference)
-    norm, product = seen_binary.inner(seen_binary), seen_binary.inner(seen_reference)
-    scale = _best_scale(product, norm)
-    if cross_layer:
-        difference = seen(reference - scale * binary)
-        q, energy = (tf.reduce_sum(part.gram() * statistics.sensitivity) for part in (difference, seen_reference))
+        scale = _best_scale(ops.sum(binary * reference, axis=0), ops.sum(binary**2, axis=0))
+        difference = reference - scale * binary
+        value, slope = ops.sum(difference**2), difference
     else:
-        energy = tf.reduce_sum(seen_reference.inner(seen_reference))
-        q = energy + tf.reduce_sum(scale * (scale * norm - 2 * product))
-    return tf.math.divide_no_nan(q, energy) if error == "relative" else q
+        metric = _Metric(statistics, grouped, with_residual)
+        seen_binary, seen_reference = metric.times(binary), metric.times(reference)
+        scale = _best_scale(ops.sum(seen_binary * reference, axis=0), ops.sum(seen_binary * binary, axis=0))
+        difference, slope = reference - scale * binary, seen_reference - scale * seen_binary
+        if statistics.sensitivity is not None:
+            slope = ops.matmul(slope, statistics.sensitivity)
+            seen_reference = ops.matmul(seen_reference, statistics.sensitivity)
+        value = ops.sum(difference * slope)
+        if error == "relative":
+            energy = ops.sum(reference * seen_reference)
+            value, slope = _divide(value, energy), _divide(slope, energy)
+    return value, ops.where(ops.abs(kernel) <= 1.0, -2.0 * scale * slope, ops.zeros_like(kernel))
 
 
-def _best_scale(product: tf.Tensor, norm: tf.Tensor) -> tf.Tensor:
-    return tf.stop_gradient(tf.maximum(tf.math.divide_no_nan(product, norm), 0.0))
+def _divide(numerator, denominator):
+    """Return the quotient, 0 where the denominator is 0."""
+    is_zero = denominator == 0
+    return ops.where(is_zero, 0.0, numerator / ops.where(is_zero, 1.0, denominator))
 
 
-class _Seen:
-    """Weights of shape (d, m) as a metric sees them: `Metric.inner` in TensorFlow."""
+def _best_scale(product, norm):
+    return ops.maximum(_divide(product, norm), 0.0)
 
-    def __init__(self, weights: tf.Tensor, statistics: _Statistics, grouped: bool, with_residual: bool):
-        self.weights, self.grouped, self.residual = weights, weights, None
-        if grouped:
-            size = tf.shape(statistics.importance)[0]
-            ones = tf.ones_like(statistics.groups, tf.float32)
-            counts = tf.sqrt(tf.math.unsorted_segment_sum(ones, statistics.groups, size))  # a bincount XLA has not
-            sums = tf.math.unsorted_segment_sum(weights, statistics.groups, size)
-            self.grouped = tf.math.divide_no_nan(sums, counts[:, None])
-            self.residual = statistics.residual if with_residual else None
-        self.seen = statistics.importance[:, None] * tf.matmul(statistics.directions, self.grouped, transpose_a=True)
 
-    def inner(self, other: "_Seen") -> tf.Tensor:
-        """Return a^T C b of every output channel, shape (m,)."""
-        product = tf.reduce_sum(self.seen * other.seen, axis=0)
-        if self.residual is None:
-            return product
-        whole, grouped = self.weights * other.weights, self.grouped * other.grouped
-        return product + self.residual * (tf.reduce_sum(whole, axis=0) - tf.reduce_sum(grouped, axis=0))
+class _Metric:
+    """C as a function on weights of shape (d, m): `Metric` of `bitat_tf.dependency` on tensors."""
 
-    def gram(self) -> tf.Tensor:
-        """Return A^T C A, shape (m, m)."""
-        gram = tf.matmul(self.seen, self.seen, transpose_a=True)
-        if self.residual is None:
-            return gram
-        whole, grouped = (tf.matmul(part, part, transpose_a=True) for part in (self.weights, self.grouped))
-        return gram + self.residual * (whole - grouped)
+    def __init__(self, statistics: Statistics, grouped: bool, with_residual: bool):
+        self._statistics = statistics
+        self._grouped = grouped
+        self._with_residual = with_residual
+
+    def times(self, weights):
+        """Return C W."""
+        statistics = self._statistics
+        directions, importance = statistics.directions, statistics.importance
+        if not self._grouped:
+            return ops.matmul(directions, (importance**2)[:, None] * ops.matmul(ops.transpose(directions), weights))
+        groups, size = statistics.groups, importance.shape[0]
+        ones = ops.ones(groups.shape, "float32")
+        counts = ops.sqrt(ops.segment_sum(ones, groups, size))[:, None]
+        reduced = _divide(ops.segment_sum(weights, groups, size), counts)
+        seen = ops.matmul(directions, (importance**2)[:, None] * ops.matmul(ops.transpose(directions), reduced))
+        if not self._with_residual:
+            return self._spread(seen, counts)
+        return statistics.residual * weights + self._spread(seen - statistics.residual * reduced, counts)
+
+    def _spread(self, reduced, counts):
+        """Return what stands for the groups as rows for the inputs: the transpose of the reduction."""
+        return ops.take(_divide(reduced, counts), self._statistics.groups, axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what writes bytes and text needs no Keras
-    from bitat_tf._keras import keras
+    import keras
 
 
 def write_atomically(path: str | os.PathLike, write: Callable[[Path], None]) -> Path:
@@ -72,3 +73,12 @@ def save_model(model: keras.Model, path: str | os.PathLike) -> Path:
     if Path(path).suffix != ".keras":
         raise ValueError(f"save_model: the path must end with .keras. Received: {str(path)!r}.")
     return write_atomically(path, lambda temporary: model.save(temporary))
+
+
+def file_hash(path: str | os.PathLike) -> str:
+    """Return the sha256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 Keras finds custom classes of a saved model in a register of its own, in which a class enters itself when its module is
 imported. The modules of this package wait until they are used, and who imports `bitat_tf`, and then calls
-`tf.keras.models.load_model("binary.keras")`, has used none. So their names are entered as soon as Keras is loaded, each with an
+`keras.models.load_model("binary.keras")`, has used none. So their names are entered as soon as Keras is loaded, each with an
 object that imports its class when a model asks for it. The class then takes its own place.
 """
 
@@ -18,18 +18,22 @@ from typing import Any
 CLASSES = {
     "BinaryConv2D": "layers.binary_conv2d",
     "BinaryDense": "layers.binary_dense",
+    "ApproxSign": "quantizers.layers",
     "BlurInitializer": "applications.quicknet",
     "ChannelSlice": "applications.meliusnet",
     "DisentangledRegularizer": "regularizers",
     "DisentangledState": "regularizers",
-    "InputActivation": "export.plain",
-    "PointwiseQuantDense": "export.plain",
+    "MagnitudeAwareSign": "quantizers.layers",
+    "PhasedLearningRate": "callbacks.learning_rate",
     "RPReLU": "layers.rprelu",
-    "RSign": "quantizers",
+    "RSign": "quantizers.rsign",
+    "SteSign": "quantizers.layers",
+    "SteTern": "quantizers.layers",
+    "SwishSign": "quantizers.layers",
 }
 """The module of each class that enters itself as one of the package "bitat_tf"."""
 
-_KERAS = "tf_keras"
+_KERAS = "keras"
 
 
 class _WaitingClass:

@@ -6,26 +6,27 @@ import numpy as np
 
 
 def check_model(model: Any, where: str) -> None:
-    """Raise unless `model` is a built Keras 2 model.
+    """Raise unless `model` is a built Keras model.
 
     Args:
         model: What the user passed.
         where: Name of the public function, for the message.
 
     Raises:
-        TypeError: If `model` is a Keras 3 model, or no Keras model at all.
+        TypeError: If `model` is no Keras 3 model.
         ValueError: If the model has no weights yet.
     """
-    from bitat_tf._keras import keras  # only here: the other checks are for what needs no TensorFlow, too
+    import keras  # only here: the other checks are for what needs no Keras, too
 
     if not isinstance(model, keras.Model):
         kind = f"{type(model).__module__}.{type(model).__qualname__}"
-        if any(base.__module__.split(".")[0] == "keras" for base in type(model).__mro__):
+        if any(base.__module__.split(".")[0] == "tf_keras" for base in type(model).__mro__):
             raise TypeError(
-                f"{where}: received a Keras 3 model ({kind}), but bitat_tf works on Keras 2 models (tf_keras), as Larq does. "
-                "Import bitat_tf before TensorFlow and build the model with `tf.keras` or `tf_keras`, not with `keras`."
+                f"{where}: received a model of Keras 2 ({kind}), but bitat_tf works on models of Keras 3. Save it and use "
+                "`bitat-tf import old.keras new.keras`, or build it with `keras` in place of `tf_keras`; where "
+                "TF_USE_LEGACY_KERAS is set in the environment, `tf.keras` is Keras 2."
             )
-        raise TypeError(f"{where}: expected a tf.keras.Model. Received: {model!r} of type {kind}.")
+        raise TypeError(f"{where}: expected a keras.Model. Received: {model!r} of type {kind}.")
     if not model.built:
         raise ValueError(
             f"{where}: model {model.name!r} has no weights yet. Give its first layer an input shape, or call it on a batch."
@@ -73,3 +74,15 @@ def check_labels(where: str, labels: np.ndarray, num_classes: int) -> None:
             f"{bad.size} outside, the first is label {labels[bad[0]]} at index {bad[0]}. Renumber the labels, or build the "
             f"model with classes={int(labels.max()) + 1}."
         )
+
+
+def channel_count(input_shape, where: str) -> int:
+    """Return the size of the last axis of a shape; raise ValueError if there is none or it is unknown."""
+    shape = None if input_shape is None else tuple(input_shape)
+    if shape is None or len(shape) < 2 or shape[-1] is None:
+        raise ValueError(
+            f"{where}: the input needs a last axis of channels of known size. Received: input shape {shape}. "
+            "Give the first layer of the model an input shape with the number of channels, as in "
+            "keras.Input((None, None, 3)), with data_format='channels_last'."
+        )
+    return int(shape[-1])

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 
-from bitat_tf._keras import keras, tf
+import keras
+from keras import ops
+
 from bitat_tf._validation import check_choice, check_model, check_number
-from bitat_tf.model_graph import is_graph
+from bitat_tf.model_graph import functional_of, is_graph
 
 __all__ = ["Distiller", "distillation_loss"]
 
 _OUTPUTS = ("logits", "probabilities")
 
 
-def distillation_loss(teacher, student, temperature: float = 1.0, outputs: str = "logits") -> tf.Tensor:
+def distillation_loss(teacher, student, temperature: float = 1.0, outputs: str = "logits"):
     r"""Divergence of a student's class probabilities from a teacher's.
 
     \[ L = T^2 \, \mathrm{KL}(p \| q) = T^2 \sum_c p_c \log(p_c / q_c), \qquad
@@ -29,7 +31,7 @@ def distillation_loss(teacher, student, temperature: float = 1.0, outputs: str =
         A float32 tensor of shape (n,), in nats.
 
     Examples:
-        >>> distillation_loss(tf.constant([[1.0, 2.0]]), tf.constant([[2.0, 3.0]])).numpy().round(6) + 0.0
+        >>> np.asarray(distillation_loss(np.array([[1.0, 2.0]]), np.array([[2.0, 3.0]]))).round(6) + 0.0
         array([0.], dtype=float32)
 
     References:
@@ -38,12 +40,12 @@ def distillation_loss(teacher, student, temperature: float = 1.0, outputs: str =
     """
     check_choice("distillation_loss", "outputs", outputs, _OUTPUTS)
     check_number("distillation_loss", "temperature", temperature, exclusive=True)
-    teacher, student = (tf.cast(values, tf.float32) for values in (teacher, student))
+    teacher, student = (ops.cast(values, "float32") for values in (teacher, student))
     if outputs == "probabilities":
-        teacher, student = (tf.math.log(tf.maximum(values, keras.backend.epsilon())) for values in (teacher, student))
-    p = tf.nn.log_softmax(teacher / temperature)
-    q = tf.nn.log_softmax(student / temperature)
-    return temperature**2 * tf.reduce_sum(tf.exp(p) * (p - q), axis=-1)
+        teacher, student = (ops.log(ops.maximum(values, keras.config.epsilon())) for values in (teacher, student))
+    p = ops.log_softmax(teacher / temperature)
+    q = ops.log_softmax(student / temperature)
+    return temperature**2 * ops.sum(ops.exp(p) * (p - q), axis=-1)
 
 
 class Distiller(keras.Model):
@@ -65,7 +67,7 @@ class Distiller(keras.Model):
         outputs: What both networks give: "logits" (default) or "probabilities".
 
     Raises:
-        TypeError: If a model is no Keras 2 model.
+        TypeError: If a model is no Keras model.
         ValueError: If a model is neither functional nor sequential, shapes differ, both share weights, there is one output
             only, or a value is out of range; in `fit`, if the weight is below 1 and `compile` got no loss.
 
@@ -97,35 +99,32 @@ class Distiller(keras.Model):
         check_number("Distiller", "temperature", temperature, exclusive=True)
         check_choice("Distiller", "outputs", outputs, _OUTPUTS)
         _check_pair(student, teacher)
-        super().__init__(inputs=student.input, outputs=student.output, name=student.name)
+        inner = functional_of(student)
+        super().__init__(inputs=inner.input, outputs=inner.output, name=student.name)
         self._weight, self._temperature, self._outputs_are = float(weight), float(temperature), outputs
         # Functions, not models: as an attribute the teacher's layers would be layers of this model.
         self._teach: Callable = lambda x: teacher(x, training=False)
         self._save_student: Callable = student.save
         self._divergence = keras.metrics.Mean(name="distillation_loss")
-        self._total = keras.metrics.Mean(name="loss")  # in the place of Keras' own, which knows the task loss only
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Return the loss of a training step."""
-        # Of several replicas each has its share of a loss, as Keras sums their gradients.
-        share = tf.nn.scale_regularization_loss
         divergence = distillation_loss(self._teach(x), y_pred, self._temperature, self._outputs_are)
         if sample_weight is not None:
-            divergence *= tf.reshape(tf.cast(sample_weight, tf.float32), (-1,))
-        loss = self._weight * share(tf.reduce_mean(divergence))
+            divergence *= ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
+        # Of several replicas each has its share of a loss that is not Keras' own, as it sums their gradients.
+        share = self._aggregate_additional_loss
+        loss = self._weight * share(ops.mean(divergence))
         if self._weight < 1:  # at 1 labels that are missing or wrong must not matter
             if not self.loss:
                 raise ValueError(
                     "Distiller: below a weight of 1 the task loss counts as well. Received: compile without `loss`. Compile "
                     "with one, as in loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), or use weight=1."
                 )
-            loss += (1 - self._weight) * tf.cast(self.compiled_loss(y, y_pred, sample_weight), tf.float32)
-        losses = self.losses  # read once: with every reading the disentangled losses are computed anew
-        if losses:
-            loss += share(tf.add_n([tf.cast(value, tf.float32) for value in losses]))
+            loss += (1 - self._weight) * ops.cast(self._compile_loss(y, y_pred, sample_weight), "float32")
+        for value in self.losses:
+            loss += share(ops.cast(value, "float32"))
         self._divergence.update_state(divergence)
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        self._total.update_state(replicas * loss, sample_weight=tf.cast(tf.shape(divergence)[0], tf.float32))
         return loss
 
     def save(self, *arguments, **options):
@@ -158,6 +157,6 @@ def _check_pair(student: keras.Model, teacher: keras.Model) -> None:
             "Distiller: it compares the probabilities of at least two classes. Received: networks of one output. Use a Dense "
             "layer with an output for each class."
         )
-    inputs = [tf.nest.map_structure(lambda tensor: tensor.shape[1:].as_list(), model.input) for model in (student, teacher)]
+    inputs = [[tuple(tensor.shape[1:]) for tensor in model.inputs] for model in (student, teacher)]
     if inputs[0] != inputs[1]:
         raise ValueError(f"Distiller: student and teacher must take the same inputs. Received: {inputs[0]} and {inputs[1]}.")

@@ -1,9 +1,10 @@
 """The disentangled loss as a Keras regularizer (Eq. 6; its scale-free form is ours)."""
 
+import keras
 import numpy as np
+from keras import ops
 
-from bitat_tf._disentangled_error import ERRORS, weighted_error
-from bitat_tf._keras import keras, tf
+from bitat_tf._disentangled_error import ERRORS, Statistics, weighted_error
 from bitat_tf._validation import check_choice, check_number
 from bitat_tf.dependency import Metric
 
@@ -22,27 +23,38 @@ class DisentangledState(keras.layers.Layer):
         units: Number m of output channels.
         num_groups: Number k of groups; the full form where k >= d.
         cross_layer: Whether a sensitivity M of the output channels is held, m x m numbers.
+        strength, l1: What lambda and gamma are at first. Default 0.
     """
 
-    def __init__(self, dim: int, units: int, num_groups: int = 256, cross_layer: bool = False, **kwargs):
+    def __init__(
+        self,
+        dim: int,
+        units: int,
+        num_groups: int = 256,
+        cross_layer: bool = False,
+        strength: float = 0.0,
+        l1: float = 0.0,
+        **kwargs,
+    ):
         kwargs.setdefault("trainable", False)
+        kwargs.setdefault("dtype", "float32")  # statistics, under any policy
         super().__init__(**kwargs)
         self.dim, self.units, self.num_groups, self.cross_layer = dim, units, num_groups, cross_layer
+        self._initial = {"strength": strength, "l1": l1}
         size = min(dim, num_groups)
 
-        def add(name, shape, dtype="float32"):
-            return self.add_weight(name, shape=shape, dtype=dtype, initializer="zeros", trainable=False)
+        def add(name, shape, dtype="float32", initializer="zeros"):
+            return self.add_weight(name=name, shape=shape, dtype=dtype, initializer=initializer, trainable=False)
 
-        self.strength = add("strength", ())
-        self.l1 = add("l1", ())
+        self.strength = add("strength", (), initializer=keras.initializers.Constant(strength))
+        self.l1 = add("l1", (), initializer=keras.initializers.Constant(l1))
         self.groups = add("groups", (dim,), "int32")
         self.importance = add("importance", (size,))
         self.directions = add("directions", (size, size))
         self.residual = add("residual", ())
         self.reference = add("reference", (dim, units))
         if cross_layer:
-            self.sensitivity = add("sensitivity", (units, units))
-            self.sensitivity.assign(tf.eye(units))
+            self.sensitivity = add("sensitivity", (units, units), initializer=keras.initializers.Identity())
         self.built = True
 
     def assign(self, metric: Metric, reference: np.ndarray) -> None:
@@ -75,26 +87,26 @@ class DisentangledState(keras.layers.Layer):
         self.residual.assign(metric.residual)
         self.reference.assign(reference)
         if self.cross_layer:
-            self.sensitivity.assign(tf.eye(self.units) if metric.sensitivity is None else metric.sensitivity)
+            self.sensitivity.assign(np.eye(self.units, dtype="float32") if metric.sensitivity is None else metric.sensitivity)
 
     def forget(self) -> None:
         """Drop the statistics, so that the loss is inactive."""
         for variable in (self.strength, self.l1, self.groups, self.importance, self.directions, self.residual, self.reference):
-            variable.assign(tf.zeros_like(variable))
+            variable.assign(ops.zeros(variable.shape, variable.dtype))
         if self.cross_layer:
-            self.sensitivity.assign(tf.eye(self.units))
+            self.sensitivity.assign(np.eye(self.units, dtype="float32"))
 
     @property
     def metric(self) -> Metric | None:
         """The stored metric; None as long as none was assigned."""
-        groups = self.groups.numpy()
+        groups = ops.convert_to_numpy(self.groups)
         used = int(groups.max()) + 1
-        importance = self.importance.numpy()[:used].astype(float)
+        importance = ops.convert_to_numpy(self.importance)[:used].astype(float)
         if not importance.any():
             return None
-        directions = self.directions.numpy()[:used, :used].astype(float)
-        sensitivity = self.sensitivity.numpy().astype(float) if self.cross_layer else None
-        return Metric(groups, importance, directions, float(self.residual.numpy()), sensitivity)
+        directions = ops.convert_to_numpy(self.directions)[:used, :used].astype(float)
+        sensitivity = ops.convert_to_numpy(self.sensitivity).astype(float) if self.cross_layer else None
+        return Metric(groups, importance, directions, float(ops.convert_to_numpy(self.residual)), sensitivity)
 
     def call(self, inputs):
         """Not a layer of a network: holds variables only."""
@@ -103,7 +115,7 @@ class DisentangledState(keras.layers.Layer):
     def get_config(self):
         """Return the arguments of the constructor."""
         own = {name: getattr(self, name) for name in ("dim", "units", "num_groups", "cross_layer")}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **own, **self._initial}
 
 
 @keras.saving.register_keras_serializable(package="bitat_tf")
@@ -122,9 +134,9 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
     `cross_layer` it is held fixed).
     With +-1 inputs every variance is 1, so a diagonal importance says nothing: only the full matrix informs.
 
-    It is inactive until it has statistics: `SequentialBinarization` gives them to the layers of this package; for a
-    plain Larq layer call `set_statistics`. There they belong to this object, not to the layer, so that they are not saved
-    with the model; the layers of this package do save them.
+    It is inactive until it has statistics: `SequentialBinarization` gives them to the layers of this package; for another
+    layer call `set_statistics`. There they belong to this object, not to the layer, so that they are not saved with the model,
+    and on JAX a training step that is already traced does not see them change; in the layers of this package it does.
 
     Args:
         strength: lambda >= 0. The paper publishes 100 without its normalization; with "relative", 1 to 10 is sensible.
@@ -142,8 +154,7 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
         ValueError: If a value is out of range, or the kernel has fewer than 2 axes.
 
     Examples:
-        >>> layer = lq.layers.QuantDense(3, kernel_quantizer="ste_sign", kernel_constraint="weight_clip",
-        ...                              kernel_regularizer=DisentangledRegularizer(strength=1.0, l1=0.0))
+        >>> layer = keras.layers.Dense(3, kernel_regularizer=DisentangledRegularizer(strength=1.0, l1=0.0))
         >>> layer.build((None, 4))
         >>> metric = Metric.from_covariance(np.eye(4), np.arange(4))
         >>> layer.kernel_regularizer.set_statistics(metric, layer.get_weights()[0])
@@ -179,10 +190,7 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
             raise ValueError(f"DisentangledRegularizer: a kernel needs at least 2 axes. Received: shape {shape}.")
         dim, units = int(np.prod(shape[:-1])), shape[-1]
         if self.state is None:
-            with tf.init_scope():
-                self.state = DisentangledState(dim, units, self.num_groups, self.cross_layer)
-                self.state.strength.assign(self.strength)
-                self.state.l1.assign(self.l1)
+            self.state = DisentangledState(dim, units, self.num_groups, self.cross_layer, self.strength, self.l1)
         elif (self.state.dim, self.state.units) != (dim, units):
             raise ValueError(
                 "DisentangledRegularizer: one object serves one kernel, since it holds that layer's statistics. Received: a "
@@ -199,12 +207,12 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
     def __call__(self, kernel):
         """Return the loss of a latent kernel of shape (..., m), a float32 scalar."""
         state = self.build(kernel.shape)
-        kernel = tf.reshape(tf.cast(tf.convert_to_tensor(kernel), tf.float32), (state.dim, state.units))
-        l1 = tf.where(tf.reduce_any(state.importance > 0), state.l1, 0.0)
-        error = weighted_error(self.error, state.dim > state.num_groups, self.residual, self.cross_layer)
-        sensitivity = state.sensitivity if self.cross_layer else tf.zeros((0, 0))
-        statistics = state.importance, state.directions, state.groups, state.residual, state.reference, sensitivity
-        return error(kernel, state.strength, *statistics) + l1 * tf.reduce_sum(tf.abs(kernel))
+        kernel = ops.reshape(ops.cast(kernel, "float32"), (state.dim, state.units))
+        sensitivity = state.sensitivity if self.cross_layer else None
+        statistics = Statistics(state.importance, state.directions, state.groups, state.residual, state.reference, sensitivity)
+        error = weighted_error(self.error, state.dim > state.num_groups, self.residual)
+        l1 = ops.where(ops.any(state.importance > 0), ops.cast(state.l1, "float32"), 0.0)
+        return error(kernel, state.strength, statistics) + l1 * ops.sum(ops.abs(kernel))
 
     def get_config(self):
         """Return the arguments of the constructor."""

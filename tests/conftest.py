@@ -1,13 +1,13 @@
 """What all tests share: fixed seeds, a clean Keras session, small networks, and a limit of what a quick test may take."""
 
-import bitat_tf  # isort: skip  (first: it decides which Keras is used)
-
 import os
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
+import bitat_tf
 
 # As many processes as there are cores run tests: see the Makefile.
 tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -63,12 +63,6 @@ def make_network():
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
         )
-        # What the first training step would create is there already, so that `fit` traces the step once, not twice.
-        x, y = tf.zeros((1, size, size, 2)), tf.zeros((1,), tf.int64)
-        outputs = model(x)
-        model.compute_loss(x, y, outputs)
-        model.compute_metrics(x, y, outputs, None)
-        model.reset_metrics()
         return model
 
     return build

@@ -1,8 +1,8 @@
 """Random functional networks: what users build, in odd combinations."""
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
 from bitat_tf.layers import RPReLU
 
 L = keras.layers
@@ -171,7 +171,7 @@ class RandomNetwork:
         if kind == 8:  # a pooling before a convolution: bits are pooled, or a shift goes through
             x = self.pooling(self.maybe_normalization(x))
             return self.maybe_activation(self.same_size(x, 32))
-        return x * 0.5 + 0.25  # operators of TensorFlow in the graph
+        return x * 0.5 + 0.25  # operators in the graph
 
     def maybe_normalization(self, x):
         return L.BatchNormalization(name=self.name("bn"))(x) if self.random.random() < 0.6 else x
@@ -188,7 +188,7 @@ class RandomNetwork:
 
     def randomize(self, model: keras.Model) -> None:
         for weight in model.weights:
-            name = weight.name.split("/")[-1]
+            name = weight.name
             if name.startswith("moving_variance"):
                 value = self.random.uniform(0.5, 2, weight.shape)
             elif name.startswith("gamma"):

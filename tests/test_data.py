@@ -1,15 +1,18 @@
 """Images on disk are written with Pillow; what is expected of them is worked out with numpy or by hand."""
 
 import os
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from sklearn import datasets
 
 from bitat_tf import data
-from bitat_tf._keras import tf
 
 
 def write(path: Path, color=0, size=(8, 8), **options) -> Path:
@@ -619,6 +622,44 @@ def test_an_epoch_is_a_function_of_the_steps_that_were_trained():
     counted = data.training_dataset(images, labels, 6, seed=1, augment="shift")
     for order in orders:  # its own count of epochs gives the same
         assert np.concatenate([classes.numpy() for _, classes in counted]).tolist() == order
+
+
+RESUMED = """
+import keras, numpy as np
+from bitat_tf.data import training_dataset
+
+images, labels = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8), np.arange(20)
+
+def train(first, epochs, restored=()):
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(20)]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.optimizer.build(model.trainable_variables)
+    dataset = training_dataset(images, labels, 6, seed=1, augment="shift", iterations=model.optimizer.iterations)
+
+    def restore(logs):  # as a backup does: after the dataset was made
+        for variable, value in zip((*model.variables, *model.optimizer.variables), restored):
+            variable.assign(value)
+
+    callback = keras.callbacks.LambdaCallback(on_train_begin=restore)
+    model.fit(dataset, epochs=epochs, initial_epoch=first, verbose=0, callbacks=[callback])
+    return [np.array(variable) for variable in (*model.variables, *model.optimizer.variables)]
+
+at_once = train(0, 4)
+for ours, theirs in zip(train(2, 4, train(0, 2)), at_once, strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+print(keras.backend.backend())
+"""
+
+
+@pytest.mark.parametrize(
+    "backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.skipif(find_spec("jax") is None, reason="no JAX"))]
+)
+def test_a_training_that_goes_on_has_the_batches_that_it_would_have_had(backend):
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    result = subprocess.run([sys.executable, "-c", RESUMED], capture_output=True, text=True, env=environment, check=False)
+    assert result.stdout.split() == [backend], result.stderr
 
 
 @pytest.mark.parametrize("make", [lambda *rest: data.training_dataset(*rest, seed=0), data.evaluation_dataset])

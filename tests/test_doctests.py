@@ -5,13 +5,13 @@ import importlib
 import os
 import pkgutil
 
-import larq as lq
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from matplotlib.figure import Figure
 
 import bitat_tf
-from bitat_tf._keras import keras, tf
 
 MODULES = sorted(module.name for module in pkgutil.walk_packages(bitat_tf.__path__, "bitat_tf."))
 PUBLIC = [
@@ -46,7 +46,7 @@ def marked(name):
 @pytest.mark.parametrize("name", map(marked, MODULES))
 def test_examples(name, tmp_path):
     module = importlib.import_module(name)
-    names = {"bitat_tf": bitat_tf, "keras": keras, "tf": tf, "np": np, "lq": lq, "os": os, "folder": str(tmp_path)}
+    names = {"bitat_tf": bitat_tf, "keras": keras, "tf": tf, "np": np, "os": os, "folder": str(tmp_path)}
     globs = {**names, "Metric": bitat_tf.dependency.Metric, "Figure": Figure, **vars(module)}
     results = doctest.testmod(module, globs=globs, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert results.failed == 0

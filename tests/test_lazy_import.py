@@ -6,11 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import pytest
 from written_files import small_file
 
 import bitat_tf
-from bitat_tf._keras import keras
 from bitat_tf._saved_models import CLASSES
 
 PACKAGE = Path(bitat_tf.__file__).parent
@@ -43,7 +43,7 @@ import sys
 from bitat_tf.cli import build_parser, main
 build_parser().format_help()
 codes = [main(command) for command in {commands}]
-print(codes, [name for name in ("tensorflow", "tf_keras", "larq") if name in sys.modules])
+print(codes, [name for name in ("tensorflow", "keras", "jax") if name in sys.modules])
 """
     assert run(code).splitlines()[-1] == "[0, 0] []"
     assert (tmp_path / "bits.npz").exists()
@@ -58,35 +58,50 @@ def test_a_name_that_there_is_not():
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Return a folder with a model that has layers of several modules, in both forms in which Keras 2 saves such layers."""
+    """Return a folder with a model that has layers of several modules."""
     inputs = keras.Input((4, 4, 8))
     x = bitat_tf.layers.RPReLU()(bitat_tf.layers.BinaryConv2D(4, 3)(inputs))
     x = bitat_tf.applications.meliusnet.ChannelSlice(0, 2)(x)
     model = keras.Model(inputs, bitat_tf.layers.BinaryDense(3)(keras.layers.Flatten()(x)))
     folder = tmp_path_factory.mktemp("saved")
-    for name in ("model.keras", "folder"):
-        model.save(folder / name)
+    model.save(folder / "model.keras")
     return folder
 
 
 BEFORE = {
-    "nothing": "import bitat_tf\nimport tensorflow as tf\nload = tf.keras.models.load_model",
-    "a module": "from bitat_tf.data import load_digits\nimport tf_keras\nload = tf_keras.models.load_model",
-    "Keras": "import os\nos.environ['TF_USE_LEGACY_KERAS'] = '1'\nimport tf_keras, bitat_tf\nload = tf_keras.models.load_model",
+    "nothing": "import bitat_tf, keras",
+    "a module": "from bitat_tf.data import load_digits\nimport keras",
+    "Keras": "import keras, bitat_tf",
+    "TensorFlow and Keras": "import tensorflow as tf\nimport keras\ntf.keras.Sequential\nimport bitat_tf",
 }
-CASES = [*((name, "model.keras") for name in BEFORE), ("nothing", "folder")]
 
 
-@pytest.mark.parametrize(("before", "form"), CASES)
-def test_models_are_loaded_whatever_was_used_before(before, form, saved):
+@pytest.mark.parametrize("before", BEFORE)
+def test_models_are_loaded_whatever_was_used_before(before, saved):
     code = f"""
 {BEFORE[before]}
-model = load({str(saved / form)!r}, compile=False)
+model = keras.models.load_model({str(saved / "model.keras")!r}, compile=False)
 layers = [layer for layer in model.layers if type(layer).__name__ in ("BinaryConv2D", "RPReLU", "ChannelSlice", "BinaryDense")]
-import bitat_tf.layers, tf_keras
-print(len(layers), isinstance(layers[0], bitat_tf.layers.BinaryConv2D), tf_keras.__spec__.loader is tf_keras.__loader__)
+import bitat_tf.layers
+print(len(layers), isinstance(layers[0], bitat_tf.layers.BinaryConv2D), keras.__spec__.loader is keras.__loader__)
 """
     assert run(code) == "4 True True"
+
+
+def test_a_model_of_keras_2_gets_an_error_that_says_so():
+    pytest.importorskip("tf_keras")
+    code = """
+import bitat_tf, numpy as np, tf_keras
+model = tf_keras.Sequential([tf_keras.Input((3,)), tf_keras.layers.Dense(2)])
+for call in (bitat_tf.check, bitat_tf.binarize, bitat_tf.callbacks.SequentialBinarization(np.zeros((1, 2))).total_epochs):
+    try:
+        call(model)
+    except TypeError as error:
+        print(error)
+"""
+    found = run(code)
+    assert found.count("received a model of Keras 2 (tf_keras.src.engine.sequential.Sequential)") == 3
+    assert found.count("bitat-tf import old.keras new.keras") == 3
 
 
 def test_all_classes_that_enter_themselves_are_named():

@@ -4,9 +4,9 @@ import json
 import re
 from pathlib import Path
 
+import keras
 import pytest
 
-from bitat_tf._keras import keras
 from bitat_tf.inspection import rules
 
 ROOT = Path(__file__).parents[1]

@@ -36,7 +36,7 @@ def test_source(path):
 
 
 # Rooms from the bottom to the top; a file imports from its own room and from those before it.
-ROOMS = ["_lazy", "_legacy_keras", "_saved_models", "_keras", "_validation", "_files", "_pixels", "_tables"]
+ROOMS = ["_lazy", "_saved_models", "_validation", "_files", "_pixels", "_tables", "_tracing"]
 ROOMS += ["_console", "model_graph", "tflite_file", "dependency", "quantizers"]
 ROOMS += ["_disentangled_error", "regularizers", "layers", "inspection", "calibration", "callbacks", "distillation", "analysis"]
 BESIDE_EACH_OTHER = ("conversion", "post_training", "applications", "export", "data")
@@ -60,9 +60,25 @@ def test_one_direction_of_imports(path):
     assert imported <= allowed, "imports go one way: mathematics <- quantizers, regularizers <- layers <- callbacks <- the rest"
 
 
-def test_only_one_file_decides_which_keras_is_used():
-    for path in FILES:
-        if path.name != "_keras.py":
-            assert not re.search(
-                r"^\s*(import tensorflow|import tf_keras|from tf_keras|from tensorflow|import keras)", path.read_text(), re.M
-            ), path
+# What trains runs on every backend of Keras; these files have a branch for TensorFlow.
+OF_A_BACKEND = ("_tracing.py", "calibration/jacobian.py", "callbacks/summaries.py")
+TRAINS = (
+    "quantizers",
+    "layers",
+    "calibration",
+    "callbacks",
+    "dependency",
+    "analysis",
+    "conversion",
+    "post_training",
+    "inspection",
+)
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_what_trains_needs_no_tensorflow(path):
+    relative = path.relative_to(PACKAGE)
+    imports = re.findall(r"^\s*(?:import|from) (tensorflow|tf_keras|larq)\b", path.read_text(), re.MULTILINE)
+    assert not {"larq"} & {*imports}, "Larq is for comparison, in the tests"
+    if (relative.parts[0] in TRAINS or len(relative.parts) == 1) and str(relative) not in OF_A_BACKEND:
+        assert not imports, "use keras.ops"

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import keras
 import numpy as np
+from keras import ops
 from matplotlib.axes import Axes
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.analysis.checked import checked_binary_layers
 from bitat_tf.analysis.result_table import ResultTable
 from bitat_tf.calibration import Calibration, LayerInputs, NetworkTrace
@@ -97,8 +98,8 @@ def plot_layer_agreement(axes: Axes, table: ResultTable) -> None:
     axes.legend(fontsize=8, loc="lower left")
 
 
-def _outputs(layer: BinaryLayer, inputs: tf.Tensor) -> np.ndarray:
-    outputs = layer.call(inputs).numpy()
+def _outputs(layer: BinaryLayer, inputs: np.ndarray) -> np.ndarray:
+    outputs = ops.convert_to_numpy(layer(inputs))
     return outputs.reshape(-1, outputs.shape[-1])
 
 

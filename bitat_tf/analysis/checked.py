@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
 from bitat_tf._validation import check_finite, check_labels, check_model
 from bitat_tf.analysis.kernel_layers import kernel_layers
 from bitat_tf.layers import BinaryLayer, binary_layers

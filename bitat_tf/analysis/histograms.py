@@ -3,11 +3,12 @@
 import math
 from typing import Any
 
+import keras
 import numpy as np
+from keras import ops
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bitat_tf._keras import keras
 from bitat_tf._validation import check_finite, check_number
 from bitat_tf.analysis.checked import checked_binary_layers
 from bitat_tf.analysis.result_table import ResultTable
@@ -90,10 +91,9 @@ def activation_histograms(
     for layer in layers:
         counts, positive, total = np.zeros(int(bins)), 0, 0
         for batch in LayerInputs(model, layer, calibration, trace=trace):
-            values = batch.numpy()
-            counts += np.histogram(np.clip(values, low, high), edges)[0]
-            positive += int(np.sum(layer.input_images(batch, binary=True).numpy() > 0))
-            total += values.size
+            counts += np.histogram(np.clip(batch, low, high), edges)[0]
+            positive += int(np.sum(ops.convert_to_numpy(layer.input_images(batch, binary=True)) > 0))
+            total += batch.size
         density = counts / (total * np.diff(edges))
         rows += _rows(layer.name, density, edges, positive=positive / total)
     return ResultTable(tuple(rows))

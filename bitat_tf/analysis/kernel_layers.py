@@ -3,11 +3,13 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
+import keras
 import numpy as np
+from keras import ops
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.dependency import PatchGeometry, PatchMoments
 from bitat_tf.layers import BinaryLayer
+from bitat_tf.model_graph import layers_inside
 
 _DENSE = PatchGeometry()
 
@@ -17,7 +19,7 @@ def kernel_layers(model: keras.Model) -> list[keras.layers.Layer]:
 
     Depthwise and grouped convolutions are left out: their inputs have a covariance for each group, not a single one.
     """
-    return [layer for layer in dict.fromkeys(model._flatten_layers(include_self=False)) if _has_kernel(layer)]
+    return [layer for layer in layers_inside(model) if _has_kernel(layer)]
 
 
 def _has_kernel(layer: keras.layers.Layer) -> bool:
@@ -46,22 +48,23 @@ def kernel_matrix(layer: keras.layers.Layer) -> np.ndarray:
     return kernel.reshape(-1, kernel.shape[-1]).astype(float)
 
 
-def input_covariance(layer: keras.layers.Layer, batches: list[tf.Tensor]) -> np.ndarray:
+def input_covariance(layer: keras.layers.Layer, batches: list[np.ndarray]) -> np.ndarray:
     """Return the centred covariance C of what the float layer's kernel sees, shape (d, d)."""
     geometry = geometry_of(layer)
     dim = len(kernel_matrix(layer))
     moments = PatchMoments(geometry, dim // geometry.taps)
     for batch in batches:
         images = layer.input_images(batch, binary=False) if isinstance(layer, BinaryLayer) else batch
-        if images.shape.rank != 4:  # of a dense layer: rows are pictures of one pixel
-            images = tf.reshape(images, (-1, 1, 1, images.shape[-1]))
-        moments.update(images.numpy())
+        images = ops.convert_to_numpy(images)
+        if images.ndim != 4:  # of a dense layer: rows are pictures of one pixel
+            images = images.reshape(-1, 1, 1, images.shape[-1])
+        moments.update(images)
     return moments.covariance
 
 
 @contextlib.contextmanager
 def before_first_call(
-    layers: list[keras.layers.Layer], function: Callable[[keras.layers.Layer, tf.Tensor], None]
+    layers: list[keras.layers.Layer], function: Callable[[keras.layers.Layer, np.ndarray], None]
 ) -> Iterator[None]:
     """Call `function(layer, inputs)` with what reaches each layer, before the layer computes its output of it.
 
@@ -83,7 +86,7 @@ def _intercepted(layer: keras.layers.Layer, call: Callable, function: Callable) 
         nonlocal seen
         if not seen:
             seen = True
-            function(layer, inputs)
+            function(layer, ops.convert_to_numpy(inputs))
         return call(inputs, *arguments, **keywords)
 
     return intercepted

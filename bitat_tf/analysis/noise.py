@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from matplotlib.axes import Axes
 from scipy import stats
 
-from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_choice, check_finite, check_number
 from bitat_tf.analysis.checked import checked_noise_layers, checked_samples, checked_sequence
 from bitat_tf.analysis.kernel_layers import before_first_call, input_covariance, kernel_matrix
@@ -203,10 +203,11 @@ class _Noise:
         drawn = generator.standard_normal((min(self._k, len(matrix)), matrix.shape[1]))
         columns = directions[:, : len(drawn)] if self._rows == "top" else directions[:, ::-1][:, : len(drawn)]
         sigma = self._scale * np.sqrt(np.mean(matrix**2))
-        layer.kernel.assign(tf.reshape(tf.cast(matrix + sigma * columns @ drawn, layer.kernel.dtype), layer.kernel.shape))
+        noisy = (matrix + sigma * columns @ drawn).reshape(layer.kernel.shape)
+        layer.kernel.assign(noisy.astype(layer.kernel.dtype))
 
 
-def _principal(layer: keras.layers.Layer, inputs: tf.Tensor) -> np.ndarray:
+def _principal(layer: keras.layers.Layer, inputs: np.ndarray) -> np.ndarray:
     return disentangle(input_covariance(layer, [inputs]))[1]
 
 
@@ -214,7 +215,7 @@ def _directions(model: keras.Model, layers: list[keras.layers.Layer], calibratio
     """Return V of every layer in the network as it is, by name."""
     found: dict[str, np.ndarray] = {}
 
-    def note(layer: keras.layers.Layer, inputs: tf.Tensor) -> None:
+    def note(layer: keras.layers.Layer, inputs: np.ndarray) -> None:
         found[layer.name] = _principal(layer, inputs)
 
     with before_first_call(layers, note):

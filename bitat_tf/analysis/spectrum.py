@@ -2,10 +2,10 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 from matplotlib.axes import Axes
 
-from bitat_tf._keras import keras
 from bitat_tf.analysis.result_table import ResultTable
 from bitat_tf.calibration import measure_dependency
 

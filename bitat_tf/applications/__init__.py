@@ -1,4 +1,4 @@
-"""Networks in the manner of `tf.keras.applications`, with binary layers that start as float layers.
+"""Networks in the manner of `keras.applications`, with binary layers that start as float layers.
 
 All are functional models, not compiled, have the same arguments, and take pixels from 0 to 255 (`include_preprocessing`). The
 counts are those for pictures of 224x224.

@@ -1,10 +1,11 @@
 """What the networks share: checks, the input, the classifier, the weights file, layers in their usual form."""
 
 import os
+from typing import Any
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_choice, check_number
 from bitat_tf.layers import BinaryConv2D
 from bitat_tf.regularizers import DisentangledRegularizer
@@ -15,11 +16,11 @@ _SCALE, _OFFSET = 1 / 127.5, -1.0
 Weights = str | os.PathLike | None
 
 
-def preprocess_input(x: np.ndarray | tf.Tensor) -> np.ndarray | tf.Tensor:
+def preprocess_input(x: Any) -> Any:
     """Scale pixels from 0..255 to [-1, 1], as the networks do themselves with `include_preprocessing=True`.
 
     Args:
-        x: Pixels, an array or a tensor of any shape and type; it stays as it is.
+        x: Pixels, an array or a tensor of Keras' backend, of any shape and type; it stays as it is.
 
     Returns:
         float32 values x / 127.5 - 1 in the shape of `x`; an array for an array, a tensor for a tensor.
@@ -28,8 +29,8 @@ def preprocess_input(x: np.ndarray | tf.Tensor) -> np.ndarray | tf.Tensor:
         >>> preprocess_input(np.array([0, 255]))
         array([-1.,  1.], dtype=float32)
     """
-    if tf.is_tensor(x):
-        return tf.cast(x, tf.float32) * _SCALE + _OFFSET
+    if keras.ops.is_tensor(x):
+        return keras.ops.cast(x, "float32") * _SCALE + _OFFSET
     return np.asarray(x, np.float32) * np.float32(_SCALE) + np.float32(_OFFSET)
 
 
@@ -54,8 +55,7 @@ def check_arguments(
             f"{where}: `input_shape` must be (height, width, channels) with known sizes, as the converter needs them. "
             f"Received: input_shape={input_shape}."
         )
-    # The second is TensorFlow's own format: several files of that name.
-    if weights is not None and not os.path.exists(weights) and not os.path.exists(f"{os.fspath(weights)}.index"):
+    if weights is not None and not os.path.exists(weights):
         raise ValueError(f"{where}: `weights` must be None or the path of a weights file. Received: {str(weights)!r}.")
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.applications._building import (
     batch_normalization,
     check_reducible,

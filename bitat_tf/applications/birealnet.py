@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.applications._building import (
     Weights,
     batch_normalization,
@@ -18,7 +19,7 @@ from bitat_tf.regularizers import DisentangledRegularizer
 __all__ = ["BiRealNet18", "BiRealNet34", "preprocess_input"]
 
 
-def BiRealNet18(  # noqa: N802 (the name of a model, as in tf.keras.applications)
+def BiRealNet18(  # noqa: N802 (the name of a model, as in keras.applications)
     input_shape: tuple[int, int, int] = (224, 224, 3),
     classes: int = 1000,
     weights: Weights = None,

@@ -1,8 +1,8 @@
 """MeliusNet: dense blocks that add features, improvement blocks that mend the newest ones."""
 
-import larq as lq
+import keras
 
-from bitat_tf._keras import keras
+from bitat_tf._validation import channel_count
 from bitat_tf.applications._building import (
     Weights,
     batch_normalization,
@@ -16,7 +16,7 @@ from bitat_tf.applications._building import (
     preprocess_input,
     scaled_filters,
 )
-from bitat_tf.quantizers import channel_count
+from bitat_tf.quantizers import SteSign
 from bitat_tf.regularizers import DisentangledRegularizer
 
 __all__ = ["ChannelSlice", "MeliusNet22", "preprocess_input"]
@@ -44,7 +44,7 @@ class ChannelSlice(keras.layers.Layer):
         As the input, with the chosen channels.
 
     Examples:
-        >>> ChannelSlice(-1, None)(tf.constant([[1.0, 2.0, 3.0]])).numpy()
+        >>> np.asarray(ChannelSlice(-1, None)(np.array([[1.0, 2.0, 3.0]])))
         array([[3.]], dtype=float32)
     """
 
@@ -67,7 +67,7 @@ class ChannelSlice(keras.layers.Layer):
         return {**super().get_config(), "start": self.start, "stop": self.stop}
 
 
-def MeliusNet22(  # noqa: N802 (the name of a model, as in tf.keras.applications)
+def MeliusNet22(  # noqa: N802 (the name of a model, as in keras.applications)
     input_shape: tuple[int, int, int] = (224, 224, 3),
     classes: int = 1000,
     weights: Weights = None,
@@ -148,7 +148,7 @@ def _stem(x, input_shape: tuple[int, int, int], width: float):
 
 def _new_features(x, growth: int, name: str, regularizer: DisentangledRegularizer | None):
     y = batch_normalization(name=f"{name}_bn")(x)
-    quantizer = lq.quantizers.SteSign(clip_value=_CLIP)
+    quantizer = SteSign(clip_value=_CLIP)
     return binary_convolution(growth, 3, 1, f"{name}_conv", regularizer, quantizer, float_activation="hard_tanh")(y)
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.applications._building import (
     Weights,
     build_model,
@@ -18,7 +19,7 @@ __all__ = ["MobileNetV1", "MobileNetV2", "preprocess_input"]
 _MINIMUM = 32  # pixels, Keras' own limit: the networks halve pictures up to five times
 
 
-def MobileNetV1(  # noqa: N802 (the name of a model, as in tf.keras.applications)
+def MobileNetV1(  # noqa: N802 (the name of a model, as in keras.applications)
     input_shape: tuple[int, int, int] = (224, 224, 3),
     classes: int = 1000,
     weights: Weights = None,
@@ -61,7 +62,7 @@ def MobileNetV1(  # noqa: N802 (the name of a model, as in tf.keras.applications
     """
     check_arguments("MobileNetV1", input_shape, classes, weights, width, pooling, minimum_width=1 / 32)
     base = _keras_network("MobileNetV1", keras.applications.MobileNet, "conv1", input_shape, width, include_preprocessing)
-    return build_model(base.input, base.output, classes, weights, include_top, pooling, classifier_activation, name)
+    return build_model(base.inputs[0], base.outputs[0], classes, weights, include_top, pooling, classifier_activation, name)
 
 
 def MobileNetV2(  # noqa: N802
@@ -104,7 +105,7 @@ def MobileNetV2(  # noqa: N802
     """
     check_arguments("MobileNetV2", input_shape, classes, weights, width, pooling)
     base = _keras_network("MobileNetV2", keras.applications.MobileNetV2, "Conv1", input_shape, width, include_preprocessing)
-    return build_model(base.input, base.output, classes, weights, include_top, pooling, classifier_activation, name)
+    return build_model(base.inputs[0], base.outputs[0], classes, weights, include_top, pooling, classifier_activation, name)
 
 
 def _keras_network(

@@ -1,9 +1,8 @@
 """QuickNet: Larq's network made for larq-compute-engine."""
 
-import larq as lq
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.applications._building import (
     Weights,
     batch_normalization,
@@ -17,6 +16,7 @@ from bitat_tf.applications._building import (
     preprocess_input,
     scaled_filters,
 )
+from bitat_tf.quantizers import SteSign
 from bitat_tf.regularizers import DisentangledRegularizer
 
 __all__ = ["BlurInitializer", "QuickNet", "preprocess_input"]
@@ -31,7 +31,7 @@ class BlurInitializer(keras.initializers.Initializer):
     """Kernel of a depthwise 3x3 convolution that blurs: binomial weights of sum 1 in every channel.
 
     Examples:
-        >>> 16 * BlurInitializer()((3, 3, 1, 1)).numpy()[..., 0, 0]
+        >>> 16 * np.asarray(BlurInitializer()((3, 3, 1, 1)))[..., 0, 0]
         array([[1., 2., 1.],
                [2., 4., 2.],
                [1., 2., 1.]], dtype=float32)
@@ -46,7 +46,7 @@ class BlurInitializer(keras.initializers.Initializer):
         Args:
             shape: (3, 3, channels, 1).
             dtype: Its type. Default float32.
-            **kwargs: Not used; Keras passes the layout of a partitioned variable.
+            **kwargs: Not used.
 
         Raises:
             ValueError: If the shape is another one.
@@ -55,14 +55,14 @@ class BlurInitializer(keras.initializers.Initializer):
             raise ValueError(f"BlurInitializer: the kernel must be 3x3. Received: shape={tuple(shape)}. Use kernel_size=3.")
         binomial = np.array([1.0, 2.0, 1.0]) / 4
         kernel = np.outer(binomial, binomial)[:, :, None, None]
-        return tf.constant(np.broadcast_to(kernel, shape), dtype or tf.float32)
+        return keras.ops.convert_to_tensor(np.broadcast_to(kernel, shape), dtype or "float32")
 
     def get_config(self):
         """Return the arguments of the constructor: none."""
         return {}
 
 
-def QuickNet(  # noqa: N802 (the name of a model, as in tf.keras.applications)
+def QuickNet(  # noqa: N802 (the name of a model, as in keras.applications)
     input_shape: tuple[int, int, int] = (224, 224, 3),
     classes: int = 1000,
     weights: Weights = None,
@@ -143,9 +143,7 @@ def _stem(x, input_shape: tuple[int, int, int], width: float):
 
 
 def _block(x, name: str, regularizer: DisentangledRegularizer | None):
-    y = binary_convolution(
-        x.shape[-1], 3, 1, f"{name}_conv", regularizer, input_quantizer=lq.quantizers.SteSign(clip_value=_CLIP)
-    )(x)
+    y = binary_convolution(x.shape[-1], 3, 1, f"{name}_conv", regularizer, input_quantizer=SteSign(clip_value=_CLIP))(x)
     # A layer of its own, not the convolution's activation: the cross-layer dependency needs the output before it.
     y = keras.layers.ReLU(name=f"{name}_relu")(y)
     y = batch_normalization(name=f"{name}_bn")(y)

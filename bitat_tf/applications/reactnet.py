@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf._validation import check_choice
 from bitat_tf.applications._building import (
     Weights,
@@ -28,7 +29,7 @@ REACTNET_A_BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), 
 STEM_FILTERS = 32
 
 
-def ReActNet(  # noqa: N802 (the name of a model, as in tf.keras.applications)
+def ReActNet(  # noqa: N802 (the name of a model, as in keras.applications)
     input_shape: tuple[int, int, int] = (224, 224, 3),
     classes: int = 1000,
     weights: Weights = None,

@@ -1,6 +1,7 @@
 """Real-to-Binary Net: a binary ResNet whose convolutions are scaled by gates computed from their real input."""
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.applications._building import (
     Weights,
     batch_normalization,
@@ -18,7 +19,7 @@ __all__ = ["RealToBinNet18", "preprocess_input"]
 _REDUCTION = 8  # of the channels inside a gate
 
 
-def RealToBinNet18(  # noqa: N802 (the name of a model, as in tf.keras.applications)
+def RealToBinNet18(  # noqa: N802 (the name of a model, as in keras.applications)
     input_shape: tuple[int, int, int] = (224, 224, 3),
     classes: int = 1000,
     weights: Weights = None,

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_number
 from bitat_tf.calibration.data import Calibration
+from bitat_tf.calibration.jacobian import jacobian_product
 from bitat_tf.layers import BinaryLayer, binary_layers
 from bitat_tf.model_graph import is_graph, layer_nodes
 
@@ -36,9 +37,9 @@ def find_blocks(model: keras.Model) -> dict[str, str]:
     for layer in binary_layers(model):
         above = _nodes_above(model, layer)
         for node in above:
-            depends = [parent.layer is layer or parent in above for parent in node.parent_nodes]
-            if isinstance(node.layer, keras.layers.Add) and not all(depends):
-                blocks[layer.name] = node.layer.name
+            depends = [parent.operation is layer or parent in above for parent in node.parent_nodes]
+            if isinstance(node.operation, keras.layers.Add) and not all(depends):
+                blocks[layer.name] = node.operation.name
                 break
     return blocks
 
@@ -46,7 +47,7 @@ def find_blocks(model: keras.Model) -> dict[str, str]:
 def _nodes_above(model: keras.Model, layer: keras.layers.Layer) -> list[Any]:
     """Return the layer calls that depend on a layer, from bottom to top; none for a layer that is used several times."""
     nodes = list(layer_nodes(model))
-    own = [node for node in nodes if node.layer is layer]
+    own = [node for node in nodes if node.operation is layer]
     if len(own) != 1:
         return []
     above = {id(own[0])}
@@ -82,28 +83,21 @@ def output_sensitivity(
     """
     check_number("output_sensitivity", "probes", probes, minimum=1)
     check_block("output_sensitivity", model, layer, block)
-    both = keras.Model(model.inputs, [layer.output, model.get_layer(block).output])
-    generator = tf.random.Generator.from_seed(seed)
+    pull_back = jacobian_product(model, layer, block)
+    generator = np.random.default_rng(seed)
     units = layer.output.shape[-1]
     total, count = np.zeros((units, units)), 0
-
-    @tf.function(reduce_retracing=True)
-    def gradients(batch, signs_seed):
-        with tf.GradientTape() as tape:
-            tape.watch(batch)
-            outputs, block_outputs = both(batch, training=False)
-        bits = tf.random.stateless_uniform(tf.shape(block_outputs), signs_seed, 0, 2, tf.int32)
-        signs = tf.cast(2 * bits - 1, block_outputs.dtype)
-        return tape.gradient(block_outputs, outputs, output_gradients=signs)
-
     for batch in calibration:
-        floats = tf.nest.map_structure(lambda part: tf.cast(part, tf.float32), batch)
+        floats = keras.tree.map_structure(lambda part: part.astype(np.float32), batch)
         for _ in range(probes):
-            gradient = gradients(floats, generator.make_seeds()[:, 0])
-            rows = tf.reshape(gradient, (-1, units)).numpy().astype(float)
+            rows = pull_back(floats, generator).reshape(-1, units).astype(float)
             total += rows.T @ rows
             count += len(rows)
     return total / count
+
+
+def _calls(model: keras.Model, layer: keras.layers.Layer) -> int:
+    return sum(node.operation is layer for node in layer_nodes(model))
 
 
 def check_block(where: str, model: keras.Model, layer: BinaryLayer, block: str) -> None:
@@ -111,13 +105,13 @@ def check_block(where: str, model: keras.Model, layer: BinaryLayer, block: str) 
     _check_graph(model)
     if block not in [other.name for other in model.layers]:
         raise ValueError(f"{where}: the block of layer {layer.name!r} must end at a layer of the model. Received: {block!r}.")
-    if layer not in model.layers or len(layer.inbound_nodes) != 1:
+    if layer not in model.layers or _calls(model, layer) != 1:
         raise ValueError(
             f"{where}: a block needs a layer that stands once in the model, not in a nested one. Received: {layer.name!r}. "
             "Leave it out of `blocks`."
         )
     end = model.get_layer(block)
-    if len(end.inbound_nodes) != 1 or not any(node.layer is end for node in _nodes_above(model, layer)):
+    if _calls(model, end) != 1 or not any(node.operation is end for node in _nodes_above(model, layer)):
         raise ValueError(
             f"{where}: the block of layer {layer.name!r} must end at a layer that stands once in the model and depends on it. "
             f"Received: {block!r}."

@@ -4,9 +4,11 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import keras
 import numpy as np
+from keras import ops
 
-from bitat_tf._keras import keras, tf
+from bitat_tf._tracing import TracedNetwork
 from bitat_tf._validation import check_finite
 from bitat_tf.layers import BinaryLayer
 
@@ -15,35 +17,38 @@ _CACHE_BYTES = 2**30
 
 
 class Calibration:
-    """Calibration data: checked in the first pass through all of them, streamed as often as wanted.
+    """Calibration data: checked in the first pass through all of them, streamed as often as wanted, as arrays.
 
     Args:
-        data: An array of inputs, shape (n, ...), or a finite tf.data.Dataset of batches of `x`, `(x, y)` or `(x, y, weight)`.
+        data: An array of inputs, shape (n, ...); or something finite that can be iterated again, of batches of `x`, `(x, y)` or
+            `(x, y, weight)`: a tf.data.Dataset, a keras.utils.PyDataset, a list of batches, a DataLoader.
         model: The model that the data will go through.
         where: Name of the public function, for messages.
 
     Raises:
         ValueError: If the data are empty, endless, not finite, or of a shape that the model does not take.
-        TypeError: If the data are neither an array nor a dataset.
+        TypeError: If the data are neither an array nor batches that can be iterated again.
     """
 
     def __init__(self, data: Any, model: keras.Model, where: str):
         self._where = where
         self._model = model
         self._checked = False
-        if isinstance(data, tf.data.Dataset):
-            if data.cardinality().numpy() == tf.data.INFINITE_CARDINALITY:
-                raise ValueError(f"{where}: the calibration dataset is endless. Limit it, as in `calibration.take(16)`.")
-            self._batches = data
-        elif isinstance(data, (np.ndarray, tf.Tensor)):
-            if len(data) == 0:
+        if isinstance(data, np.ndarray) or ops.is_tensor(data):
+            array = ops.convert_to_numpy(data)
+            if len(array) == 0:
                 raise ValueError(self._empty)
-            self._batches = tf.data.Dataset.from_tensor_slices(data).batch(_BATCH_SIZE)
-        else:
+            size = fixed_batch_size(model) or _BATCH_SIZE
+            data = [array[start : start + size] for start in range(0, len(array), size)]
+        elif not isinstance(data, Iterable) or isinstance(data, (Iterator, str, bytes, dict)):
             raise TypeError(
-                f"{where}: calibration data must be an array of inputs or a tf.data.Dataset of batches. "
-                f"Received: {type(data).__name__}. A few hundred training inputs are enough, as in `x_train[:512]`."
+                f"{where}: calibration data must be an array of inputs, or batches of them that can be iterated again, such as "
+                f"a tf.data.Dataset. Received: {type(data).__name__}. A few hundred training inputs are enough, as in "
+                "`x_train[:512]`."
             )
+        if _is_endless(data):
+            raise ValueError(f"{where}: the calibration dataset is endless. Limit it, as in `calibration.take(16)`.")
+        self._batches = data
 
     @property
     def _empty(self) -> str:
@@ -53,6 +58,7 @@ class Calibration:
         empty = True
         for batch in self._batches:
             inputs = batch[0] if isinstance(batch, tuple) else batch
+            inputs = keras.tree.map_structure(ops.convert_to_numpy, inputs)
             if not self._checked:
                 self._check(inputs)
             empty = False
@@ -62,20 +68,35 @@ class Calibration:
         self._checked = True
 
     def _check(self, inputs: Any) -> None:
-        for tensor in tf.nest.flatten(inputs):
-            if tensor.dtype.is_floating:
-                check_finite(self._where, "calibration data", tensor.numpy())
-        expected = self._model.inputs
-        if expected and len(expected) == 1 and isinstance(inputs, tf.Tensor):
-            if not expected[0].shape.is_compatible_with(inputs.shape):
+        for array in keras.tree.flatten(inputs):
+            if np.issubdtype(array.dtype, np.floating):
+                check_finite(self._where, "calibration data", array)
+        expected = getattr(self._model, "inputs", None)  # of a subclassed model they are not known
+        if expected and len(expected) == 1 and isinstance(inputs, np.ndarray):
+            shape = tuple(expected[0].shape)
+            fits = len(shape) == inputs.ndim and all(
+                size in (None, given) for size, given in zip(shape, inputs.shape, strict=True)
+            )
+            if not fits:
                 raise ValueError(
-                    f"{self._where}: calibration batches must have the shape of the model's input, {expected[0].shape}. "
-                    f"Received: {inputs.shape}. Prepare them exactly as the training data; a dataset must be batched."
+                    f"{self._where}: calibration batches must have the shape of the model's input, {shape}. Received: "
+                    f"{inputs.shape}. Prepare them exactly as the training data; a dataset must be batched."
                 )
 
 
+def fixed_batch_size(model: keras.Model) -> int | None:
+    """Return the number of samples of a batch that a model was built for; None where it takes any number."""
+    inputs = getattr(model, "inputs", None)
+    return inputs[0].shape[0] if inputs else None
+
+
+def _is_endless(data: Any) -> bool:
+    cardinality = getattr(data, "cardinality", None)  # of a tf.data.Dataset: -1 stands for endless
+    return cardinality is not None and int(cardinality()) == -1
+
+
 class NetworkTrace:
-    """A network traced once, for what reaches each of its binary layers: a trace for each layer would be one of all layers.
+    """A network traced once for each of its binary layers whose input is asked for; what is above that layer is not computed.
 
     Args:
         model: The model.
@@ -85,33 +106,26 @@ class NetworkTrace:
         >>> model = bitat_tf.applications.ReActNet((8, 8, 1), 4, width=0.25, blocks=((64, 1),))
         >>> layers = bitat_tf.layers.binary_layers(model)
         >>> inputs_of_second = NetworkTrace(model, layers).inputs_of(layers[1])
-        >>> [tuple(inputs.shape) for inputs in inputs_of_second(tf.zeros((2, 8, 8, 1)))]
+        >>> [tuple(inputs.shape) for inputs in inputs_of_second(np.zeros((2, 8, 8, 1)))]
         [(2, 8, 8, 8)]
     """
 
     def __init__(self, model: keras.Model, layers: Sequence[BinaryLayer]):
         self._layers = list(layers)
 
-        @tf.function(reduce_retracing=True)
         def all_inputs(batch):
-            found: list[list[tf.Tensor]] = [[] for _ in self._layers]
+            found: list[list[Any]] = [[] for _ in self._layers]
             with contextlib.ExitStack() as stack:
                 for layer, calls in zip(self._layers, found, strict=True):
                     stack.enter_context(layer.listening(calls.append))
                 model(batch, training=False)
             return found
 
-        self._all_inputs = all_inputs
+        self._all_inputs = TracedNetwork(model, all_inputs)
 
-    def inputs_of(self, layer: BinaryLayer) -> Callable[[Any], list[tf.Tensor]]:
+    def inputs_of(self, layer: BinaryLayer) -> Callable[[Any], list[Any]]:
         """Return the function from a batch of the network's inputs to the inputs of each call of the layer."""
-        position = self._layers.index(layer)
-
-        @tf.function(reduce_retracing=True)
-        def layer_inputs(batch):
-            return self._all_inputs(batch)[position]  # what the layer's input does not need is pruned from the graph
-
-        return layer_inputs
+        return self._all_inputs.part(self._layers.index(layer))
 
 
 class LayerInputs:
@@ -138,18 +152,18 @@ class LayerInputs:
     ):
         self._calibration = calibration
         self._cache_bytes = cache_bytes
-        self._kept: list[tf.Tensor] | None = None
+        self._kept: list[np.ndarray] | None = None
         self._compute = (trace or NetworkTrace(model, [layer])).inputs_of(layer)
 
-    def __iter__(self) -> Iterator[tf.Tensor]:
+    def __iter__(self) -> Iterator[np.ndarray]:
         if self._kept is not None:
             yield from self._kept
             return
-        kept: list[tf.Tensor] | None = []
+        kept: list[np.ndarray] | None = []
         size = 0
         for batch in self._calibration:
-            for inputs in self._compute(batch):
-                size += int(np.prod(inputs.shape)) * inputs.dtype.size
+            for inputs in map(ops.convert_to_numpy, self._compute(batch)):
+                size += inputs.nbytes
                 if kept is not None and size <= self._cache_bytes:
                     kept.append(inputs)
                 else:

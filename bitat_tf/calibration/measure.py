@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 from rich.table import Table
 
-from bitat_tf._keras import keras
 from bitat_tf._tables import as_text
 from bitat_tf._validation import check_model
 from bitat_tf.calibration.data import Calibration, LayerInputs, NetworkTrace

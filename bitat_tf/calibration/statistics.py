@@ -1,11 +1,13 @@
 """Statistics of a layer's input: its metric, and reference weights."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from keras import ops
 
-from bitat_tf._keras import tf
 from bitat_tf._validation import check_finite
 from bitat_tf.dependency import (
     Curvature,
@@ -21,6 +23,7 @@ from bitat_tf.dependency import (
 from bitat_tf.dependency.moments import MEMORY_LIMIT, check_full_covariance, full_covariance_bytes
 from bitat_tf.dependency.patch_moments import FEW_CHANNELS
 from bitat_tf.layers import BinaryLayer
+from bitat_tf.model_graph import CallGraph, is_graph
 
 _SIGNAL_ROWS = 1024  # rows that k-means sees; the signals of the input dimensions
 _ROW_BYTES = 40  # for each number of a row that is kept: as it came, in float64, centred, and in the solver
@@ -70,11 +73,11 @@ class LayerStatistics:
     target_mean: np.ndarray | None = None
 
 
-def channel_means(inputs: Iterable[tf.Tensor]) -> np.ndarray:
+def channel_means(inputs: Iterable[np.ndarray]) -> np.ndarray:
     """Return the mean of each input channel, shape (channels,)."""
     count, total = 0, np.zeros(())
-    for batch in inputs:
-        values = batch.numpy().reshape(-1, batch.shape[-1])
+    for batch in map(ops.convert_to_numpy, inputs):
+        values = batch.reshape(-1, batch.shape[-1])
         sums = values.sum(axis=0, dtype=np.float64)
         if not np.isfinite(sums).all():  # then a value is not: only now are all of them looked at
             check_finite("channel_means", "the input of a layer", values)
@@ -83,21 +86,25 @@ def channel_means(inputs: Iterable[tf.Tensor]) -> np.ndarray:
     return total / count
 
 
-def float_outputs(layer: BinaryLayer, inputs: tf.Tensor) -> np.ndarray:
+def _images(layer: BinaryLayer, batch: np.ndarray, binary: bool) -> np.ndarray:
+    return ops.convert_to_numpy(ops.cast(layer.input_images(batch, binary), "float32"))
+
+
+def float_outputs(layer: BinaryLayer, inputs: np.ndarray) -> np.ndarray:
     """Return what the float layer makes of its inputs, without bias and activation, as rows of shape (n, m)."""
     geometry = layer.geometry(binary=False)
-    images = tf.cast(layer.input_images(inputs, binary=False), tf.float32)
+    images = _images(layer, inputs, binary=False)
     channels = images.shape[-1]
+    kernel = layer.latent_kernel.astype(np.float32).reshape(*geometry.kernel_size, channels, -1)
     if channels < FEW_CHANNELS:  # TensorFlow's convolution of one channel is wrong for some strides
-        return (geometry.patches(images) @ layer.latent_kernel_matrix.astype(np.float32)).numpy()
-    kernel = tf.reshape(tf.cast(layer.latent_kernel, tf.float32), (*geometry.kernel_size, channels, -1))
-    outputs = tf.nn.conv2d(geometry.pad(images.numpy()), kernel, geometry.strides, "VALID", dilations=geometry.dilation_rate)
-    return outputs.numpy().reshape(-1, outputs.shape[-1])
+        return geometry.patches(images) @ kernel.reshape(-1, kernel.shape[-1])
+    outputs = ops.conv(geometry.pad(images), kernel, geometry.strides, "valid", "channels_last", geometry.dilation_rate)
+    return ops.convert_to_numpy(outputs).reshape(-1, outputs.shape[-1])
 
 
 def layer_statistics(
     layer: BinaryLayer,
-    inputs: Iterable[tf.Tensor],
+    inputs: Iterable[np.ndarray],
     retargeted: bool = True,
     seed: int = 0,
     targets: Iterable[np.ndarray] | None = None,
@@ -131,7 +138,7 @@ def layer_statistics(
         groups = group_inputs(signals, regularizer.num_groups, seed)
         if not retargeted:
             return LayerStatistics(layer_metric(layer, inputs, groups), kernel)
-    pairs: Iterable[tuple[tf.Tensor, np.ndarray | None]]
+    pairs: Iterable[tuple[np.ndarray, np.ndarray | None]]
     if not retargeted:
         pairs = ((batch, None) for batch in inputs)
     elif targets is None:
@@ -154,7 +161,7 @@ def layer_statistics(
     return LayerStatistics(metric, reference, Curvature(covariance), moments.mean, moments.target_mean if retargeted else None)
 
 
-def layer_metric(layer: BinaryLayer, inputs: Iterable[tf.Tensor], groups: np.ndarray) -> Metric:
+def layer_metric(layer: BinaryLayer, inputs: Iterable[np.ndarray], groups: np.ndarray) -> Metric:
     """Return the metric of a layer's input over given groups (each input its own for the full form).
 
     For d > k it forms no d x d numbers.
@@ -165,44 +172,48 @@ def layer_metric(layer: BinaryLayer, inputs: Iterable[tf.Tensor], groups: np.nda
         return Metric.from_covariance(_moments(layer, pairs, False, MEMORY_LIMIT).covariance, groups)
     moments = GroupedMoments(layer.geometry(binary=True), groups)
     for batch in inputs:
-        moments.update(layer.input_images(batch, binary=True).numpy())
+        moments.update(_images(layer, batch, binary=True))
     return Metric.from_covariance(moments.covariance, groups, moments.total, layer.disentangled_regularizer.residual)
 
 
 class _CheckedInputs:
     """Batches of a layer's input, which are checked in the first pass through all of them."""
 
-    def __init__(self, inputs: Iterable[tf.Tensor]):
+    def __init__(self, inputs: Iterable[np.ndarray]):
         self._inputs = inputs
         self._checked = False
 
-    def __iter__(self) -> Iterator[tf.Tensor]:
-        for batch in self._inputs:
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for batch in map(ops.convert_to_numpy, self._inputs):
             if not self._checked:
-                check_finite("layer_statistics", "the input of a layer", batch.numpy())
+                check_finite("layer_statistics", "the input of a layer", batch)
             yield batch
         self._checked = True
 
 
-def _checked(inputs: Iterable[tf.Tensor]) -> _CheckedInputs:
+def _checked(inputs: Iterable[np.ndarray]) -> _CheckedInputs:
     return inputs if isinstance(inputs, _CheckedInputs) else _CheckedInputs(inputs)
 
 
-def check_memory(where: str, layers: list[BinaryLayer], samples: int, cure: str, memory_limit: int = MEMORY_LIMIT) -> None:
+def check_memory(
+    where: str, model: Any, layers: list[BinaryLayer], samples: int, cure: str, memory_limit: int = MEMORY_LIMIT
+) -> None:
     """Raise ValueError, or warn, where the re-targeting of a layer takes too much memory.
 
     Args:
         where: Name of the public function, for the message.
-        layers: The layers whose weights are to be re-targeted.
+        model: The model.
+        layers: Its layers whose weights are to be re-targeted.
         samples: Number of calibration samples.
         cure: What the user can do, for the message.
         memory_limit: Bytes that the statistics of a layer may take.
     """
+    calls = CallGraph(model).calls if is_graph(model) else []
     for layer in layers:
         dim = len(layer.latent_kernel_matrix)
-        shapes = [node.output_shapes for node in layer.inbound_nodes]
+        shapes = [call.output_shapes[0] for call in calls if call.layer is layer]
         known = bool(shapes) and all(None not in shape[1:-1] for shape in shapes)  # a subclassed model has no shapes
-        rows = samples * sum(int(np.prod(shape[1:-1])) for shape in shapes) if known else dim
+        rows = samples * sum(math.prod(size or 1 for size in shape[1:-1]) for shape in shapes) if known else dim
         if _rows_are_kept(rows, dim):
             _check_rows(f"{where}, layer {layer.name!r}", rows, dim, cure, memory_limit)
         else:
@@ -228,13 +239,13 @@ def _moments(layer: BinaryLayer, pairs, retargeted: bool, memory_limit: int) -> 
     dim, units = layer.latent_kernel_matrix.shape
     moments = PatchMoments(geometry, dim // geometry.taps, units if retargeted else 0, memory_limit)
     for batch, targets in pairs:
-        moments.update(layer.input_images(batch, binary=True).numpy(), targets)
+        moments.update(_images(layer, batch, binary=True), targets)
     return moments
 
 
 def _from_rows(layer: BinaryLayer, pairs, groups: np.ndarray) -> LayerStatistics:
     """Statistics of far fewer rows than features: the rows take less memory than the covariance."""
-    parts = [(layer.input_rows(batch, binary=True).numpy(), targets) for batch, targets in pairs]
+    parts = [(layer.input_rows(batch, binary=True), targets) for batch, targets in pairs]
     rows, outputs = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     del parts
     check_finite("layer_statistics", "the targets of a layer", outputs)
@@ -247,14 +258,14 @@ def _from_rows(layer: BinaryLayer, pairs, groups: np.ndarray) -> LayerStatistics
     return LayerStatistics(metric, reference, Curvature(factor=factor), mean, outputs.mean(axis=0, dtype=np.float64))
 
 
-def _signals(layer: BinaryLayer, inputs: Iterable[tf.Tensor], seed: int) -> tuple[np.ndarray, int]:
+def _signals(layer: BinaryLayer, inputs: Iterable[np.ndarray], seed: int) -> tuple[np.ndarray, int]:
     """Return a sample of the rows that the binary layer sees, shape (up to _SIGNAL_ROWS, d), and the number of all rows."""
     generator = np.random.default_rng(seed)
     geometry = layer.geometry(binary=True)
     sample, keys, count = np.zeros((0, len(layer.latent_kernel_matrix)), np.float32), np.zeros(0), 0
     for batch in inputs:
         # Every row draws a key, and the smallest keys of all the data stay: a uniform sample of a stream of unknown length.
-        images = layer.input_images(batch, binary=True).numpy()
+        images = _images(layer, batch, binary=True)
         drawn = generator.random(len(images) * int(np.prod(geometry.output_size(*images.shape[1:3]))))
         count += len(drawn)
         chosen = np.argsort(drawn)[:_SIGNAL_ROWS]

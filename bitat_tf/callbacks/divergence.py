@@ -1,8 +1,10 @@
 """What is said when a loss or the weights are no numbers any more."""
 
+import keras
 import numpy as np
+from keras import ops
 
-from bitat_tf._keras import keras
+from bitat_tf.callbacks.backup import last_backup
 from bitat_tf.callbacks.schedule import Phase
 
 
@@ -33,9 +35,9 @@ def check_weights(phase: Phase, num_layers: int, epoch: int, model: keras.Model)
         ValueError: As `check_loss`.
     """
     for variable in model.trainable_variables:
-        if not np.isfinite(variable.numpy()).all():
+        if not np.isfinite(ops.convert_to_numpy(variable)).all():
             raise _diverged(
-                f"weights of {variable.name!r} became NaN or infinite", phase, num_layers, f"epoch {epoch + 1}", model
+                f"weights of {variable.path!r} became NaN or infinite", phase, num_layers, f"epoch {epoch + 1}", model
             )
 
 
@@ -43,8 +45,7 @@ def _diverged(what: str, phase: Phase, num_layers: int, when: str, model: keras.
     where = (
         f"the {phase.kind} phase of layer {phase.layer!r} ({phase.stage} of {num_layers})" if phase.layer else "the joint phase"
     )
-    manager = getattr(getattr(model, "_training_state", None), "read_checkpoint_manager", None)
-    checkpoint = manager.latest_checkpoint if manager else None
+    checkpoint = last_backup(model)
     last = (
         f"The last checkpoint, from before, is {checkpoint}."
         if checkpoint

@@ -6,7 +6,7 @@ from bitat_tf.layers import BinaryLayer
 
 def layer_errors(layers: list[BinaryLayer]) -> dict[str, QuantizationErrors]:
     """Return the errors of the layers that have a binary kernel and statistics, by name."""
-    errors = {layer.name: layer.quantization_errors() for layer in layers if layer.kernel_is_binary.numpy()}
+    errors = {layer.name: layer.quantization_errors() for layer in layers if layer.state != "float"}
     return {name: error for name, error in errors.items() if error is not None}
 
 

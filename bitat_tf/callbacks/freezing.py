@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from bitat_tf._keras import keras
-from bitat_tf.model_graph import is_graph
+import keras
+
+from bitat_tf.model_graph import inbound_nodes, is_graph, layers_inside
 
 
 def layers_below(model: keras.Model, layer: keras.layers.Layer) -> list[keras.layers.Layer]:
@@ -19,12 +20,12 @@ def layers_below(model: keras.Model, layer: keras.layers.Layer) -> list[keras.la
             f"not in a nested model. Received: a {type(model).__name__}. Use Schedule(freeze='never')."
         )
     below: set[int] = set()
-    waiting = list(layer.inbound_nodes)
+    waiting = inbound_nodes(layer)
     while waiting:
         for node in waiting.pop().parent_nodes:
-            if id(node.layer) not in below:
-                below.add(id(node.layer))
-                waiting.extend(node.layer.inbound_nodes)
+            if id(node.operation) not in below:
+                below.add(id(node.operation))
+                waiting.extend(inbound_nodes(node.operation))
     below.discard(id(layer))  # a shared layer lies below itself
     return [candidate for candidate in model.layers if id(candidate) in below]
 
@@ -35,15 +36,28 @@ class Freezer:
     Keras reads `trainable` while it traces the training step, so that a change takes effect only with a new train function.
     That without frozen layers is kept, since tracing takes long. The optimizer is built over all variables first, or it would
     not know those that are trainable only later.
+
+    Args:
+        model: The compiled model.
+        freezes: Whether anything will be frozen.
+
+    Raises:
+        ValueError: If something will be, and the backend is JAX, whose training step takes all variables of the optimizer.
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, freezes: bool = True):
+        if freezes and keras.backend.backend() == "jax":
+            raise ValueError(
+                "SequentialBinarization: on JAX Keras cannot freeze layers in the middle of fit. Received: a Schedule that "
+                "freezes what lies below a layer. Use replace(schedule, freeze='never'), or KERAS_BACKEND=tensorflow."
+            )
         self._model = model
         self._frozen: list[keras.layers.Layer] = []
         if isinstance(model.train_function, _FrozenStep):  # left by a run that was interrupted
             model.make_train_function(force=True)
         self._unfrozen = model.train_function
-        model.optimizer.build(model.trainable_variables)
+        if freezes and not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
 
     def freeze(self, layers: list[keras.layers.Layer]) -> None:
         """Freeze exactly `layers` (all others are as the user set them), from the next step on."""
@@ -51,8 +65,8 @@ class Freezer:
             return
         self._frozen = layers
         if layers:
-            step = self._model.make_train_function(force=True)
-            self._model.train_function = _FrozenStep(self._model, step, layers)
+            self._model.make_train_function(force=True)
+            self._model.train_function = _FrozenStep(self._model, self._model.train_function, layers)
         else:
             self._model.train_function = self._unfrozen
 
@@ -77,9 +91,10 @@ class _FrozenStep:
 
     def __call__(self, iterator):
         if not self.allowed:
-            return self._model.make_train_function(force=True)(iterator)
+            self._model.make_train_function(force=True)
+            return self._model.train_function(iterator)
         self.allowed = False
-        parts = [part for layer in self._layers for part in (layer, *layer._flatten_layers(include_self=False))]
+        parts = [part for layer in self._layers for part in (layer, *layers_inside(layer))]
         before = [(part, part.trainable) for part in parts]
         try:
             for layer in self._layers:

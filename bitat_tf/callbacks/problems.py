@@ -3,7 +3,8 @@
 import warnings
 from collections.abc import Mapping
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.calibration.statistics import has_statistics
 from bitat_tf.inspection import check
 from bitat_tf.inspection.findings import describe

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf._validation import check_model
 from bitat_tf.calibration import Calibration, LayerInputs, NetworkTrace, layer_statistics
 from bitat_tf.calibration.statistics import check_statistics_possible

@@ -191,17 +191,23 @@ class Timeline:
         elapsed = step - phase.start
         return bool(phase.kind == QUANTIZATION and self.refresh_steps and elapsed and elapsed % self.refresh_steps == 0)
 
-    def learning_rate(self, step: int) -> float:
-        """Return the learning rate at `step`: the phase's, times what is left of the run, of the part or of the phase."""
-        phase, last = self.phases[self.index_at(step)], self.phases[-1]
+    def decay_span(self, phase: Phase) -> tuple[int, int]:
+        """Return where the learning rate of a phase is whole, and where it would be 0; twice 0 where it is constant."""
+        last = self.phases[-1]
         joint = last.start if last.kind == JOINT else last.stop
-        start, stop = {
+        return {
             "run": (0, self.total_steps),
             "phase": (phase.start, phase.stop),
             "part": (joint, last.stop) if phase.kind == JOINT else (0, joint),
-            "none": (step, step + 1),
+            "none": (0, 0),
         }[self.decay]
-        return phase.learning_rate * (max(stop - step, 0) / (stop - start))  # the share first: it is 1 at most
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate at `step`: the phase's, times what is left of the run, of the part or of the phase."""
+        phase = self.phases[self.index_at(step)]
+        start, stop = self.decay_span(phase)
+        # The share first: it is 1 at most.
+        return phase.learning_rate * (max(stop - step, 0) / (stop - start) if stop > start else 1.0)
 
 
 # The published numbers of the paper's appendix (7.1). Its lambda = 100 comes without the normalization of Q that it

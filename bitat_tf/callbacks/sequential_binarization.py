@@ -4,7 +4,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bitat_tf._keras import keras, tf
+import keras
+
 from bitat_tf._validation import check_model
 from bitat_tf.calibration import Calibration
 from bitat_tf.calibration.statistics import check_memory, has_statistics
@@ -98,8 +99,8 @@ class SequentialBinarization(keras.callbacks.Callback):
         self._rate = ScheduledLearningRate(self.model)
         calibration = Calibration(self.calibration, self.model, "SequentialBinarization")
         # Every batch is checked now, not after hours in the stage that meets it.
-        samples = sum(len(tf.nest.flatten(batch)[0]) for batch in calibration)
-        check_equal_on_all_workers("calibration inputs", samples, self.model.distribute_strategy)
+        samples = sum(len(keras.tree.flatten(batch)[0]) for batch in calibration)
+        check_equal_on_all_workers("calibration inputs", samples)
         if samples < _FEW_SAMPLES:
             warnings.warn(
                 f"SequentialBinarization: statistics of few samples say little. Received: {samples} calibration inputs. Pass "
@@ -109,10 +110,12 @@ class SequentialBinarization(keras.callbacks.Callback):
         layers = list(self._layers.values())
         if self.schedule.retarget:
             cure = "Use Schedule(retarget=False), which needs no such statistics, or fewer calibration inputs."
-            check_memory("SequentialBinarization", [layer for layer in layers if has_statistics(layer)], samples, cure)
+            check_memory(
+                "SequentialBinarization", self.model, [layer for layer in layers if has_statistics(layer)], samples, cure
+            )
         blocks = resolve_blocks(self.blocks, self.model, layers)
         self._stages = Stages(self.model, layers, calibration, self.schedule, blocks, self.seed)
-        self._freezer = Freezer(self.model)
+        self._freezer = Freezer(self.model, self.schedule.freeze != "never")
         self._begun = False
         self._progress: ProgressLine | None = None
         self.layer_history = []
@@ -139,7 +142,7 @@ class SequentialBinarization(keras.callbacks.Callback):
         self._freezer.allow_step()
         if batch == 0:
             self._rate.warn_if_changed()
-        self._rate.set(self.timeline.learning_rate(step))
+        self._rate.set(step)
         if self._progress:
             self._progress.update(step)
 
@@ -223,6 +226,7 @@ class SequentialBinarization(keras.callbacks.Callback):
         if self.verbose:
             self._progress = ProgressLine(self.timeline.total_steps, live=not self.params.get("verbose"))
         step = epoch * steps
+        self._rate.begin(self.timeline, step)
         self._step = step - 1
         self._next = self.timeline.index_at(step) if step else 0
         if step:
@@ -265,8 +269,10 @@ class SequentialBinarization(keras.callbacks.Callback):
 
     def _adjust(self, phase: Phase, step: int) -> None:
         """Set what holds during a phase: what is frozen, and which layer the disentangled loss pulls at."""
+        # On JAX, taking the model brings its variables up to date, without which what is assigned to them is lost.
+        model = self.model
         layer = self._layers[phase.layer] if phase.layer else None
-        self._freezer.freeze(layers_below(self.model, layer) if layer is not None and self.schedule.freezes(phase) else [])
+        self._freezer.freeze(layers_below(model, layer) if layer is not None and self.schedule.freezes(phase) else [])
         self._pull_at(layer if phase.kind == QUANTIZATION else None)
         self.phase_history.append(
             {"epoch": step / self._steps_per_epoch, "stage": phase.stage, "kind": phase.kind, "layer": phase.layer}

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import keras
 import numpy as np
+from keras import ops
 
-from bitat_tf._keras import keras
 from bitat_tf.calibration import Calibration, LayerInputs, NetworkTrace, find_blocks, layer_statistics, output_sensitivity
 from bitat_tf.calibration.cross_layer import check_block
 from bitat_tf.calibration.statistics import channel_means, has_statistics, layer_metric
@@ -51,16 +52,16 @@ class Stages:
         convolution, which has no single covariance.
         """
         self._make_binary(layer)
-        take_from_first_worker([*layer.variables, *layer.disentangled_state.variables], self._model.distribute_strategy)
+        take_from_first_worker(layer.variables)
 
     def refresh(self, layer: BinaryLayer) -> None:
         """Measure s and V of a layer again; its groups and its reference weights stay."""
         if not has_statistics(layer):
             return
         state = layer.disentangled_state
-        metric = layer_metric(layer, self._inputs_of(layer), state.groups.numpy())
-        state.assign(self._in_block(layer, metric), state.reference.numpy())
-        take_from_first_worker(state.variables, self._model.distribute_strategy)
+        metric = layer_metric(layer, self._inputs_of(layer), ops.convert_to_numpy(state.groups))
+        state.assign(self._in_block(layer, metric), ops.convert_to_numpy(state.reference))
+        take_from_first_worker(state.variables)
 
     def _make_binary(self, layer: BinaryLayer) -> None:
         inputs = self._inputs_of(layer)

@@ -5,9 +5,10 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_model, check_number
 from bitat_tf.callbacks.schedule import Timeline
 from bitat_tf.callbacks.sequential_binarization import SequentialBinarization

@@ -1,63 +1,79 @@
-"""Several workers: what each has computed for itself must be the same on all of them."""
+"""Several processes: what each has computed for itself must be the same in all of them.
+
+Keras trains in several processes on JAX alone: `jax.distributed.initialize` and `keras.distribution.DataParallel`.
+"""
 
 from collections.abc import Iterable
+from typing import Any
 
+import keras
 import numpy as np
-
-from bitat_tf._keras import tf
-
-
-def has_several_workers(strategy: tf.distribute.Strategy) -> bool:
-    """Whether a strategy trains in several processes."""
-    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+from keras import ops
 
 
-def take_from_first_worker(variables: Iterable[tf.Variable], strategy: tf.distribute.Strategy) -> None:
-    """Give the variables of every worker the values that those of the first one have; all workers must call it.
+def has_several_workers() -> bool:
+    """Return whether this is one of several processes that train together."""
+    if keras.backend.backend() != "jax":
+        return False
+    import jax  # only here: other backends need none
 
-    Statistics are computed by every worker. Machines of several kinds round them differently, and users may give each worker
+    return jax.process_count() > 1
+
+
+def is_first_worker() -> bool:
+    """Return whether this process writes files: the only one, or the first of several."""
+    if not has_several_workers():
+        return True
+    import jax
+
+    return jax.process_index() == 0
+
+
+def take_from_first_worker(variables: Iterable[Any]) -> None:
+    """Give the variables of every process the values that those of the first one have; all processes must call it.
+
+    Statistics are computed by every process. Machines of several kinds round them differently, and users may give each process
     other calibration data: the networks would no longer be the same, and gradients of different networks would be added.
 
     Args:
-        variables: Variables of a model that was built under `strategy`.
-        strategy: The model's strategy; nothing happens unless it is a `MultiWorkerMirroredStrategy`.
+        variables: Variables of the model; nothing happens in a single process.
     """
-    if not has_several_workers(strategy):
+    if not has_several_workers():
         return
+    from jax.experimental import multihost_utils
+
     for variable in variables:
-        own = variable.numpy()
-        if own.dtype == bool:  # cannot be summed
-            own = own.astype(np.int32)
-        variable.assign(tf.cast(_sum(strategy, own, np.zeros_like(own)), variable.dtype))
+        variable.assign(multihost_utils.broadcast_one_to_all(ops.convert_to_numpy(variable)))
 
 
-def check_equal_on_all_workers(what: str, value: int, strategy: tf.distribute.Strategy) -> None:
-    """Raise ValueError on every worker unless all have the same number; all workers must call it.
+def check_equal_on_all_workers(what: str, value: int) -> None:
+    """Raise ValueError in every process unless all have the same number; all processes must call it.
 
-    What a network computes on one of several workers needs all of them, for the moving averages of batch normalizations: a
-    worker that has more to compute waits forever.
+    What a network computes on one of several processes may need all of them: one that has more to compute waits forever.
 
     Args:
         what: What is counted, for the message.
-        value: This worker's number, up to some millions.
-        strategy: As above.
+        value: This process's number.
     """
-    if not has_several_workers(strategy):
+    if not has_several_workers():
         return
-    own = np.array([1, value, value**2], np.int64)
-    workers, total, squares = _sum(strategy, own, own).numpy()
-    if workers * squares != total**2:
+    from jax.experimental import multihost_utils
+
+    values = np.asarray(multihost_utils.process_allgather(np.int32(value)))
+    if (values != value).any():
         raise ValueError(
-            f"SequentialBinarization: all workers must have the same number of {what}. Received: {value} on this one, "
-            f"{total / workers:g} on average. Give every worker the same calibration data."
+            f"SequentialBinarization: all processes must have the same number of {what}. Received: {value} in this one, "
+            f"{', '.join(map(str, values))} in all. Give every process the same calibration data."
         )
 
 
-def _sum(strategy: tf.distribute.Strategy, first: np.ndarray, others: np.ndarray) -> tf.Tensor:
-    """Return the sum over all replicas of what the first of them has, and the others."""
+def wait_for_all_workers(moment: str) -> None:
+    """Wait until all processes have come to this call.
 
-    def value(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
-        return tf.constant(first if context.replica_id_in_sync_group == 0 else others)
+    Args:
+        moment: A name of it.
+    """
+    if has_several_workers():
+        from jax.experimental import multihost_utils
 
-    values = strategy.experimental_distribute_values_from_function(value)
-    return strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
+        multihost_utils.sync_global_devices(moment)

@@ -24,7 +24,7 @@ __all__ = ["build_parser", "main"]
 
 _RESUMABLE = ("train", "binarize", "experiment")
 _MODULES = {
-    "commands": ("train", "binarize", "check", "summary"),
+    "commands": ("train", "binarize", "check", "summary", "import"),
     "look_commands": ("inspect", "dump"),
     "file_commands": ("export", "verify", "benchmark", "kit"),
     "experiment_command": ("experiment",),
@@ -66,7 +66,7 @@ def _errors() -> tuple[type[Exception], ...]:
     errors = (ValueError, TypeError, OSError, MissingEngineError)
     if "tensorflow" not in sys.modules:
         return errors
-    from bitat_tf._keras import tf
+    import tensorflow as tf
 
     return (*errors, tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError)
 

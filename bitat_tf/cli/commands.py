@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from bitat_tf._console import show_or_write
+from bitat_tf._files import file_hash
 from bitat_tf.inspection import check
 from bitat_tf.inspection.model_summary import summary
-from bitat_tf.workflow import BinarizeConfig, BinarizeJob, Job, RunFolder, TrainConfig, TrainJob, load_model
+from bitat_tf.workflow import BinarizeConfig, BinarizeJob, Job, RunFolder, TrainConfig, TrainJob, import_model, load_model
 from bitat_tf.workflow.binarize import check_copy
 from bitat_tf.workflow.keras_file import check_kind
-from bitat_tf.workflow.load_model import hash_of
 
 
 def train(options: dict[str, Any]) -> int:
@@ -50,7 +50,7 @@ def binarize(options: dict[str, Any]) -> int:
     model = Path(options["model"])
     # Before the hash: for what is no file at all, it has the messages.
     check_kind(model)
-    config = BinarizeConfig.for_data(**options, sha256=hash_of(model))
+    config = BinarizeConfig.for_data(**options, sha256=file_hash(model))
     folder.check_free(overwrite)
     job = BinarizeJob(config)
     folder.begin(config, overwrite, model)
@@ -71,11 +71,19 @@ def summarize(options: dict[str, Any]) -> int:
     return 0
 
 
+def import_old_model(options: dict[str, Any]) -> int:
+    """Run `bitat-tf import`; returns the exit code."""
+    model = import_model(options["old"], options["new"], options["overwrite"])
+    sys.stdout.write(f"{options['new']} holds {model.name} with {model.count_params():,} parameters.\n")
+    return 0
+
+
 COMMANDS: dict[str, Callable[[dict[str, Any]], int]] = {
     "train": train,
     "binarize": binarize,
     "check": check_model,
     "summary": summarize,
+    "import": import_old_model,
 }
 
 

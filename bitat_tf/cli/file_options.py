@@ -7,7 +7,7 @@ from bitat_tf._pixels import BYTES, PIXELS
 from bitat_tf.kits.targets import ALL, TARGETS
 from bitat_tf.tflite_file.engines import ENGINES, LCE
 
-_MODEL = "a Keras 2 model, saved with model.save('model.keras')"
+_MODEL = "a Keras 3 model, saved with model.save('model.keras')"
 _FILE = "a .tflite file"
 
 

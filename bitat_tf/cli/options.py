@@ -48,8 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
         ),
     ):
         command = commands.add_parser(name, help=short, description=long)
-        command.add_argument("model", metavar="MODEL.keras", help="a Keras 2 model, saved with model.save('model.keras')")
+        command.add_argument("model", metavar="MODEL.keras", help="a Keras 3 model, saved with model.save('model.keras')")
         command.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_import(commands)
     add_file_commands(commands)
     add_experiment(commands)
     return parser
@@ -105,7 +106,7 @@ def _add_binarize(commands) -> None:
         _BINARIZE_EXAMPLES,
     )
     binarize.add_argument(
-        "model", nargs="?", metavar="MODEL.keras", help="a trained Keras 2 model, saved with model.save('model.keras')"
+        "model", nargs="?", metavar="MODEL.keras", help="a trained Keras 3 model, saved with model.save('model.keras')"
     )
     _add_folder_options(binarize)
     data = binarize.add_argument_group("data")
@@ -140,6 +141,19 @@ def _add_binarize(commands) -> None:
         help="expand: depthwise convolutions become full binary ones (default keep: float)",
     )
     _add_training_options(binarize, "epochs of float training before the binarization (default 0, with --shortcuts 5)")
+
+
+def _add_import(commands) -> None:
+    command = commands.add_parser(
+        "import",
+        help="make a Keras 3 model of a Keras 2 one",
+        description="Makes a .keras file of Keras 3 of a functional or sequential model of Keras 2 that has only layers of "
+        "Keras' own, and checks that both give the same outputs. Keras 2 must be installed: pip install tf_keras. Exit code: "
+        "0, or 2 if the model cannot be imported.",
+    )
+    command.add_argument("old", metavar="OLD", help="a model of Keras 2: a .keras or .h5 file, or the folder of a SavedModel")
+    command.add_argument("new", metavar="NEW.keras", help="where the model of Keras 3 goes")
+    command.add_argument("--overwrite", action="store_true", help="replace a file that is there")
 
 
 def _add_folder_options(run: argparse.ArgumentParser) -> None:

@@ -2,15 +2,15 @@
 
 from dataclasses import replace
 
+import keras
 from rich import get_console
 
-from bitat_tf._keras import keras
 from bitat_tf._validation import check_choice, check_model, check_number
 from bitat_tf.conversion.changes import Changes, changed
 from bitat_tf.conversion.frozen import unfreeze
 from bitat_tf.conversion.shortcuts import describe_shortcut, end_of_layer
 from bitat_tf.conversion.skip import Skip, without_skipped
-from bitat_tf.inspection.adaptation import calls_to_free, layers_that_must_train, notes
+from bitat_tf.inspection.adaptation import layers_that_must_train, notes
 from bitat_tf.inspection.kernel_layers import float_operator, obstacle
 from bitat_tf.inspection.plan import BINARY, EXPAND, FLOAT, BinarizationPlan, LayerPlan, plan_layers
 from bitat_tf.layers import BinaryLayer
@@ -37,8 +37,8 @@ def binarize(
     `binarize_post_training`. Layers that stay float are listed, all of them, with the reason and the cure.
 
     What transfer learning leaves behind is undone at the binary layers and at all layers that they feed, and said: layers that
-    are frozen (`trainable = False`) train again, and calls with `training=False` follow the model, so that batch normalizations
-    get statistics of the binary network. Layers below stay frozen.
+    are frozen (`trainable = False`) train again, so that batch normalizations get statistics of the binary network. Layers
+    below stay frozen.
 
     Args:
         model: A functional or sequential model, trained; nested models, shared layers, several inputs and outputs are fine. It
@@ -64,7 +64,7 @@ def binarize(
         models, the later ones get a number, since a schedule tells layers by their names.
 
     Raises:
-        TypeError: If `model` is no Keras 2 model, or `skip` holds something else than names and functions.
+        TypeError: If `model` is no Keras model, or `skip` holds something else than names and functions.
         ValueError: If the model is subclassed, has no layer that can be made binary (the message lists why), holds a layer
             that cannot be copied, or a pattern of `skip` matches nothing.
 
@@ -105,8 +105,7 @@ def binarize(
         fitting = [call for call in calls if describe_shortcut(graph, call)[0]]
         ends = {id(end_of_layer(graph, call).node): call.node for call in fitting}
     relus = _relus_before(graph, binary) if activation == "rprelu" else frozenset()
-    freed = calls_to_free(model, _must_train(graph, plans)).values()
-    changes = Changes(binary, relus, ends, frozenset(map(id, freed)), disentangled_regularizer, momentum)
+    changes = Changes(binary, relus, ends, disentangled_regularizer, momentum)
     new = changed(model, changes)
     unfreeze(new)
     if verbose:
@@ -128,7 +127,7 @@ def plan_binarization(
 
     Returns:
         A `BinarizationPlan`: prints as a table of the layers that stay float; `plan.to_dicts()` has all, `plan.notes` what is
-        said of frozen layers and of calls with `training=False`.
+        said of frozen layers.
 
     Raises:
         TypeError, ValueError: As `binarize`, but for a model without a layer that can be made binary.

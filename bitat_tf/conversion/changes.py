@@ -1,10 +1,11 @@
-"""What `binarize` makes different while a model is built anew: binary layers, RPReLU, shortcuts, momentum, training."""
+"""What `binarize` makes different while a model is built anew: binary layers, RPReLU, shortcuts, momentum."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.conversion.replacement import Replacement
 from bitat_tf.conversion.shortcuts import add_shortcut
 from bitat_tf.layers import RPReLU
@@ -15,7 +16,7 @@ from bitat_tf.model_graph import (
     config_with_activation,
     copy_layer,
     copy_weights,
-    layers_inside,
+    operations_inside,
     rebuilt,
     relu_bounds,
 )
@@ -30,7 +31,6 @@ class Changes:
         binary: `id` of the layers that are replaced by binary ones.
         rprelu: `id` of the layers, or layers with an activation, whose ReLU becomes an RPReLU.
         shortcuts: Node of the call that a shortcut starts before, by `id` of the node that it ends after.
-        free_to_train: `id` of the nodes whose fixed `training=False` is left out.
         regularizer: Of the binary layers.
         momentum: The most that a batch normalization has; None for any.
     """
@@ -38,7 +38,6 @@ class Changes:
     binary: frozenset[int]
     rprelu: frozenset[int] = frozenset()
     shortcuts: Mapping[int, Any] = field(default_factory=dict)
-    free_to_train: frozenset[int] = frozenset()
     regularizer: DisentangledRegularizer | None = None
     momentum: float | None = None
 
@@ -52,7 +51,7 @@ def changed(model: keras.Model, changes: Changes) -> keras.Model:
 class _Changing:
     def __init__(self, model: keras.Model, changes: Changes):
         self._changes = changes
-        self._names = Names(layers_inside(model))
+        self._names = Names(operations_inside(model))
         self._binary_names: set[str] = set()
 
     def replace(self, layer: keras.layers.Layer) -> keras.layers.Layer | Substitute | None:
@@ -75,11 +74,11 @@ class _Changing:
 
     def make_call(self, call: NewCall) -> Any:
         """Make a call in the new model; return its outputs."""
-        outputs = call.outputs(free_to_train=id(call.node) in self._changes.free_to_train)
+        outputs = call.outputs()
         start = self._changes.shortcuts.get(id(call.node))
         if start is None:
             return outputs
-        return add_shortcut(call.inputs_of(start)[0], outputs, call.node.layer.name, self._names)
+        return add_shortcut(call.inputs_of(start)[0], outputs, call.node.operation.name, self._names)
 
     def _binary(self, layer: keras.layers.Layer, without_activation: bool) -> Replacement:
         # Within nested models, layers may share a name; a schedule tells binary layers by theirs.

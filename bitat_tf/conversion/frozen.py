@@ -1,6 +1,7 @@
 """Networks from transfer learning, whose binary layers are let train: `inspection.adaptation` says which layers have to."""
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.inspection.adaptation import holds, layers_that_must_train
 from bitat_tf.model_graph import CallGraph, is_graph, layers_inside, set_own_trainable
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
 from bitat_tf.layers import BinaryConv2D, BinaryDense
 from bitat_tf.model_graph import Names
 from bitat_tf.regularizers import DisentangledRegularizer
@@ -61,7 +61,7 @@ class Replacement:
             self.layers[0].kernel.assign(full_kernel(layer.depthwise_kernel.numpy()))
             self.layers[1].kernel.assign(layer.pointwise_kernel)
         elif isinstance(layer, keras.layers.DepthwiseConv2D):
-            self.layers[0].kernel.assign(full_kernel(layer.depthwise_kernel.numpy()))
+            self.layers[0].kernel.assign(full_kernel(layer.kernel.numpy()))
         else:
             self.layers[0].kernel.assign(layer.kernel)
         if layer.use_bias:
@@ -78,7 +78,7 @@ class Replacement:
         dropped = (*_ONLY_DEPTHWISE, *(name for name in self._config if name.startswith("pointwise")))
         config = {name: value for name, value in self._config.items() if name not in dropped}
         kernel = {ours: self._config[theirs] for ours, theirs in _FROM_DEPTHWISE.items()}
-        filters = int(np.prod(self._layer.depthwise_kernel.shape[2:]))
+        filters = int(np.prod(_depthwise_kernel(self._layer).shape[2:]))
         return self._make(BinaryConv2D, {**config, **kernel, "filters": filters, **changes})
 
     def _pointwise(self) -> BinaryConv2D:
@@ -88,6 +88,10 @@ class Replacement:
         pointwise = {f"kernel_{what}": config[f"pointwise_{what}"] for what in ("initializer", "regularizer", "constraint")}
         own = {name: config[name] for name in kept if name in config}
         return self._make(BinaryConv2D, {**own, **pointwise, "kernel_size": 1})
+
+
+def _depthwise_kernel(layer: keras.layers.Layer) -> Any:
+    return layer.depthwise_kernel if isinstance(layer, keras.layers.SeparableConv2D) else layer.kernel
 
 
 def full_kernel(depthwise: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Shortcuts around binary layers, as in Bi-Real Net: what a sign loses of its input gets past it."""
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.model_graph import CallGraph, LayerCall, Names, input_keys, output_keys, shapes_at
 
 Sizes = tuple[int, ...]  # the batch first, whose size does not matter

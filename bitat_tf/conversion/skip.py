@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.inspection.plan import FLOAT, LayerPlan
 from bitat_tf.model_graph import CallGraph
 

@@ -1,10 +1,12 @@
 """The `tf.data` pipelines over images in memory."""
 
 from collections.abc import Callable
+from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import tf
 from bitat_tf._validation import check_choice
 from bitat_tf.data._checks import check_integer, check_samples
 
@@ -18,7 +20,7 @@ def training_dataset(
     seed: int,
     augment: str = "none",
     num_classes: int | None = None,
-    iterations: tf.Variable | None = None,
+    iterations: Any = None,
 ) -> tf.data.Dataset:
     """Return batches for training, in a new order each epoch.
 
@@ -34,9 +36,10 @@ def training_dataset(
             beyond the edge filled in by reflection; "shift-flip": it is mirrored left to right with
             probability 1/2 as well (not for digits and letters).
         num_classes: If given, labels are checked to lie below it.
-        iterations: Steps that were trained: `model.optimizer.iterations` of the compiled model that the dataset is for. An
-            epoch must be the whole dataset: no `repeat`, no `steps_per_epoch`; and `compile` makes another optimizer, for which
-            a new dataset is needed. None (default): the dataset counts how often it was iterated over.
+        iterations: Steps that were trained: `model.optimizer.iterations` of the compiled model that the dataset is for, on any
+            backend of Keras; it is read when an epoch begins. An epoch must be the whole dataset: no `repeat`, no
+            `steps_per_epoch`; and `compile` makes another optimizer, for which a new dataset is needed. None (default): the
+            dataset counts how often it was iterated over.
 
     Returns:
         A dataset of (float32 pixels 0..255, int64 labels).
@@ -73,14 +76,52 @@ def training_dataset(
     return prepared.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
 
 
-def _epoch_number(steps: int, iterations: tf.Variable | None) -> tf.data.Dataset:
+def _epoch_number(steps: int, iterations: Any) -> tf.data.Dataset:
     """Return a dataset of one number: that of the epoch that begins when it is iterated over."""
     once = tf.data.Dataset.from_tensors(0)
-    if iterations is not None:
-        return once.map(lambda _: tf.cast(iterations, tf.int64) // steps)
-    with tf.device("CPU"), tf.init_scope():
-        passes = tf.Variable(-1, dtype=tf.int64, trainable=False)
-    return once.map(lambda _: passes.assign_add(1))
+    if iterations is None:
+        with tf.device("CPU"), tf.init_scope():
+            passes = tf.Variable(-1, dtype=tf.int64, trainable=False)
+        return once.map(lambda _: passes.assign_add(1))
+    variable = iterations.value if isinstance(iterations, keras.Variable) else iterations
+    if isinstance(variable, tf.Variable):
+        return once.map(lambda _: tf.cast(variable, tf.int64) // steps)
+
+    steps_so_far = _StepsOfAnotherBackend(iterations)
+    return once.map(lambda _: tf.ensure_shape(tf.numpy_function(steps_so_far.next_epoch, [steps], tf.int64), ()))
+
+
+class _StepsOfAnotherBackend:
+    """Reads the steps of a training on JAX or PyTorch, which TensorFlow cannot read in a graph.
+
+    JAX's `fit` takes the value out of the variable before it asks for the first batch of an epoch. What was assigned last, by
+    the epoch before or by a backup, is noted.
+
+    Args:
+        variable: The variable of Keras.
+    """
+
+    def __init__(self, variable: Any):
+        self._variable = variable
+        self._last = self._now() or 0
+        assign = variable.assign
+
+        def noting(value: Any) -> Any:
+            result = assign(value)
+            now = self._now()  # a traced step changes nothing yet
+            self._last = self._last if now is None else now
+            return result
+
+        variable.assign = noting
+
+    def _now(self) -> int | None:
+        value = self._variable._value
+        return None if value is None else int(keras.ops.convert_to_numpy(value))
+
+    def next_epoch(self, steps: int) -> np.int64:
+        """Return the number of the epoch that begins, of so many steps each."""
+        now = self._now()
+        return np.int64((self._last if now is None else now) // steps)
 
 
 def evaluation_dataset(

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from keras import ops
 
-from bitat_tf._keras import tf
 from bitat_tf._validation import check_finite
 from bitat_tf.dependency.grouping import reduce_inputs, reduction_matrix
 from bitat_tf.dependency.lags import block_lags
@@ -33,7 +33,7 @@ class PatchMoments(InputMoments):
         >>> geometry = PatchGeometry((3, 3), padding="same")
         >>> moments = PatchMoments(geometry, channels=2)
         >>> moments.update(images)
-        >>> rows = geometry.patches(images).numpy()
+        >>> rows = geometry.patches(images)
         >>> bool(np.allclose(moments.covariance, np.cov(rows.T, bias=True), atol=1e-6))
         True
     """
@@ -61,7 +61,7 @@ class PatchMoments(InputMoments):
             return
         if self.channels < FEW_CHANNELS and self.geometry.taps > 1:
             for part, part_targets in _parts(images, targets, self.dim * size[0] * size[1]):
-                super().update(self.geometry.patches(part).numpy(), part_targets)
+                super().update(self.geometry.patches(part), part_targets)
             return
         if self._shift is None:
             self._shift = np.tile(_channel_shift(images), self.geometry.taps)
@@ -128,7 +128,7 @@ class GroupedMoments:
             )
         self.channels = len(self.groups) // geometry.taps
         matrix = reduction_matrix(self.groups)
-        self._kernel = tf.constant(matrix.T.reshape(*geometry.kernel_size, self.channels, len(matrix)), tf.float32)
+        self._kernel = matrix.T.reshape(*geometry.kernel_size, self.channels, len(matrix)).astype(np.float32)
         self._grouped = InputMoments(len(matrix))
         self._shift: np.ndarray | None = None
         self._sum, self._squares = np.zeros(len(self.groups)), np.zeros(len(self.groups))
@@ -142,7 +142,9 @@ class GroupedMoments:
         if self._shift is None:
             self._shift = _channel_shift(images)
         groups = self._grouped.dim
-        few = self.channels < FEW_CHANNELS and self.geometry.taps > 1
+        # Where Keras has no convolution, with strides and dilation, patches too.
+        spread = max(self.geometry.strides) > 1 and max(self.geometry.dilation_rate) > 1
+        few = spread or (self.channels < FEW_CHANNELS and self.geometry.taps > 1)
         values = (len(self.groups) if few else groups) * size[0] * size[1]
         for part, _ in _parts(images, None, max(images[0].size, values)):
             # Around the channel means: they are removed from the covariance, and cost accuracy in float32 where they are large.
@@ -155,9 +157,9 @@ class GroupedMoments:
         """Return P x of every patch, shape (n, k)."""
         geometry = self.geometry
         if few:  # the patches are small; and TensorFlow's convolution of one channel is wrong for some strides
-            return reduce_inputs(self.groups, replace(geometry, padding="valid").patches(centred).numpy())
-        reduced = tf.nn.conv2d(centred, self._kernel, geometry.strides, "VALID", dilations=geometry.dilation_rate)
-        return reduced.numpy().reshape(-1, self._grouped.dim)
+            return reduce_inputs(self.groups, replace(geometry, padding="valid").patches(centred))
+        reduced = ops.conv(centred, self._kernel, geometry.strides, "valid", "channels_last", geometry.dilation_rate)
+        return ops.convert_to_numpy(reduced).reshape(-1, self._grouped.dim)
 
     def merge(self, other: "GroupedMoments") -> None:
         """Add what another accumulator of the same geometry and groups has seen."""

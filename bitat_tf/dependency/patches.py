@@ -1,10 +1,10 @@
 """A convolution as a dense layer on patches (Eq. 14 of the paper)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from bitat_tf._keras import tf
 from bitat_tf._validation import check_choice
 
 
@@ -36,8 +36,8 @@ class PatchGeometry:
         >>> geometry = PatchGeometry((3, 3), strides=(2, 2), padding="same", pad_value=1.0)
         >>> geometry.output_size(7, 9)
         (4, 5)
-        >>> geometry.patches(tf.ones((2, 7, 9, 3))).shape
-        TensorShape([40, 27])
+        >>> geometry.patches(np.ones((2, 7, 9, 3))).shape
+        (40, 27)
     """
 
     kernel_size: tuple[int, int] = (1, 1)
@@ -78,22 +78,20 @@ class PatchGeometry:
         sides = self.paddings(*images.shape[1:3])
         if not any(map(any, sides)):
             return images
-        return np.pad(images, [(0, 0), *sides, (0, 0)], constant_values=self.pad_value)
+        return np.pad(images, [(0, 0), *sides, (0, 0)], constant_values=images.dtype.type(self.pad_value))
 
-    def patches(self, images: tf.Tensor) -> tf.Tensor:
+    def patches(self, images: np.ndarray) -> np.ndarray:
         """Return all patches of images of shape (n, height, width, c), shape (n * out_height * out_width, kh * kw * c)."""
-        images = tf.convert_to_tensor(images)
-        if 0 in self.output_size(int(images.shape[1]), int(images.shape[2])):
-            return tf.zeros((0, self.taps * int(images.shape[-1])), images.dtype)
-        if self.padding == "same":
-            sides = self.paddings(int(images.shape[1]), int(images.shape[2]))
-            images = tf.pad(images, [(0, 0), *sides, (0, 0)], constant_values=tf.cast(self.pad_value, images.dtype))
-        channels = int(images.shape[-1])
-        if self.taps > 1 or self.strides != (1, 1):
-            images = tf.image.extract_patches(
-                images, [1, *self.kernel_size, 1], [1, *self.strides, 1], [1, *self.dilation_rate, 1], padding="VALID"
-            )
-        return tf.reshape(images, (-1, self.taps * channels))
+        images = np.asarray(images)
+        rows, columns = self.output_size(*images.shape[1:3])
+        width = self.taps * images.shape[-1]
+        if not rows * columns:
+            return np.zeros((0, width), images.dtype)
+        extents = [(kernel - 1) * dilation + 1 for kernel, _, dilation in self._axes]
+        padded: Any = self.pad(images)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, extents, axis=(1, 2))  # type: ignore[call-overload]
+        windows = windows[:, :: self.strides[0], :: self.strides[1], :, :: self.dilation_rate[0], :: self.dilation_rate[1]]
+        return np.moveaxis(windows, 3, -1).reshape(-1, width)
 
     def patches_at(self, images: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """Return the patches of some output pixels alone, `patches(images)[indices]`, without forming the others."""
@@ -111,13 +109,13 @@ class PatchGeometry:
 
 
 def extract_patches(
-    inputs: tf.Tensor,
+    inputs: np.ndarray,
     kernel_size: tuple[int, int],
     strides: tuple[int, int] = (1, 1),
     dilation_rate: tuple[int, int] = (1, 1),
     padding: str = "valid",
     pad_value: float = 0.0,
-) -> tf.Tensor:
+) -> np.ndarray:
     """Return every patch that a kernel sees, one a row: `PatchGeometry(...).patches(inputs)` as one call.
 
     Eq. 14: with `w` the kernel reshaped to (kh * kw * c, m), `extract_patches(x, ...) @ w` holds the pixels of the
@@ -135,8 +133,8 @@ def extract_patches(
         Patches of shape (n * out_height * out_width, kh * kw * c), the features in the order of Keras' HWIO kernels.
 
     Examples:
-        >>> extract_patches(tf.ones((2, 5, 5, 3)), (3, 3)).shape
-        TensorShape([18, 27])
+        >>> extract_patches(np.ones((2, 5, 5, 3)), (3, 3)).shape
+        (18, 27)
     """
     check_choice("extract_patches", "padding", padding, ("valid", "same"))
     return PatchGeometry(kernel_size, strides, dilation_rate, padding, pad_value).patches(inputs)

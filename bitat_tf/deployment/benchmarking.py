@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
 from bitat_tf._validation import check_number
 from bitat_tf.deployment.benchmark_report import BenchmarkReport, Timing
 from bitat_tf.deployment.machine import this_machine
@@ -64,7 +64,7 @@ def benchmark(
         ValueError: If a file is none or damaged, the file under test cannot be run with any kernel, the process that runs the
             files crashes, the model is not of the file's input, or an argument is out of its range.
         ImportError: If the file under test has binary operators, and neither of the two is installed.
-        TypeError: If `model` is no Keras 2 model, or `against` no list.
+        TypeError: If `model` is no Keras 3 model, or `against` no list.
         OSError: If a file cannot be read.
 
     Examples:

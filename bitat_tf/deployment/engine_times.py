@@ -6,7 +6,8 @@ import warnings
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bitat_tf._keras import tf
+import tensorflow as tf
+
 from bitat_tf.deployment.machine import Machine, this_machine
 from bitat_tf.deployment.timing_child import (
     LCE_VARIANTS,

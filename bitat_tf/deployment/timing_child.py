@@ -6,6 +6,7 @@ something.
 
 import contextlib
 import gc
+import importlib
 import os
 import random
 import sys
@@ -63,9 +64,7 @@ def time_files(request: dict[str, Any]) -> dict[str, Any]:
     candidates = list(_candidates([_has_binary_operators(path) for path in paths], request["threads"], request["engines"]))
     used = {candidate.engine for candidate in candidates}
     native = larq_interpreter() if LCE in used else None
-    tensorflow = None
-    if used != {LCE}:
-        from bitat_tf._keras import tf as tensorflow
+    tensorflow = importlib.import_module("tensorflow") if used != {LCE} else None
     shape: tuple[int, ...] = ()
     expected: list[np.ndarray] | None = None
     for candidate in candidates:

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_finite, check_model
-from bitat_tf.export import to_plain_larq
+from bitat_tf.export.plain import plain_function, to_plain_network
 from bitat_tf.layers import binary_layers
 from bitat_tf.model_graph import is_graph, rebuilt
 
@@ -29,7 +30,7 @@ def float_twin(model: keras.Model) -> bytes:
 
     Raises:
         ValueError: If the model has no binary layers or no fixed size, or cannot be converted.
-        TypeError: If it is no Keras 2 model.
+        TypeError: If it is no Keras 3 model.
 
     Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 32)), bitat_tf.layers.BinaryConv2D(32, 3)])
@@ -55,7 +56,7 @@ def int8_twin(model: keras.Model, data: np.ndarray | None = None) -> bytes:
 
     Raises:
         ValueError: As for `float_twin`, or if the data do not fit the input.
-        TypeError: If it is no Keras 2 model.
+        TypeError: If it is no Keras 3 model.
 
     Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 32)), bitat_tf.layers.BinaryConv2D(32, 3)])
@@ -84,10 +85,8 @@ def _converter(model: keras.Model, where: str) -> Any:
             f"{where}: the model must have binary layers, which become ordinary ones. Received: {model.name!r} without any. "
             "A float model is converted with tf.lite.TFLiteConverter."
         )
-    network = _float_copy(model)
-    specification = tf.TensorSpec((1, *model.input_shape[1:]), model.inputs[0].dtype)
-    function = tf.function(lambda inputs: network(inputs, training=False)).get_concrete_function(specification)
-    return tf.lite.TFLiteConverter.from_concrete_functions([function], network)
+    function, holder = plain_function(_float_copy(model), batch=1)
+    return tf.lite.TFLiteConverter.from_concrete_functions([function], holder)
 
 
 def _converted(converter: Any, where: str) -> bytes:
@@ -103,7 +102,7 @@ def _float_copy(model: keras.Model) -> keras.Model:
     copy = rebuilt(model)
     for layer in binary_layers(copy):
         layer.set_binary(input=False, kernel=False)
-    return to_plain_larq(copy, allow_partial=True)
+    return to_plain_network(copy, allow_partial=True)
 
 
 def _samples(shape: tuple[int, ...], data: np.ndarray | None) -> np.ndarray:

@@ -2,18 +2,20 @@
 
 import contextlib
 import hashlib
+import math
 import os
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+import keras
 import numpy as np
 
 from bitat_tf._files import write_bytes
-from bitat_tf._keras import keras
 from bitat_tf._pixels import BYTES
 from bitat_tf._validation import check_choice, check_finite, check_model
 from bitat_tf.export.agreement import OutputAgreement
 from bitat_tf.export.conversion import Conversion
+from bitat_tf.export.ends import input_names, output_names
 from bitat_tf.export.interface import FileInterface
 from bitat_tf.export.judging import ModelAnswers, check_not_different, judge, limits_of, model_answers
 from bitat_tf.export.larq_converter import convert_with_larq
@@ -27,16 +29,18 @@ from bitat_tf.export.request import (
     model_inputs,
     output_labels,
 )
-from bitat_tf.layers import binary_layers
+from bitat_tf.export.tensorflow_child import on_tensorflow
+from bitat_tf.layers import binary_layers, device_weights
 from bitat_tf.model_graph import CallGraph
 from bitat_tf.tflite_file.content import SEAL_FORMAT, parse, sealed
 from bitat_tf.tflite_file.engines import Engine
 from bitat_tf.tflite_file.operators import read_operators
 
 DIRECT, LARQ = CONVERTERS = ("direct", "larq-compute-engine")
-_PACKAGES = ("bitat_tf", "larq", "larq-compute-engine", "tensorflow", "tf_keras", "numpy")
+_PACKAGES = ("bitat_tf", "keras", "larq-compute-engine", "tensorflow", "numpy")
 
 
+@on_tensorflow
 def to_tflite(
     model: keras.Model,
     path: str | os.PathLike,
@@ -92,8 +96,9 @@ def to_tflite(
     Raises:
         ValueError: If the model is not fully binarized, its sizes are not known, its data, labels or classes are unusable, a
             layer has no form on the device, or the file does not do what the model does.
-        TypeError: If it is no Keras 2 model.
+        TypeError: If it is no Keras 3 model.
         ImportError: If nothing is installed that runs the file; the message says what to install.
+        RuntimeError: If Keras runs on another backend, and the process in which it runs on TensorFlow fails.
         OSError: If the file cannot be written; nothing is left under its name.
 
     Examples:
@@ -148,7 +153,7 @@ def to_tflite(
     return ExportReport(
         path=str(path),
         size=len(content),
-        float_size=4 * model.count_params(),
+        float_size=4 * sum(math.prod(weight.shape) for weight in device_weights(model)),
         sha256=hashlib.sha256(content).hexdigest(),
         operators=counts,
         expected_binary=conversion.expected_binary,
@@ -222,7 +227,7 @@ def _judged(
     limits: tuple[float, float | None],
 ) -> tuple[OutputAgreement, ...]:
     """Run a file and compare its outputs with the model's; raise ValueError if one is different."""
-    interface = FileInterface(parse(content), model.input_names, model.output_names)
+    interface = FileInterface(parse(content), input_names(model), output_names(model))
     found = interface.values(runner.run(path, content, interface.stored(inputs)))
     for values in found:
         check_finite("to_tflite", "the outputs of the file", values)

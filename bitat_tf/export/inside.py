@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import keras
 import numpy as np
+from keras import ops
 
-from bitat_tf._keras import keras, tf
+from bitat_tf.export.ends import as_model_takes
 from bitat_tf.export.lowering.binary_kernel import binary_kernel
 from bitat_tf.export.lowering.operators import unpack, words
 from bitat_tf.layers import binary_layers
@@ -171,22 +173,22 @@ def model_calls(model: keras.Model, inputs: Sequence[np.ndarray]) -> tuple[list[
     seen: list[tuple[Any, np.ndarray]] = []
 
     def record(layer, tensor):
-        seen.append((layer, np.asarray(tf.cast(tensor, tf.float32))))
+        seen.append((layer, ops.convert_to_numpy(ops.cast(tensor, "float32"))))
 
     with contextlib.ExitStack() as stack:
         for layer in binary_layers(model):
             if layer.state == "binary":
                 stack.enter_context(layer.listening(functools.partial(record, layer)))
-        tensors = [tf.convert_to_tensor(array) for array in inputs]
-        outputs = tf.nest.flatten(model(tensors[0] if len(tensors) == 1 else tensors, training=False))
+        tensors = [ops.convert_to_tensor(array) for array in inputs]
+        outputs = keras.tree.flatten(model(as_model_takes(model, tensors), training=False))
     calls = []
     for layer, array in seen:
         quantizer = layer.input_quantizer
-        sums = array + np.asarray(quantizer.threshold, np.float32) if type(quantizer) is RSign else array
+        sums = array + ops.convert_to_numpy(quantizer.threshold).astype(np.float32) if type(quantizer) is RSign else array
         signs, _ = binary_kernel(layer, layer.name)
         signs = signs[None, None] if signs.ndim == 2 else signs
         calls.append(Call(layer.name, _kernel_key(np.moveaxis(signs, -1, 0)), sums.reshape(len(sums), -1, sums.shape[-1])))
-    return calls, [np.asarray(output, np.float32) for output in outputs]
+    return calls, [ops.convert_to_numpy(ops.cast(output, "float32")) for output in outputs]
 
 
 def _kernel_key(signs: np.ndarray) -> bytes:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
 from bitat_tf._validation import check_finite, check_number
 from bitat_tf.export.agreement import (
     DIFFERENT,
@@ -16,6 +16,7 @@ from bitat_tf.export.agreement import (
     OutputAgreement,
     compare_outputs,
 )
+from bitat_tf.export.ends import output_names
 from bitat_tf.export.interface import FileInterface
 from bitat_tf.export.labels import accuracy, wanted
 from bitat_tf.export.output_kinds import measures
@@ -66,7 +67,7 @@ def model_answers(
         None if given is None else wanted(where, given, _with_units(output).shape, measure)
         for output, given, measure in zip(outputs, labels, kinds, strict=True)
     )
-    return ModelAnswers(tuple(model.output_names), tuple(outputs), tuple(kinds), tuple(asked))
+    return ModelAnswers(tuple(output_names(model)), tuple(outputs), tuple(kinds), tuple(asked))
 
 
 def judge(

@@ -1,8 +1,14 @@
 """The same model through larq-compute-engine's own converter, where that is installed: another opinion."""
 
-from bitat_tf._keras import keras
+import importlib
+import os
+import tempfile
+
+import keras
+import tensorflow as tf
+
 from bitat_tf.export.conversion import Conversion
-from bitat_tf.export.plain import count_binary_operators, to_plain_larq
+from bitat_tf.export.plain import count_binary_operators, plain_function, to_plain_network
 from bitat_tf.export.report import count_operators
 from bitat_tf.tflite_file.content import parse
 from bitat_tf.tflite_file.operators import Operator, read_operators
@@ -20,16 +26,16 @@ def convert_with_larq(model: keras.Model, allow_partial: bool = False) -> Conver
         ImportError: If larq-compute-engine is not installed.
     """
     try:
-        import larq_compute_engine as lce
+        importlib.import_module("larq_compute_engine")
     except ImportError as error:
         raise ImportError(
             "to_tflite: converter='larq-compute-engine' needs larq-compute-engine, on Python 3.10 to 3.12: "
             "`pip install larq-compute-engine`. converter='direct', the default, needs nothing."
         ) from error
-    plain = to_plain_larq(model, allow_partial)
+    plain = to_plain_network(model, allow_partial)
     expected = count_binary_operators(plain)
     try:
-        content = lce.convert_keras_model(plain)
+        content = converted_by_larq(plain)
     except RuntimeError as error:
         raise ValueError(
             f"to_tflite: larq-compute-engine cannot convert the model ({error}). Received: {plain.name!r}. A layer of it has "
@@ -37,6 +43,32 @@ def convert_with_larq(model: keras.Model, allow_partial: bool = False) -> Conver
         ) from error
     _check_fused(expected, read_operators(content), allow_partial)
     return Conversion(parse(content), expected)
+
+
+def converted_by_larq(network: keras.Model) -> bytes:
+    """Return a network of TensorFlow's operators as larq-compute-engine's converter writes it.
+
+    Args:
+        network: From `to_plain_network`, or a float model.
+
+    Raises:
+        RuntimeError: If it cannot write the network.
+    """
+    engine = importlib.import_module("larq_compute_engine")
+    with tempfile.TemporaryDirectory() as folder:
+        save_plain(network, folder)
+        return engine.convert_saved_model(folder)
+
+
+def save_plain(network: keras.Model, folder: str | os.PathLike) -> None:
+    """Save a network of TensorFlow's operators as what larq-compute-engine's converter takes, TensorFlow's SavedModel.
+
+    Args:
+        network: From `to_plain_network`, or a float model.
+        folder: Where it goes.
+    """
+    function, holder = plain_function(network)
+    tf.saved_model.save(holder, os.fspath(folder), signatures=function)
 
 
 def _check_fused(expected: int, operators: list[Operator], allow_partial: bool) -> None:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
 from bitat_tf.export.agreement import DECISIONS, TOP_1, UNKNOWN, VALUES, Measure
+from bitat_tf.export.ends import output_names
 from bitat_tf.export.labels import INDICES, MULTI_HOT, ONE_HOT, label_form
 from bitat_tf.model_graph import CallGraph, LayerCall
 
@@ -19,8 +20,8 @@ SOFTMAX, SIGMOID = "softmax", "sigmoid"
 _PASSING = (L.Reshape, L.Flatten, L.Permute, L.Dropout, L.Cropping1D, L.Cropping2D, L.UpSampling2D)
 _PASSING_OPERATORS = ("cast", "reshape", "squeeze", "identity", "transpose", "resize")
 _NAMES = {
-    **dict.fromkeys(("softmax", "softmax_v2", "log_softmax", "log_softmax_v2"), SOFTMAX),
-    **dict.fromkeys(("sigmoid", "hard_sigmoid"), SIGMOID),
+    **dict.fromkeys(("softmax", "softmax_v2", "log_softmax", "log_softmax_v2", "logsoftmax"), SOFTMAX),
+    **dict.fromkeys(("sigmoid", "hard_sigmoid", "hardsigmoid"), SIGMOID),
 }
 
 # Names of Keras' losses, with what stands for them, in lower case and without underscores.
@@ -143,18 +144,17 @@ def last_activation(call: LayerCall) -> str:
         (call,) = call.inputs
 
 
-def _function(layer: keras.layers.Layer) -> str:
-    """Return the name of a layer's activation, or of the operator of TensorFlow that it stands for; "" if it has none."""
-    symbol = getattr(layer, "symbol", None)  # "nn.softmax" of a layer that is an operator
-    if isinstance(symbol, str):
-        return symbol.split(".")[-1]
+def _function(layer: Any) -> str:
+    """Return the name of a layer's activation, or of an operator, in lower case; "" if it has none."""
+    if not isinstance(layer, L.Layer):
+        return type(layer).__name__.lower()
     return getattr(getattr(layer, "activation", None), "__name__", "")
 
 
 def _loss(model: keras.Model, number: int) -> Loss:
     given: Any = getattr(model, "loss", None)
     if isinstance(given, dict):
-        given = given.get(model.output_names[number])
+        given = given.get(output_names(model)[number])
     elif isinstance(given, (list, tuple)):
         given = given[number] if number < len(given) else None
     if given is None:

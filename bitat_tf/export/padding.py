@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.model_graph import CallGraph, LayerCall
 
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)

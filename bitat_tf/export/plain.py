@@ -1,48 +1,54 @@
-"""The network without any schedule state: a plain Larq network (with `RSign` and `RPReLU`)."""
+"""The network without any schedule state: its signs and kernels as TensorFlow's own operators and constants."""
 
-import larq as lq
+from collections.abc import Callable
+from typing import Any
 
-from bitat_tf._keras import keras, tf
+import keras
+import numpy as np
+import tensorflow as tf
+
 from bitat_tf._validation import check_model
+from bitat_tf.dependency.patches import same_padding
+from bitat_tf.export.ends import as_model_takes, input_names
+from bitat_tf.export.lowering.binary_kernel import gives_signs
+from bitat_tf.export.lowering.layer_kinds import as_array
 from bitat_tf.export.padding import trimmed_paddings
 from bitat_tf.layers import BinaryConv2D, BinaryDense, BinaryLayer, binary_layers
 from bitat_tf.model_graph import CallGraph, Substitute, float32_config, rebuilt
-from bitat_tf.quantizers import revive_dead_channels
+from bitat_tf.quantizers import RSign
+
+_SMALLEST_SCALE = 1.5e-7  # above the float32 epsilon: see `revive_dead_channels`
 
 
-@keras.saving.register_keras_serializable(package="bitat_tf")
-class PointwiseQuantDense(lq.layers.QuantDense):
-    """Larq's `QuantDense`, computed as a 1x1 convolution: larq-compute-engine has a binary kernel for that one only."""
+class PlainLayer(keras.layers.Layer):
+    """What a binary layer computes in its state of now, with constants in the places of its weights.
 
-    def call(self, inputs):
-        """Return the dense layer's output."""
-        # The reshape comes before the sign: between sign and convolution it would keep the two from being fused.
-        channels = inputs.shape[-1]
-        pixels = self.input_quantizer(tf.reshape(inputs, (-1, 1, 1, channels)))
-        with lq.context.quantized_scope(True):
-            kernel = tf.reshape(tf.convert_to_tensor(self.kernel), (1, 1, channels, self.units))
-        outputs = tf.nn.conv2d(pixels, kernel, 1, "VALID")
-        if self.use_bias:
-            outputs = tf.nn.bias_add(outputs, self.bias)
-        outputs = self.activation(outputs)
-        return tf.reshape(outputs, (-1, *inputs.shape[1:-1], self.units))
+    Signs are sign(sign(x) + 0.1), which larq-compute-engine's converter knows, as it does a kernel of +-alpha and a border of
+    ones. A dense layer on signs is a 1x1 convolution, since there is a binary kernel for that one only.
 
+    Args:
+        layer: A binary layer.
 
-@keras.saving.register_keras_serializable(package="bitat_tf")
-class InputActivation(keras.layers.Activation):
-    """Activation in the place of an input quantizer.
-
-    Larq cannot load layers and functions of Keras in that place, only its own and registered ones. It has no `precision`:
-    Larq counts the input as float.
+    Attributes:
+        is_binary: Whether its input and its kernel are binary.
     """
 
+    def __init__(self, layer: BinaryLayer):
+        super().__init__(name=layer.name, dtype="float32")
+        self.is_binary = layer.state == "binary"
+        self._computation = _computation(layer)
 
-def to_plain_larq(model: keras.Model, allow_partial: bool = False) -> keras.Model:
-    """Return a copy of a binarized model that is a plain Larq network, with the same outputs.
+    def call(self, inputs):
+        """Return what the layer computes."""
+        return self._computation(inputs)
 
-    `BinaryConv2D` becomes `larq.layers.QuantConv2D`, `BinaryDense` a `QuantDense` computed as a 1x1 convolution; layers
-    that are still float become Larq layers without quantizers, that is, float Keras layers, with their `float_activation`
-    before the kernel. Nothing of the schedule remains. The copy is of float32, layers of mixed precision in the model too.
+
+def to_plain_network(model: keras.Model, allow_partial: bool = False) -> keras.Model:
+    """Return a copy of a binarized model without any state of a schedule, with the same outputs.
+
+    Each `BinaryConv2D` and `BinaryDense` becomes a `PlainLayer`: signs, and a convolution with a constant kernel of +-alpha.
+    Layers that are still float have their `float_activation` before the kernel. The copy is of float32, layers of mixed
+    precision in the model too; it is there to be called or converted, with TensorFlow, not to be trained or saved.
 
     Args:
         model: A functional or sequential model.
@@ -51,19 +57,19 @@ def to_plain_larq(model: keras.Model, allow_partial: bool = False) -> keras.Mode
     Raises:
         ValueError: If the model is neither functional nor sequential, has no binary layers, or some are not binarized and
             `allow_partial` is False.
-        TypeError: If it is no Keras 2 model.
+        TypeError: If it is no Keras 3 model.
     """
-    check_model(model, "to_plain_larq")
+    check_model(model, "to_plain_network")
     layers = binary_layers(model)
     if not layers:
         raise ValueError(
-            f"to_plain_larq: model {model.name!r} has no binary layers. Build it with bitat_tf.layers.BinaryConv2D or "
+            f"to_plain_network: model {model.name!r} has no binary layers. Build it with bitat_tf.layers.BinaryConv2D or "
             "BinaryDense; a float model is converted with tf.lite.TFLiteConverter."
         )
     missing = [f"{layer.name} ({layer.state})" for layer in layers if layer.state != "binary"]
     if missing and not allow_partial:
         raise ValueError(
-            f"to_plain_larq: every binary layer must be binarized. Received: {len(missing)} of {len(layers)} that are not: "
+            f"to_plain_network: every binary layer must be binarized. Received: {len(missing)} of {len(layers)} that are not: "
             f"{', '.join(missing[:10])}{', ...' if len(missing) > 10 else ''}. Finish the schedule, call `layer.set_binary()`, "
             "or pass allow_partial=True to leave them float."
         )
@@ -71,52 +77,131 @@ def to_plain_larq(model: keras.Model, allow_partial: bool = False) -> keras.Mode
 
     def plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer | Substitute | None:
         if isinstance(layer, BinaryLayer):
-            plain = _plain_layer(layer)
-            return Substitute(plain, lambda: _copy_weights(layer, plain))
+            return Substitute(PlainLayer(layer))
         if id(layer) in paddings:
-            return keras.layers.ZeroPadding2D.from_config({**layer.get_config(), "padding": paddings[id(layer)]})
+            return keras.layers.ZeroPadding2D.from_config(
+                {**float32_config(layer.get_config()), "padding": paddings[id(layer)]}
+            )
         return None
 
     return rebuilt(model, plain_layer, in_float32=True)
 
 
-def _plain_layer(layer: BinaryLayer) -> keras.layers.Layer:
-    input_is_binary, kernel_is_binary = bool(layer.input_is_binary.numpy()), bool(layer.kernel_is_binary.numpy())
-    config = float32_config(layer.get_config())
-    # Regularizers act on training only, and the constraint's warning of Larq is about training too.
-    for name in ("disentangled_regularizer", "kernel_regularizer", "bias_regularizer", "activity_regularizer"):
-        config.pop(name, None)
-    activation = config.pop("float_activation")
-    if not input_is_binary:
-        config["input_quantizer"] = None if activation is None else InputActivation(activation)
-        config.update({"pad_values": 0.0} if isinstance(layer, BinaryConv2D) else {})
-    quantizer = config.pop("kernel_quantizer")
-    if isinstance(layer, BinaryConv2D):
-        plain = lq.layers.QuantConv2D.from_config(config)
-    elif isinstance(layer, BinaryDense):
-        dense = PointwiseQuantDense if input_is_binary else lq.layers.QuantDense
-        plain = dense.from_config(config)
-    else:
-        raise TypeError(f"to_plain_larq: no plain form is known of layer {layer.name!r} of type {type(layer).__name__}.")
-    if kernel_is_binary:
-        plain.kernel_quantizer = lq.quantizers.get_kernel_quantizer(quantizer)
-    return plain
+def plain_function(plain: keras.Model, batch: int | None = None) -> tuple[Any, tf.Module]:
+    """Return a plain network at inference as a concrete function, and what holds its variables.
+
+    Args:
+        plain: From `to_plain_network`, or another functional model.
+        batch: Number of samples that the function takes. Default: any.
+    """
+    kinds = zip(plain.inputs, input_names(plain), strict=True)
+    signature = [tf.TensorSpec((batch, *tensor.shape[1:]), tensor.dtype, name=name) for tensor, name in kinds]
+
+    @tf.function(autograph=False)
+    def network(*inputs):
+        return [tf.identity(output) for output in keras.tree.flatten(plain(as_model_takes(plain, inputs), training=False))]
+
+    function = network.get_concrete_function(*signature)
+    holder = tf.Module()
+    holder.held = list(function.graph.variables)
+    holder.network = network
+    return function, holder
 
 
-def _copy_weights(layer: BinaryLayer, plain: keras.layers.Layer) -> None:
-    kernel = layer.latent_kernel.numpy()
-    plain.kernel.assign(revive_dead_channels(kernel) if layer.kernel_is_binary.numpy() else kernel)
-    if layer.use_bias:
-        plain.bias.assign(layer.bias)
-    if layer.input_is_binary.numpy():
-        plain.input_quantizer.set_weights(layer.input_quantizer.get_weights())
+def revive_dead_channels(kernel: np.ndarray) -> np.ndarray:
+    """Return a latent kernel, output channels last, whose scales larq-compute-engine's converter can tell from 0.
+
+    It takes a kernel with a scale alpha = mean|w| below the float32 epsilon for a float one: a single dead channel, as
+    pruning or a ReLU leaves it, would make the whole layer float. Such channels keep their signs at a scale just above.
+
+    Args:
+        kernel: Shape (..., m).
+
+    Examples:
+        >>> revive_dead_channels(np.array([[0.0, 0.5], [-1e-9, 2.0]]))
+        array([[ 1.5e-07,  5.0e-01],
+               [-1.5e-07,  2.0e+00]])
+    """
+    dead = np.abs(kernel).mean(axis=tuple(range(kernel.ndim - 1))) < _SMALLEST_SCALE
+    return np.where(dead, np.where(kernel >= 0, _SMALLEST_SCALE, -_SMALLEST_SCALE), kernel).astype(kernel.dtype)
 
 
 def count_binary_operators(plain: keras.Model) -> int:
-    """Return how many binary convolutions a plain Larq network computes: a layer counts as often as it is called."""
-    kinds = (lq.layers.QuantConv2D, PointwiseQuantDense)
-    layers = [call.layer for call in CallGraph(plain).calls if isinstance(call.layer, kinds)]
-    return sum(
-        all(getattr(quantizer, "precision", None) == 1 for quantizer in (layer.input_quantizer, layer.kernel_quantizer))
-        for layer in layers
-    )
+    """Return how many binary convolutions a plain network computes: a layer counts as often as it is called."""
+    return sum(isinstance(call.layer, PlainLayer) and call.layer.is_binary for call in CallGraph(plain).calls)
+
+
+def _computation(layer: BinaryLayer) -> Callable[[Any], Any]:
+    input_is_binary, kernel_is_binary = (bool(as_array(flag)) for flag in (layer.input_is_binary, layer.kernel_is_binary))
+    kernel = layer.latent_kernel
+    if kernel_is_binary:
+        kernel = as_array(layer.kernel_quantizer(keras.ops.convert_to_tensor(revive_dead_channels(kernel))))
+    kernel = np.asarray(kernel, np.float32)
+    bias = np.asarray(as_array(layer.bias), np.float32) if layer.use_bias else None
+    activation = layer.activation
+    quantized = _sign_function(layer) if input_is_binary else layer.float_activation
+    if isinstance(layer, BinaryConv2D):
+        convolved = _convolution(layer, kernel, input_is_binary)
+    elif isinstance(layer, BinaryDense):
+        convolved = _pixels(kernel) if input_is_binary else _rows(kernel)
+    else:
+        raise TypeError(f"to_plain_network: no plain form is known of layer {layer.name!r} of type {type(layer).__name__}.")
+
+    def compute(inputs: Any) -> Any:
+        def finished(sums: Any) -> Any:
+            sums = sums if bias is None else tf.nn.bias_add(sums, bias)
+            return sums if activation is None else activation(sums)
+
+        return convolved(inputs, quantized or (lambda values: values), finished)
+
+    return compute
+
+
+def _sign_function(layer: BinaryLayer) -> Callable[[Any], Any]:
+    quantizer = layer.input_quantizer
+    threshold = np.asarray(as_array(quantizer.threshold), np.float32) if type(quantizer) is RSign else None
+    if threshold is None and not gives_signs(quantizer):
+        return quantizer
+
+    def sign(inputs: Any) -> Any:
+        sums = inputs if threshold is None else inputs + threshold
+        return tf.sign(tf.sign(sums) + 0.1)
+
+    return sign
+
+
+def _convolution(layer: BinaryConv2D, kernel: np.ndarray, input_is_binary: bool) -> Callable:
+    strides, dilations = tuple(layer.strides), tuple(layer.dilation_rate)
+    value = float(layer.pad_values) if input_is_binary and layer.padding == "same" else 0.0
+
+    def compute(inputs: Any, quantized: Callable, finished: Callable) -> Any:
+        inputs, padding = quantized(inputs), layer.padding.upper()
+        if value:
+            sides = [
+                same_padding(size, *axis)
+                for size, *axis in zip(inputs.shape[1:3], layer.kernel_size, strides, dilations, strict=True)
+            ]
+            inputs, padding = tf.pad(inputs, [(0, 0), *sides, (0, 0)], constant_values=value), "VALID"
+        return finished(tf.nn.conv2d(inputs, kernel, strides, padding, dilations=dilations))
+
+    return compute
+
+
+def _pixels(kernel: np.ndarray) -> Callable:
+    def compute(inputs: Any, quantized: Callable, finished: Callable) -> Any:
+        # The reshape comes before the sign: between sign and convolution it would keep the two from being fused.
+        pixels = quantized(tf.reshape(inputs, (-1, 1, 1, len(kernel))))
+        outputs = finished(tf.nn.conv2d(pixels, kernel[None, None], 1, "VALID"))
+        return tf.reshape(outputs, (-1, *inputs.shape[1:-1], kernel.shape[-1]))
+
+    return compute
+
+
+def _rows(kernel: np.ndarray) -> Callable:
+    def compute(inputs: Any, quantized: Callable, finished: Callable) -> Any:
+        inputs = quantized(inputs)
+        rows = inputs if len(inputs.shape) == 2 else tf.reshape(inputs, (-1, len(kernel)))
+        outputs = finished(tf.matmul(rows, kernel))
+        return outputs if rows is inputs else tf.reshape(outputs, (-1, *inputs.shape[1:-1], kernel.shape[-1]))
+
+    return compute

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import larq as lq
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras, tf
 from bitat_tf._pixels import PIXELS
 from bitat_tf._validation import check_choice, check_finite
+from bitat_tf.export.ends import as_model_takes, input_names, output_names
+from bitat_tf.layers import BinaryConv2D
 from bitat_tf.model_graph import CallGraph, is_graph
 
 _RANDOM_SAMPLES = 16
@@ -76,10 +77,10 @@ def model_inputs(where: str, model: keras.Model, data: Arrays | None, what: str 
         generator = np.random.default_rng(0)
         return [_random(generator, tensor) for tensor in tensors], True
     arrays = [
-        np.asarray(array, tensor.dtype.as_numpy_dtype)
-        for array, tensor in zip(_in_order(where, what, data, model.input_names, "input"), tensors, strict=True)
+        np.asarray(array, _numpy_kind(tensor))
+        for array, tensor in zip(_in_order(where, what, data, input_names(model), "input"), tensors, strict=True)
     ]
-    for name, array, tensor in zip(model.input_names, arrays, tensors, strict=True):
+    for name, array, tensor in zip(input_names(model), arrays, tensors, strict=True):
         shape = tuple(tensor.shape[1:])
         if array.shape[1:] != shape or not len(array):
             of = f" of input {name!r}" if len(tensors) > 1 else ""
@@ -87,7 +88,7 @@ def model_inputs(where: str, model: keras.Model, data: Arrays | None, what: str 
             raise ValueError(f"{where}: `{what}`{of} must have shape ({expected}). Received: {array.shape}.")
         check_finite(where, f"`{what}`", array)
     if len({len(array) for array in arrays}) > 1:
-        sizes = ", ".join(f"{len(array)} of {name!r}" for name, array in zip(model.input_names, arrays, strict=True))
+        sizes = ", ".join(f"{len(array)} of {name!r}" for name, array in zip(input_names(model), arrays, strict=True))
         raise ValueError(f"{where}: `{what}` must have as many samples for each input. Received: {sizes}.")
     return arrays, False
 
@@ -108,7 +109,7 @@ def output_labels(where: str, model: keras.Model, data: Arrays | None, labels: A
         return [None] * len(model.outputs)
     if data is None:
         raise ValueError(f"{where}: `labels` come with `data`. Received: labels without data.")
-    given = _in_order(where, "labels", labels, model.output_names, "output")
+    given = _in_order(where, "labels", labels, output_names(model), "output")
     return [None if one is None else np.asarray(one) for one in given]
 
 
@@ -133,8 +134,8 @@ def predict(model: keras.Model, inputs: Sequence[np.ndarray]) -> list[np.ndarray
     if size is not None:
         missing = -number % size
         inputs = [np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) for array in inputs]
-    outputs = model.predict(inputs[0] if len(inputs) == 1 else list(inputs), batch_size=size, verbose=0)
-    return [np.asarray(output)[:number] for output in tf.nest.flatten(outputs)]
+    outputs = model.predict(as_model_takes(model, inputs), batch_size=size, verbose=0)
+    return [np.asarray(output)[:number] for output in keras.tree.flatten(outputs)]
 
 
 def _in_order(where: str, what: str, given: Any, names: Sequence[str], kind: str) -> list[Any]:
@@ -159,10 +160,14 @@ def _in_order(where: str, what: str, given: Any, names: Sequence[str], kind: str
 
 
 def _random(generator: np.random.Generator, tensor: Any) -> np.ndarray:
-    shape, kind = (_RANDOM_SAMPLES, *tensor.shape[1:]), np.dtype(tensor.dtype.as_numpy_dtype)
+    shape, kind = (_RANDOM_SAMPLES, *tensor.shape[1:]), _numpy_kind(tensor)
     if np.issubdtype(kind, np.floating):
         return generator.uniform(-1, 1, shape).astype(kind)
     return generator.integers(0, 2, shape).astype(kind)
+
+
+def _numpy_kind(tensor: Any) -> np.dtype:
+    return np.dtype(np.float32) if tensor.dtype == "bfloat16" else np.dtype(tensor.dtype)
 
 
 def check_zero_padding(graph: CallGraph) -> None:
@@ -172,9 +177,9 @@ def check_zero_padding(graph: CallGraph) -> None:
     """
     for call in graph.calls:
         layer = call.layer
-        if not isinstance(layer, lq.layers.QuantConv2D) or layer.padding != "same" or layer.pad_values != 0.0:
+        if not isinstance(layer, BinaryConv2D) or layer.padding != "same" or layer.pad_values != 0.0:
             continue
-        if getattr(layer.input_quantizer, "precision", None) != 1:
+        if layer.state != "binary":
             continue
         reach = [(kernel - 1) * step + 1 for kernel, step in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
         size = call.input_shapes[0][1:3]

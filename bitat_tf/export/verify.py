@@ -3,19 +3,22 @@
 import os
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
 from bitat_tf._validation import check_model
+from bitat_tf.export.ends import input_names, output_names
 from bitat_tf.export.inside import Run, compare_inside
 from bitat_tf.export.interface import FileInterface
 from bitat_tf.export.judging import judge, limits_of, model_answers
 from bitat_tf.export.report import VerificationReport
 from bitat_tf.export.request import Arrays, check_known_sizes, model_inputs, output_labels
+from bitat_tf.export.tensorflow_child import on_tensorflow
 from bitat_tf.tflite_file.engines import Engine
 from bitat_tf.tflite_file.reading import TfliteFile, read
 
 
+@on_tensorflow
 def verify(
     model: keras.Model,
     path: str | os.PathLike,
@@ -60,7 +63,7 @@ def verify(
 
     Raises:
         ValueError: If the file is damaged, cannot be run, or is not one of this model, or the data do not fit.
-        TypeError: If it is no Keras 2 model.
+        TypeError: If it is no Keras 3 model.
         ImportError: If the engine is not installed, or none is; the message says what to install.
         OSError: If the file cannot be read.
 
@@ -107,7 +110,7 @@ def verify(
 
 def _interface(model: keras.Model, file: TfliteFile) -> FileInterface:
     """Return what a file takes and gives; raise ValueError unless these are the model's inputs and as many outputs."""
-    interface = FileInterface(file.model, model.input_names, model.output_names)
+    interface = FileInterface(file.model, input_names(model), output_names(model))
     if (len(interface.inputs), len(interface.outputs)) != (len(model.inputs), len(model.outputs)):
         raise ValueError(
             f"verify: the file must be one of this model, with {len(model.inputs)} inputs and {len(model.outputs)} outputs. "

@@ -4,7 +4,7 @@
 |---|---|
 | `model_check`, `findings`, `rules` | `check`: what of a model cannot be binary, and what costs accuracy or time |
 | `binary_layer_rules`, `surroundings` | the rules: a binary layer itself, what is around it |
-| `adaptation` | layers that have to follow binary ones, and cannot: frozen ones, calls with `training=False` |
+| `adaptation` | layers that have to follow binary ones, and cannot: frozen ones |
 | `model_summary`, `summary_rows`, `layer_profile` | `summary`: states, parameters, operations of all layers; size of the file |
 | `plan`, `outlook` | what `bitat_tf.binarize` would make of a float network |
 | `kernel_layers` | convolutions and dense layers: what runs them, and why some stay float |

@@ -1,16 +1,17 @@
-"""What cannot adapt to binary layers: frozen layers, and calls with `training=False`.
+"""What cannot adapt to binary layers: frozen layers.
 
-Both come from transfer learning, where a trained backbone is to stay as it is. A binary layer computes something else than the
+They come from transfer learning, where a trained backbone is to stay as it is. A binary layer computes something else than the
 float one did, so that it, and every layer that it feeds, has to adapt: weights, and statistics of batch normalizations. Layers
-that no binary layer feeds get the inputs that they always got, and stay as the user has frozen them.
+that no binary layer feeds get the inputs that they always got, and stay as the user has frozen them. (A call with
+`training=False` in the graph of a model holds nothing back: Keras 3 passes on how the model is called.)
 """
 
 from collections.abc import Callable, Sequence, Set
-from typing import Any
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.layers import BinaryLayer
-from bitat_tf.model_graph import CallGraph, calls_of_fixed_training, is_graph, layers_inside
+from bitat_tf.model_graph import CallGraph, is_graph, layers_inside
 
 _SHOWN = 5
 
@@ -24,11 +25,6 @@ def layers_that_must_train(
         if is_binary(call.layer) or any(id(source) in reached for source in call.inputs):
             reached.add(id(call))
     return {id(call.layer) for call in graph.calls if id(call) in reached}
-
-
-def calls_to_free(model: keras.Model, must_train: Set[int]) -> dict[str, Any]:
-    """Return Keras' nodes of the calls with `training=False` of layers that must train, or of models with such, by path."""
-    return {path: node for path, node in calls_of_fixed_training(model, False) if holds(node.layer, must_train)}
 
 
 def frozen_layers(model: keras.Model, must_train: Set[int], prefix: str = "") -> list[str]:
@@ -45,20 +41,10 @@ def frozen_layers(model: keras.Model, must_train: Set[int], prefix: str = "") ->
 
 
 def notes(model: keras.Model, must_train: Set[int]) -> tuple[str, ...]:
-    """Return what is to be said of calls that are freed and of layers that are unfrozen, in sentences."""
-    called, frozen = list(calls_to_free(model, must_train)), frozen_layers(model, must_train)
-    said = (
-        (
-            called,
-            "layers that were called with training=False follow the training now, since the batch normalizations of a binary "
-            "network need statistics of their own",
-        ),
-        (
-            frozen,
-            "layers that were frozen (trainable=False) are trained now, since binary weights have to find their place",
-        ),
-    )
-    return tuple(f"{text}: {listed(paths)}." for paths, text in said if paths)
+    """Return what is to be said of layers that are unfrozen, in sentences."""
+    frozen = frozen_layers(model, must_train)
+    said = "layers that were frozen (trainable=False) are trained now, since binary weights have to find their place"
+    return (f"{said}: {listed(frozen)}.",) if frozen else ()
 
 
 def holds(layer: keras.layers.Layer, must_train: Set[int]) -> bool:

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
+from keras import ops
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.inspection import rules
 from bitat_tf.inspection.findings import ERROR, NOTE, WARNING, Finding
-from bitat_tf.inspection.kernel_layers import KINDS_OF_LARQ, WORD, float_operator, is_binary, is_quantized
+from bitat_tf.inspection.kernel_layers import WORD, is_binary
 from bitat_tf.model_graph import LayerCall
 from bitat_tf.quantizers import RSign
 
@@ -24,10 +24,7 @@ def findings_of_layer(call: LayerCall) -> Iterator[Finding]:
         call: A call of any layer; for layers without quantizers nothing is yielded.
     """
     layer = call.layer
-    if not is_quantized(layer):
-        return
     if not is_binary(layer):
-        yield _not_binary(call)
         return
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         effect, cure = "its data format is channels first: no binary kernel runs it", "Use data_format='channels_last'."
@@ -40,7 +37,7 @@ def findings_of_layer(call: LayerCall) -> Iterator[Finding]:
         effect = f"its input quantizer {name} {what}: the export refuses it"
         cure = "Use RSign, or a sign that is -1 below 0 and +1 from 0 on; put scales on the layer's output."
         yield Finding(rules.INPUT_VALUES, ERROR, call.path, effect, cure)
-    what = describe_kernel(np.asarray(layer.kernel_quantizer(_latent_kernel(layer))))
+    what = describe_kernel(ops.convert_to_numpy(layer.kernel_quantizer(ops.array(layer.latent_kernel))))
     if what:
         effect = f"its quantized kernel is not +-alpha with one alpha per output channel ({what}): the export refuses it"
         cure = "Use kernel_quantizer='magnitude_aware_sign' or 'ste_sign'."
@@ -70,13 +67,13 @@ def describe_signs(quantizer: Any, channels: int) -> str:
         channels: Size of the last axis of its input.
 
     Examples:
-        >>> describe_signs(lq.quantizers.SteSign(), 4), describe_signs(lq.quantizers.SteHeaviside(), 4)
-        ('', 'gives 0, 1 instead of -1 and +1')
+        >>> describe_signs(bitat_tf.quantizers.SteSign(), 4), describe_signs(keras.layers.ReLU(), 4)
+        ('', 'gives 0, 1e-06, 0.001, 0.5, ... instead of -1 and +1')
     """
     if type(quantizer) is RSign:
         return ""
     samples = np.tile(_SAMPLES[None, :, None, None], (1, 1, 1, channels))
-    found = np.asarray(quantizer(tf.constant(samples)), np.float32)
+    found = ops.convert_to_numpy(quantizer(ops.array(samples))).astype(np.float32)
     if np.array_equal(found, np.where(samples >= 0, 1.0, -1.0)):
         return ""
     values = np.unique(found)
@@ -101,30 +98,6 @@ def describe_kernel(kernel: np.ndarray) -> str:
     if not spread.size:
         return ""
     return f"the magnitudes of output channels {', '.join(map(str, spread[:5]))}{', ...' if spread.size > 5 else ''} differ"
-
-
-def _latent_kernel(layer: keras.layers.Layer) -> np.ndarray:
-    return np.asarray(layer.latent_kernel if hasattr(layer, "latent_kernel") else layer.kernel)
-
-
-def _not_binary(call: LayerCall) -> Finding:
-    """Say why a quantized layer is none that could be binary."""
-    layer = call.layer
-    names = ("input_quantizer", "kernel_quantizer")
-    if type(layer) not in KINDS_OF_LARQ:
-        ours = "BinaryDense" if isinstance(layer, keras.layers.Dense) else "BinaryConv2D"
-        effect = f"a {type(layer).__name__} has no binary kernel: it runs as a float {float_operator(layer)}"
-        return Finding(rules.KIND, ERROR, call.path, effect, f"Use bitat_tf.layers.{ours}, or leave the layer float.")
-    sides = [getattr(layer, name) is not None for name in names]
-    if all(sides):
-        wide = [name for name in names if getattr(getattr(layer, name), "precision", None) != 1]
-        effect = f"its {' and '.join(wide)} {'is' if len(wide) == 1 else 'are'} none of one bit (precision=1): it stays float"
-        cure = "Use RSign, or one of Larq's signs; bitat_tf.layers.BinaryConv2D and BinaryDense take any layer that is a sign."
-        rule = rules.INPUT_VALUES if wide[0] == names[0] else rules.KERNEL_VALUES
-        return Finding(rule, ERROR, call.path, effect, cure)
-    effect = f"only its {'input' if sides[0] else 'kernel'} is quantized, and both must be binary: it stays float"
-    cure = f"Give it {'a kernel_quantizer' if sides[0] else 'an input_quantizer'}, or use bitat_tf.layers.BinaryConv2D."
-    return Finding(rules.ONE_SIDE, ERROR, call.path, effect, cure)
 
 
 def _groups_and_channels(call: LayerCall, channels: int) -> Iterator[Finding]:

@@ -1,22 +1,20 @@
 """Convolutions and dense layers: what the device runs for each, why some cannot be made binary, which are first and last."""
 
-import larq as lq
+from typing import Any
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.layers import BinaryLayer
 from bitat_tf.model_graph import CallGraph, LayerCall, is_graph, layers_inside
 
 WORD = 32  # binary channels that are packed into one word
 BINARY_OPERATOR = "LceBconv2d"
-KINDS_OF_LARQ = (lq.layers.QuantConv2D, lq.layers.QuantDense)  # those that run in a binary kernel
 NORMALIZATIONS = (
     keras.layers.BatchNormalization,
     keras.layers.LayerNormalization,
     keras.layers.GroupNormalization,
     keras.layers.UnitNormalization,
 )
-# Depthwise and pointwise ones belong to Larq's depthwise and separable layers.
-_QUANTIZERS = ("input_quantizer", "kernel_quantizer", "depthwise_quantizer", "pointwise_quantizer")
 # The first that fits: in Keras, a depthwise or transposed convolution is a kind of convolution.
 _OPERATORS: tuple[tuple[type, str], ...] = (
     (keras.layers.SeparableConv2D, "DEPTHWISE_CONV_2D + CONV_2D"),
@@ -46,28 +44,19 @@ def float_operator(layer: keras.layers.Layer) -> str | None:
     return None
 
 
-def is_quantized(layer: keras.layers.Layer) -> bool:
-    """Return whether a layer is meant to compute with quantized inputs or weights: ours, and Larq's with quantizers."""
-    return isinstance(layer, BinaryLayer) or any(getattr(layer, name, None) is not None for name in _QUANTIZERS)
+def holds_binary(layer: keras.layers.Layer) -> bool:
+    """Return whether a layer, or one inside of it, is one of this package's binary layers."""
+    return any(is_binary(part) for part in (layer, *layers_inside(layer)))
 
 
-def holds_quantized(layer: keras.layers.Layer) -> bool:
-    """Return whether a layer, or one inside of it, is quantized."""
-    return any(is_quantized(part) for part in (layer, *layers_inside(layer)))
-
-
-def is_binary(layer: keras.layers.Layer) -> bool:
-    """Return whether a layer runs in a binary kernel once it is binary: ours, and Larq's with two quantizers of one bit.
+def is_binary(layer: Any) -> bool:
+    """Return whether a layer runs in a binary kernel once it is binary.
 
     Examples:
         >>> is_binary(bitat_tf.layers.BinaryConv2D(8, 3)), is_binary(keras.layers.Conv2D(8, 3))
         (True, False)
     """
-    if isinstance(layer, BinaryLayer):
-        return True
-    if type(layer) not in KINDS_OF_LARQ:
-        return False
-    return all(getattr(quantizer, "precision", None) == 1 for quantizer in (layer.input_quantizer, layer.kernel_quantizer))
+    return isinstance(layer, BinaryLayer)
 
 
 def device_operator(layer: keras.layers.Layer) -> str | None:
@@ -180,5 +169,5 @@ def _holds_kernels(layer: keras.layers.Layer) -> bool:
         len(weight.shape) > 1
         for part in (layer, *layers_inside(layer))
         if not isinstance(part, keras.layers.PReLU)
-        for weight in part._trainable_weights
+        for weight in getattr(part, "_trainable_variables", ())  # an operator has none
     )

@@ -4,9 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from bitat_tf._keras import keras
-from bitat_tf.inspection.kernel_layers import float_operator, is_binary, is_quantized
-from bitat_tf.layers import RPReLU
+import keras
+
+from bitat_tf.inspection.kernel_layers import float_operator, is_binary
+from bitat_tf.layers import RPReLU, device_weights
 from bitat_tf.model_graph import Shape
 
 _BYTES_OF_A_CALL = 200
@@ -56,15 +57,15 @@ def layer_parameters(layer: keras.layers.Layer, binary_kernel: bool) -> Paramete
         >>> layer_parameters(layer, binary_kernel=True)
         Parameters(binary=144, floats=10, trainable=154)
     """
-    weights = [weight for weight in layer.weights if weight.dtype.is_floating]  # no flags, no states of random generators
+    weights = device_weights(layer)
     if isinstance(layer, keras.layers.BatchNormalization):
         weights = [layer.moving_mean, layer.moving_variance]  # as large as the factor and the summand
     count = sum(math.prod(weight.shape) for weight in weights)
-    trainable = sum(math.prod(weight.shape) for weight in layer.trainable_weights)
+    trainable = sum(math.prod(weight.shape) for weight in getattr(layer, "trainable_weights", ()))
     if not binary_kernel:
         return Parameters(0, count, trainable)
     binary = math.prod(layer.kernel.shape)
-    thresholds = 0 if is_quantized(layer) else layer.kernel.shape[-2] * getattr(layer, "groups", 1)
+    thresholds = 0 if is_binary(layer) else layer.kernel.shape[-2] * getattr(layer, "groups", 1)
     return Parameters(binary, count - binary + thresholds, trainable)
 
 
@@ -116,12 +117,12 @@ def call_macs(layer: keras.layers.Layer, input_shape: Shape, output_shape: Shape
     if isinstance(layer, _SEPARABLE):
         return _times(pixels, layer.depthwise_kernel, layer.pointwise_kernel)
     if isinstance(layer, _DEPTHWISE):
-        return _times(pixels, layer.depthwise_kernel)
+        return _times(pixels, layer.kernel)
     if isinstance(layer, _CONVOLUTIONS):
         return _times(pixels, layer.kernel)  # that of a grouped one has the channels of one group
     if isinstance(layer, keras.layers.Dense):
         return _times(_known_product(input_shape[1:-1]), layer.kernel)
-    holds_matrices = any(len(weight.shape) > 1 for weight in layer.trainable_weights)
+    holds_matrices = any(len(weight.shape) > 1 for weight in getattr(layer, "trainable_weights", ()))
     without_products = isinstance(layer, (keras.layers.PReLU, keras.layers.Embedding, RPReLU))
     return None if holds_matrices and not without_products else 0
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf._validation import check_model
 from bitat_tf.inspection import rules
 from bitat_tf.inspection.binary_layer_rules import findings_of_layer
@@ -10,9 +11,8 @@ from bitat_tf.inspection.findings import ERROR, NOTE, WARNING, CheckReport, Find
 from bitat_tf.inspection.kernel_layers import (
     first_calls,
     float_operator,
-    holds_quantized,
+    holds_binary,
     is_binary,
-    is_quantized,
     last_calls,
     obstacle,
 )
@@ -37,7 +37,7 @@ def check(model: keras.Model) -> CheckReport:
         A `CheckReport`: prints as a table; `report.errors`, `report.findings`, `report.outlook`, `report.to_dicts()`.
 
     Raises:
-        TypeError: If it is no Keras 2 model.
+        TypeError: If it is no Keras model.
         ValueError: If it has no weights yet.
 
     Examples:
@@ -79,11 +79,11 @@ def _float_layers(graph: CallGraph) -> Iterator[Finding]:
     """Name the float layers, those that could be binary and those that could not; the first and the last are best float."""
     ends = {id(call) for call in (*first_calls(graph), *last_calls(graph))}
     for call in graph.calls:
-        if is_quantized(call.layer):
+        if is_binary(call.layer):
             continue
         found = obstacle(call.layer)
         if found is not None:
-            inside = holds_quantized(call.layer)
+            inside = holds_binary(call.layer)
             effect = "its binary layers cannot be exported" if inside else "it stays float"
             yield Finding(rules.KIND, ERROR if inside else NOTE, call.path, f"{effect}: {found[0]}", found[1])
         elif float_operator(call.layer) is not None and id(call) not in ends:
@@ -96,8 +96,8 @@ def _subclassed(model: keras.Model) -> Iterator[Finding]:
     severity = ERROR if binary_layers(model) else NOTE
     yield Finding(rules.NO_GRAPH, severity, "", effect, "Build it with keras.Model(inputs, outputs).")
     for layer in layers_inside(model):
-        found = obstacle(layer) if layer.built and not is_quantized(layer) else None
-        if found is not None and not holds_quantized(layer):
+        found = obstacle(layer) if layer.built and not is_binary(layer) else None
+        if found is not None and not holds_binary(layer):
             yield Finding(rules.KIND, NOTE, layer.name, f"it stays float: {found[0]}", found[1])
 
 
@@ -107,7 +107,7 @@ def _model_as_a_whole(graph: CallGraph) -> Iterator[Finding]:
         effect = f"the size of its input {', '.join(unknown)} is not known, and to_tflite needs it"
         cure = "Export a model of a fixed input_shape with these weights."
         yield Finding(rules.INPUT_SIZE, WARNING, "", effect, cure)
-    severity = ERROR if any(is_quantized(call.layer) for call in graph.calls) else NOTE
+    severity = ERROR if any(is_binary(call.layer) for call in graph.calls) else NOTE
     for call in graph.calls:
         if any(isinstance(part, keras.layers.RNN) and not part.unroll for part in (call.layer, *layers_inside(call.layer))):
             effect = "it is a recurrent layer with a loop, which TensorFlow's converter refuses where the batch size is open"

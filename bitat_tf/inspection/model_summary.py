@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import keras
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from bitat_tf._keras import keras
 from bitat_tf._tables import as_text
 from bitat_tf._validation import check_model
 from bitat_tf.inspection.outlook import ESTIMATE, Outlook, outlook_of
@@ -118,7 +118,7 @@ def summary(model: keras.Model) -> ModelSummary:
     layers, it tells what `bitat_tf.binarize` would make of it.
 
     Args:
-        model: A built model, with binary layers or without; float or binary layers of Keras and Larq as well. Layers of nested
+        model: A built model, with binary layers or without; float ones as well. Layers of nested
             models stand in their places. A subclassed model has no graph: its layers are listed, and the columns that
             need one stay empty.
 
@@ -127,7 +127,7 @@ def summary(model: keras.Model) -> ModelSummary:
 
     Raises:
         ValueError: If the model has no weights yet.
-        TypeError: If it is no Keras 2 model.
+        TypeError: If it is no Keras model.
 
     Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 32)), bitat_tf.layers.BinaryConv2D(32, 3, name="conv")])

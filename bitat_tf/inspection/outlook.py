@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 from rich.console import Group
 from rich.text import Text
 
-from bitat_tf._keras import keras
 from bitat_tf.inspection.adaptation import layers_that_must_train, notes
-from bitat_tf.inspection.kernel_layers import holds_quantized
+from bitat_tf.inspection.kernel_layers import holds_binary
 from bitat_tf.inspection.layer_profile import estimate_file_size, layer_parameters
 from bitat_tf.inspection.plan import BINARY, BinarizationPlan, plan_layers
 from bitat_tf.model_graph import CallGraph
@@ -72,7 +72,7 @@ def outlook_of(model: keras.Model, graph: CallGraph) -> Outlook | None:
         (['float', 'binary', 'float'], 45480, 9896)
     """
     layers = {id(call.layer): call.layer for call in graph.calls}
-    if any(holds_quantized(layer) for layer in layers.values()):
+    if any(holds_binary(layer) for layer in layers.values()):
         return None
     plans = plan_layers(graph)
     planned = {key for key, plan in plans.items() if plan.action == BINARY}

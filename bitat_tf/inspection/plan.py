@@ -3,13 +3,13 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import keras
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from bitat_tf._keras import keras
 from bitat_tf._tables import as_text
-from bitat_tf.inspection.kernel_layers import first_calls, float_operator, is_quantized, last_calls, obstacle
+from bitat_tf.inspection.kernel_layers import first_calls, float_operator, is_binary, last_calls, obstacle
 from bitat_tf.model_graph import CallGraph
 
 BINARY, EXPAND, FLOAT = "binary", "expand", "float"
@@ -69,8 +69,7 @@ class BinarizationPlan:
     Attributes:
         model: Name of the model.
         layers: One plan for every such layer, in the order of the network.
-        notes: What else will be different: calls with `training=False` and frozen layers, which would keep binary layers from
-            finding their place.
+        notes: What else will be different: frozen layers, which would keep binary layers from finding their place.
     """
 
     model: str
@@ -138,7 +137,7 @@ def _plan_layer(layer: keras.layers.Layer, path: str, end: str, expand: bool) ->
     def stays_float(reason: str, cure: str = "", argument: Argument | None = None) -> LayerPlan:
         return LayerPlan(path, kind, FLOAT, reason, cure if argument is None else str(argument), argument=argument)
 
-    if is_quantized(layer):
+    if is_binary(layer):
         return stays_float("it has quantizers already, and is taken over as it is")
     found, expansion = obstacle(layer), _EXPANSIONS.get(type(layer))
     if found is not None and expansion is None:

@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bitat_tf._keras import keras
+import keras
+from keras import ops
+
 from bitat_tf.inspection.kernel_layers import device_operator, is_binary
 from bitat_tf.inspection.layer_profile import Parameters, call_macs, estimate_file_size, input_precision, layer_parameters
 from bitat_tf.layers import BinaryLayer
@@ -101,7 +103,7 @@ def _leaves(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
     """Yield the layers that compute something: those with weights of their own, and those without layers inside."""
     for inner in layer._flatten_layers(recursive=False, include_self=False):
         parts = list(inner._flatten_layers(recursive=False, include_self=False))
-        if parts and not inner._trainable_weights and not inner._non_trainable_weights:
+        if parts and not inner._trainable_variables and not inner._non_trainable_variables:
             yield from _leaves(inner)
         elif not isinstance(inner, (keras.layers.InputLayer, keras.metrics.Metric)):
             yield inner
@@ -127,11 +129,11 @@ def _row(layer: keras.layers.Layer, call: LayerCall | None, parameters: Paramete
 
 
 def _state(layer: keras.layers.Layer) -> str:
-    if not layer.built or not isinstance(layer, BinaryLayer):
+    if not isinstance(layer, BinaryLayer) or not layer.built:
         return ""
     state = layer.state
     held = layer.disentangled_state
-    pulled_at = float(held.strength.numpy()) > 0 and bool(held.importance.numpy().any())
+    pulled_at = float(ops.convert_to_numpy(held.strength)) > 0 and held.metric is not None
     return "quantizing" if state == "mixed" or (state == "binary" and pulled_at) else state
 
 

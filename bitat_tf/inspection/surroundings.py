@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Set
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.inspection import rules
-from bitat_tf.inspection.adaptation import calls_to_free, frozen_layers, layers_that_must_train, listed
+from bitat_tf.inspection.adaptation import frozen_layers, layers_that_must_train
 from bitat_tf.inspection.findings import NOTE, WARNING, Finding
 from bitat_tf.inspection.kernel_layers import NORMALIZATIONS, first_calls, float_operator, is_binary, last_calls
 from bitat_tf.layers import RPReLU
@@ -45,7 +46,7 @@ def findings_of_surroundings(graph: CallGraph, binary: Set[int]) -> Iterator[Fin
 
 
 def findings_of_adaptation(model: keras.Model, graph: CallGraph) -> Iterator[Finding]:
-    """Yield the binary layers, and the normalizations that they lead to, that are frozen or held in inference mode.
+    """Yield the binary layers, and the normalizations that they lead to, that are frozen.
 
     Other layers may be frozen for a reason, as the blur filters of a QuickNet are.
 
@@ -63,11 +64,6 @@ def findings_of_adaptation(model: keras.Model, graph: CallGraph) -> Iterator[Fin
         for path in frozen_layers(model, kind):
             cure = "Set model.trainable = True before model.compile, for the training that makes layers binary."
             yield Finding(rules.FROZEN, WARNING, path, f"it is frozen (trainable=False): {effect}", cure)
-    for path, node in calls_to_free(model, {*map(id, followers)}).items():
-        names = [layer.name for layer in (node.layer, *layers_inside(node.layer)) if layer in followers]
-        effect = f"it is called with training=False: its normalizations ({listed(names)}) keep the float network's statistics"
-        cure = "Call it without `training`, as in base_model(x), and train it as a whole."
-        yield Finding(rules.INFERENCE_MODE, WARNING, path, effect, cure)
 
 
 def _is_normalized(call: LayerCall, graph: CallGraph, heads: Set[int]) -> bool:

@@ -1,14 +1,15 @@
 """A convolution that starts as a float layer and becomes binary."""
 
-import larq as lq
+import keras
+from keras import ops
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.dependency import PatchGeometry
-from bitat_tf.layers.binary_layer import BinaryLayer, default_input_quantizer
+from bitat_tf.dependency.patches import same_padding
+from bitat_tf.layers.binary_layer import BinaryLayer
 
 
 @keras.saving.register_keras_serializable(package="bitat_tf")
-class BinaryConv2D(BinaryLayer, lq.layers.QuantConv2D):
+class BinaryConv2D(BinaryLayer, keras.layers.Conv2D):
     """2D convolution that is exactly a `keras.layers.Conv2D` until it is made binary.
 
     Once binary, the input goes through RSign, the kernel becomes `alpha * sign(w)` with alpha = mean|w| of the output
@@ -18,16 +19,17 @@ class BinaryConv2D(BinaryLayer, lq.layers.QuantConv2D):
 
     Args:
         filters, kernel_size, strides, padding, data_format, dilation_rate, groups, activation, use_bias: As in
-            `larq.layers.QuantConv2D`; only `data_format="channels_last"`.
-        pad_values: What "same" pads with once the input is binary. Default 1.
-        input_quantizer: Default `bitat_tf.quantizers.RSign()`.
-        kernel_quantizer: Default `larq.quantizers.MagnitudeAwareSign` (alpha * sign, one alpha per output channel).
+            `keras.layers.Conv2D`; only `data_format="channels_last"`.
+        pad_values: What "same" pads with once the input is binary, 1 or 0. Default 1. Larq's name.
+        input_quantizer: A quantizer layer or its name. Default `bitat_tf.quantizers.RSign()`.
+        kernel_quantizer: A quantizer or its name. Default `bitat_tf.quantizers.MagnitudeAwareSign` (alpha * sign, one alpha per
+            output channel).
         disentangled_regularizer: A `DisentangledRegularizer`, for its `error`, `num_groups`, `residual` and `cross_layer`;
             `SequentialBinarization` sets its strength and l1 from the schedule. Default one that is switched off.
         float_activation: Activation of the layer's *input* for as long as the input is float, in the place that the sign takes
             afterwards: a function or its name. For networks whose only non-linearity is the sign, "hard_tanh" (Larq's
             clip(x, -1, 1)), as Bi-Real Net's pre-training does. Default None: the input as it is.
-        **kwargs: Initializers, regularizers and constraints, as in `larq.layers.QuantConv2D`.
+        **kwargs: Initializers, regularizers and constraints, as in `keras.layers.Conv2D`.
 
     Input shape:
         (batch, height, width, channels).
@@ -42,8 +44,8 @@ class BinaryConv2D(BinaryLayer, lq.layers.QuantConv2D):
 
     Examples:
         >>> layer = BinaryConv2D(16, 3, padding="same", use_bias=False)
-        >>> layer(tf.ones((1, 8, 8, 4))).shape
-        TensorShape([1, 8, 8, 16])
+        >>> tuple(layer(keras.ops.ones((1, 8, 8, 4))).shape)
+        (1, 8, 8, 16)
         >>> layer.state
         'float'
         >>> layer.set_binary()
@@ -75,35 +77,43 @@ class BinaryConv2D(BinaryLayer, lq.layers.QuantConv2D):
             kernel_size,
             strides=strides,
             padding=padding,
-            pad_values=pad_values,
             data_format=data_format,
             dilation_rate=dilation_rate,
             groups=groups,
             activation=activation,
             use_bias=use_bias,
-            input_quantizer=default_input_quantizer(input_quantizer),
             **kwargs,
         )
         if self.data_format != "channels_last":
             raise ValueError(
-                "BinaryConv2D: larq-compute-engine runs channels-last models only. Received: "
+                "BinaryConv2D: binary kernels run channels-last models only. Received: "
                 f"data_format={self.data_format!r}. Use data_format='channels_last'."
             )
-        self._prepare_binary(kernel_quantizer, disentangled_regularizer, float_activation)
+        self.pad_values = pad_values
+        self._prepare_binary(input_quantizer, kernel_quantizer, disentangled_regularizer, float_activation)
 
-    def convolution_op(self, inputs, kernel):
-        """Return the convolution with the kernel as it is now, float or alpha * sign(w)."""
-        return self._scaled(super().convolution_op(inputs, kernel))
+    def _convolved(self, inputs, kernel):
+        padding = self.padding
+        if padding == "same" and self.pad_values:
+            inputs, padding = self._padded(inputs), "valid"
+        return ops.conv(inputs, kernel, list(self.strides), padding, self.data_format, self.dilation_rate)
 
-    def _call_quantized(self, inputs):
-        pad_values = self.pad_values
-        self.pad_values = tf.where(self.input_is_binary, tf.cast(pad_values, inputs.dtype), tf.zeros((), inputs.dtype))
-        try:
-            return super()._call_quantized(inputs)
-        finally:
-            self.pad_values = pad_values
+    def _padded(self, inputs):
+        """Return the input with a border of `pad_values` once it is binary, of 0 while it is float."""
+        sides = [
+            same_padding(size, *axis)
+            for size, *axis in zip(ops.shape(inputs)[1:3], self.kernel_size, self.strides, self.dilation_rate, strict=True)
+        ]
+        value = ops.where(ops.cast(self.input_is_binary, "bool"), ops.cast(self.pad_values, inputs.dtype), 0.0)
+        value = ops.cast(value, inputs.dtype)
+        # Around 0, since not every backend pads with a tensor; exact for signs, and for the 0 of the float layer.
+        return ops.pad(inputs - value, [(0, 0), *sides, (0, 0)]) + value
 
     def geometry(self, binary: bool) -> PatchGeometry:
         """Return which pixels the kernel sees, and what pads them, in the binary or in the float layer."""
         pad_value = float(self.pad_values) if binary else 0.0
         return PatchGeometry(self.kernel_size, self.strides, self.dilation_rate, self.padding, pad_value)
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "pad_values": self.pad_values}

@@ -1,7 +1,9 @@
 """PReLU with learned shifts."""
 
-from bitat_tf._keras import keras, tf
-from bitat_tf.quantizers import channel_count
+import keras
+from keras import ops
+
+from bitat_tf._validation import channel_count
 
 
 @keras.saving.register_keras_serializable(package="bitat_tf")
@@ -27,7 +29,7 @@ class RPReLU(keras.layers.Layer):
         ValueError: If the number of channels is unknown.
 
     Examples:
-        >>> RPReLU()(tf.constant([[-2.0, 2.0]])).numpy()
+        >>> np.asarray(RPReLU()(np.array([[-2.0, 2.0]])))
         array([[-0.5,  2. ]], dtype=float32)
 
     References:
@@ -45,20 +47,19 @@ class RPReLU(keras.layers.Layer):
         """Create the shifts and the slopes."""
         channels = channel_count(input_shape, "RPReLU")
         rank = len(input_shape)
-        self.shift_before = self.add_weight("shift_before", shape=(channels,), initializer="zeros")
-        self.shift_after = self.add_weight("shift_after", shape=(channels,), initializer="zeros")
+        self.shift_before = self.add_weight(name="shift_before", shape=(channels,), initializer="zeros")
+        self.shift_after = self.add_weight(name="shift_after", shape=(channels,), initializer="zeros")
         self.prelu = keras.layers.PReLU(
             alpha_initializer=self.slope_initializer,
             shared_axes=list(range(1, rank - 1)) or None,
             name="prelu",
-            dtype=self._dtype_policy,
+            dtype=self.dtype_policy,
         )
         self.prelu.build(input_shape)
-        super().build(input_shape)
 
     def call(self, inputs):
         """Return PReLU(inputs - gamma) + zeta."""
-        before, after = tf.cast(self.shift_before, inputs.dtype), tf.cast(self.shift_after, inputs.dtype)
+        before, after = ops.cast(self.shift_before, inputs.dtype), ops.cast(self.shift_after, inputs.dtype)
         return self.prelu(inputs - before) + after
 
     def compute_output_shape(self, input_shape):

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bitat_tf._keras import keras, tf
+import keras
+
 from bitat_tf.model_graph.nodes import (
     Shape,
     call_arguments,
-    fixed_training,
+    inbound_nodes,
     input_keys,
+    input_layer,
     is_graph,
     layer_nodes,
     output_keys,
@@ -75,8 +77,8 @@ class CallGraph:
         edges = []
         for tensor in model.inputs:
             shape = tuple(tensor.shape)
-            layer = tensor.node.layer
-            self.sources.append(LayerCall(layer, layer.name, tensor.node, (), (), (shape,), (shape,)))
+            layer = input_layer(tensor)
+            self.sources.append(LayerCall(layer, layer.name, inbound_nodes(layer)[0], (), (), (shape,), (shape,)))
             edges.append((self.sources[-1], 0, shape))
         returned = self._walk(model, "", edges)
         self.outputs: list[LayerCall] = [call for call, _, _ in returned]
@@ -104,14 +106,14 @@ class CallGraph:
         known = all(shape == tuple(tensor.shape) for tensor, (*_, shape) in zip(model.inputs, sources, strict=True))
         for node in layer_nodes(model):
             inputs = [edges[key] for key in input_keys(node)]
-            if is_graph(node.layer):
-                results = self._walk(node.layer, f"{prefix}{node.layer.name}/", inputs)
+            if is_graph(node.operation):
+                results = self._walk(node.operation, f"{prefix}{node.operation.name}/", inputs)
             else:
                 input_shapes = tuple(shape for *_, shape in inputs)
                 output_shapes = _output_shapes(node, input_shapes, known)
-                path, below = prefix + node.layer.name, tuple(call for call, *_ in inputs)
+                path, below = prefix + node.operation.name, tuple(call for call, *_ in inputs)
                 numbers = tuple(number for _, number, _ in inputs)
-                call = LayerCall(node.layer, path, node, below, numbers, input_shapes, output_shapes)
+                call = LayerCall(node.operation, path, node, below, numbers, input_shapes, output_shapes)
                 self.calls.append(call)
                 results = [(call, number, shape) for number, shape in enumerate(output_shapes)]
             edges.update(zip(output_keys(node), results, strict=True))
@@ -130,12 +132,14 @@ def call_on(
         call: The call.
         tensors: What stands in the place of its inputs, in order.
         layer: What is called in the place of its layer. Default: that itself.
-        at_inference: Whether it is called as by `model(inputs, training=False)`. A layer that is called by itself takes the
-            default of its own `call`, which is `training=True` for Keras' random ones.
+        at_inference: Whether it is called as by `model(inputs, training=False)`, which decides whatever the call was made with.
+            A layer that is called by itself takes the default of its own `call`, which is `training=True` for Keras' random
+            ones.
     """
-    arguments, keywords = call_arguments(call.node, dict(zip(input_keys(call.node), tensors, strict=True)))
+    given = dict(zip(input_keys(call.node), tensors, strict=True))
+    arguments, keywords = call_arguments(call.node, given)
     layer = call.layer if layer is None else layer
-    if at_inference and fixed_training(call.node) is None and "training" in inspect.signature(layer.call).parameters:
+    if at_inference and "training" in inspect.signature(layer.call).parameters:
         keywords = {**keywords, "training": False}
     return layer(*arguments, **keywords)
 
@@ -186,7 +190,7 @@ def make_names_unique(graph: CallGraph) -> None:
     for layer in {id(call.layer): call.layer for call in graph.calls}.values():
         name = free_name(layer.name, taken)
         if name != layer.name:
-            layer._name = name
+            layer.name = name
 
 
 def _output_shapes(node: Any, input_shapes: tuple[Shape, ...], known: bool) -> tuple[Shape, ...]:
@@ -194,14 +198,13 @@ def _output_shapes(node: Any, input_shapes: tuple[Shape, ...], known: bool) -> t
     own = tuple(shapes_at(node)[1])
     if known or all(size is not None for shape in own for size in shape[1:]):
         return own
-    given = [tf.TensorShape(shape) for shape in input_shapes]
     try:
-        shapes = node.layer.compute_output_shape(given[0] if len(given) == 1 else given)
+        shapes = node.operation.compute_output_shape(input_shapes[0] if len(input_shapes) == 1 else list(input_shapes))
     except (NotImplementedError, TypeError, ValueError):  # a layer that takes more than tensors, as an operator does
         return own
-    flat = [shapes] if isinstance(shapes, (tuple, tf.TensorShape)) and not _is_several(shapes) else list(shapes)
-    return tuple(tuple(tf.TensorShape(shape)) for shape in flat) if len(flat) == len(own) else own
+    flat = list(shapes) if isinstance(shapes, list) or _is_several(shapes) else [shapes]
+    return tuple(tuple(shape) for shape in flat) if len(flat) == len(own) else own
 
 
 def _is_several(shapes: Any) -> bool:
-    return not isinstance(shapes, tf.TensorShape) and any(isinstance(shape, (tuple, list, tf.TensorShape)) for shape in shapes)
+    return any(isinstance(shape, (tuple, list)) for shape in shapes)

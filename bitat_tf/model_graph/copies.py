@@ -1,17 +1,19 @@
 """Copies of layers and of their weights."""
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from typing import Any
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.model_graph.nodes import layers_inside
 
 _OTHER = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16", "float64")  # precisions that the device does not get
 
 
-def copy_layer(layer: keras.layers.Layer, in_float32: bool = False) -> keras.layers.Layer:
-    """Return a new layer of the same configuration, without weights.
+def copy_layer(layer: Any, in_float32: bool = False) -> Any:
+    """Return a new layer of the same configuration, without weights; or an operator like a given one.
 
     Args:
         layer: The layer.
@@ -20,6 +22,10 @@ def copy_layer(layer: keras.layers.Layer, in_float32: bool = False) -> keras.lay
     Raises:
         ValueError: If the layer cannot be made again from its configuration.
     """
+    if not isinstance(layer, keras.layers.Layer):
+        operator = copy.copy(layer)  # it has no weights; its calls are those of the model that it stands in
+        operator._inbound_nodes, operator._outbound_nodes = [], []
+        return operator
     if type(layer) is keras.layers.Lambda:
         # Not through its configuration, which holds a Python lambda as code that Keras refuses to load.
         base = keras.layers.Layer.get_config(layer)
@@ -66,24 +72,27 @@ def _policy_name(value: Any) -> str | None:
 @contextlib.contextmanager
 def float32_policy() -> Iterator[None]:
     """Let new layers and models be of float32, whatever policy of mixed precision the user has set."""
-    policy = keras.mixed_precision.global_policy()
+    policy = keras.config.dtype_policy()
     if policy.name == "float32":
         yield
         return
-    keras.mixed_precision.set_global_policy("float32")
+    keras.config.set_dtype_policy("float32")
     try:
         yield
     finally:
-        keras.mixed_precision.set_global_policy(policy)
+        keras.config.set_dtype_policy(policy)
 
 
 def copy_weights(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
     """Give a built copy of a layer the layer's weights, what is frozen inside of it, and what follows from the weights."""
+    if not isinstance(layer, keras.layers.Layer):  # an operator
+        return
     # First: the order of Keras' list of weights depends on which layers inside are trainable.
-    for part, own in zip(layer._flatten_layers(), copy._flatten_layers(), strict=True):
+    for part, own in zip(layers_inside(layer), layers_inside(copy), strict=True):
         own.trainable = part.trainable
+    copy.trainable = layer.trainable
     copy.set_weights(layer.get_weights())
-    for part in copy._flatten_layers():
+    for part in (copy, *layers_inside(copy)):
         finalize = getattr(part, "finalize_state", None)  # of layers that compute constants from adapted weights
         if finalize is not None and part.weights:
             finalize()

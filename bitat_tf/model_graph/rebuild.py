@@ -5,21 +5,23 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bitat_tf._keras import keras, tf
+import keras
+
 from bitat_tf.model_graph.calls import free_name
 from bitat_tf.model_graph.copies import copy_layer, copy_weights, float32_policy, set_own_trainable
 from bitat_tf.model_graph.nodes import (
+    FUNCTIONAL,
     call_arguments,
-    call_arguments_free_to_train,
+    functional_of,
     input_keys,
+    input_layer,
     is_graph,
     layer_nodes,
     output_keys,
     tensor_keys,
 )
 
-_FUNCTIONAL = keras.Sequential.__base__
-_CONSTRUCTORS = (keras.Model.__init__, _FUNCTIONAL.__init__)
+_CONSTRUCTORS = (keras.Model.__init__, FUNCTIONAL.__init__)
 
 
 @dataclass(frozen=True)
@@ -70,14 +72,9 @@ class NewCall:
     function: Callable[..., Any]
     tensors: Mapping[str, Any]
 
-    def outputs(self, free_to_train: bool = False) -> Any:
-        """Make the call and return its outputs.
-
-        Args:
-            free_to_train: Whether a fixed `training=False` is left out, so that the call trains when the model does.
-        """
-        find = call_arguments_free_to_train if free_to_train else call_arguments
-        arguments, keywords = find(self.node, self.tensors)
+    def outputs(self) -> Any:
+        """Make the call and return its outputs."""
+        arguments, keywords = call_arguments(self.node, self.tensors)
         return self.function(*arguments, **keywords)
 
     def inputs_of(self, node: Any) -> list[Any]:
@@ -99,7 +96,7 @@ def rebuilt(
     """Return a copy of a model, with its weights, in which other layers may stand in the places of some.
 
     Shared layers stay shared, nested models nested, and called as often as before. Names, structures of inputs and outputs,
-    losses added to the model, and what is frozen are as in the model. It is not changed, and the copy is not compiled.
+    and what is frozen are as in the model. It is not changed, and the copy is not compiled.
 
     Args:
         model: A functional or sequential model.
@@ -148,24 +145,20 @@ class _Builder:
         self._models: list[tuple[keras.Model, keras.Model]] = []
 
     def build(self, model: keras.Model) -> keras.Model:
-        inputs = [keras.layers.InputLayer.from_config(tensor.node.layer.get_config()).output for tensor in model.inputs]
+        inputs = [keras.layers.InputLayer.from_config(input_layer(tensor).get_config()).output for tensor in model.inputs]
         tensors = {}
         for key, old, new in zip(tensor_keys(model.inputs), model.inputs, inputs, strict=True):
-            substitute = self._replace(old.node.layer)
+            substitute = self._replace(input_layer(old))
             tensors[key] = new if substitute is None else substitute.function(new)
-        losses = []
         for node in layer_nodes(model):
-            outputs = self._make_call(NewCall(node, self._in_place_of(node.layer), tensors))
-            tensors.update(zip(output_keys(node), tf.nest.flatten(outputs), strict=True))
-            if type(node.layer).__name__ == "AddLoss":  # Keras' own layer for `model.add_loss(tensor)`
-                losses.append(tensors[input_keys(node)[0]])
+            outputs = self._make_call(NewCall(node, self._in_place_of(node.operation), tensors))
+            tensors.update(zip(output_keys(node), keras.tree.flatten(outputs), strict=True))
         outputs = [tensors[key] for key in tensor_keys(model.outputs)]
-        structures = model._nested_inputs, model._nested_outputs
-        packed = [tf.nest.pack_sequence_as(old, new) for old, new in zip(structures, (inputs, outputs), strict=True)]
+        inner = functional_of(model)
+        structures = inner._inputs_struct, inner._outputs_struct
+        packed = [keras.tree.pack_sequence_as(old, new) for old, new in zip(structures, (inputs, outputs), strict=True)]
         kind = type(model) if type(model).__init__ in _CONSTRUCTORS else keras.Model
         new = kind(*packed, name=model.name)
-        for loss in losses:
-            new.add_loss(loss)
         self._models.append((model, new))
         return new
 

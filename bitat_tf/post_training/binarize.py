@@ -3,11 +3,10 @@
 import warnings
 from typing import Any, cast
 
-import larq as lq
+import keras
 import numpy as np
 from rich.progress import Progress
 
-from bitat_tf._keras import keras, tf
 from bitat_tf._validation import check_choice, check_model
 from bitat_tf.calibration import Calibration, layer_statistics
 from bitat_tf.calibration.statistics import channel_means, check_memory, check_statistics_possible, float_outputs
@@ -16,7 +15,7 @@ from bitat_tf.dependency.moments import MEMORY_LIMIT
 from bitat_tf.layers import BinaryLayer, binary_layers
 from bitat_tf.model_graph import is_graph, layer_uses, rebuilt
 from bitat_tf.post_training.propagation import Flow, check_activations, propagate
-from bitat_tf.quantizers import RSign
+from bitat_tf.quantizers import MagnitudeAwareSign, RSign
 
 _NAME = "binarize_post_training"
 
@@ -61,7 +60,7 @@ def binarize_post_training(
         `layer.quantization_errors()`. It can be trained further and exported.
 
     Raises:
-        TypeError: If `model` is no Keras 2 model, or the data are neither an array nor a dataset.
+        TypeError: If `model` is no Keras model, or the data are neither an array nor a dataset.
         ValueError: If the model has no binary layers, layers that are binary already or whose kernel quantizer has no scale, or
             a binary layer, or a batch normalization above one, that is used several times; if it is neither functional nor
             sequential; or if the data are unusable.
@@ -76,7 +75,7 @@ def binarize_post_training(
     layers = _checked_layers(model)
     batches = _input_batches(model, Calibration(calibration, model, _NAME))
     samples = sum(len(batch) for batch in batches[0])
-    check_memory(_NAME, layers, samples, "Pass fewer calibration inputs, or a larger `memory_limit`.", memory_limit)
+    check_memory(_NAME, model, layers, samples, "Pass fewer calibration inputs, or a larger `memory_limit`.", memory_limit)
     check_activations(_NAME, model, samples)
     binary = _copy(model)
     uses = layer_uses(model)
@@ -123,19 +122,19 @@ def binarize_layer(layer: BinaryLayer, float_layer: BinaryLayer, flow: Flow, see
     layer.set_latent_kernel(latent_weights(reference, binary, scale))
     if layer.use_bias:
         deployed = np.abs(layer.latent_kernel_matrix).mean(axis=0) * binary
-        layer.bias.assign(float_layer.bias + statistics.target_mean - statistics.mean @ deployed)
+        layer.bias.assign(float_layer.bias.numpy() + statistics.target_mean - statistics.mean @ deployed)
     layer.set_binary()
 
 
-def estimate_batch_normalization(layer: keras.layers.BatchNormalization, inputs: list[tf.Tensor], variance: bool) -> None:
+def estimate_batch_normalization(layer: keras.layers.BatchNormalization, inputs: list[np.ndarray], variance: bool) -> None:
     """Set the moving mean of a batch normalization, and its variance if wanted, to those of its inputs over all batches."""
-    channel_axes = {axis % inputs[0].shape.rank for axis in layer.axis}
-    axes = tuple(axis for axis in range(inputs[0].shape.rank) if axis not in channel_axes)
-    count = sum(int(np.prod(batch.shape)) for batch in inputs) / layer.moving_mean.shape.num_elements()
-    mean = sum(batch.numpy().sum(axis=axes, keepdims=True, dtype=float) for batch in inputs) / count
+    channel_axes = {axis % inputs[0].ndim for axis in np.atleast_1d(layer.axis)}
+    axes = tuple(axis for axis in range(inputs[0].ndim) if axis not in channel_axes)
+    count = sum(int(np.prod(batch.shape)) for batch in inputs) / int(np.prod(layer.moving_mean.shape))
+    mean = sum(batch.sum(axis=axes, keepdims=True, dtype=float) for batch in inputs) / count
     layer.moving_mean.assign(mean.reshape(layer.moving_mean.shape))
     if variance:
-        squares = sum(np.square(batch.numpy() - mean).sum(axis=axes) for batch in inputs) / count
+        squares = sum(np.square(batch - mean).sum(axis=axes) for batch in inputs) / count
         layer.moving_variance.assign(squares.reshape(layer.moving_variance.shape))
 
 
@@ -159,7 +158,7 @@ def _checked_layers(model: keras.Model) -> list[BinaryLayer]:
             f"{_NAME}: it starts from a float network. Received: {len(started)} of {len(layers)} layers that are binary "
             f"already: {', '.join(started[:5])}{', ...' if len(started) > 5 else ''}. Load the float network."
         )
-    unscaled = [layer.name for layer in layers if not isinstance(layer.kernel_quantizer, lq.quantizers.MagnitudeAwareSign)]
+    unscaled = [layer.name for layer in layers if not isinstance(layer.kernel_quantizer, MagnitudeAwareSign)]
     if unscaled:
         raise ValueError(
             f"{_NAME}: it solves for a scale of every output channel, which only kernel_quantizer='magnitude_aware_sign' has. "
@@ -179,7 +178,7 @@ def _checked_layers(model: keras.Model) -> list[BinaryLayer]:
 def _copy(model: keras.Model) -> keras.Model:
     """Return a model of the same weights, compiled in the same way where Keras can copy that."""
     copy = rebuilt(model)
-    if model.optimizer is not None:
+    if getattr(model, "optimizer", None) is not None:
         try:
             copy.compile_from_config(model.get_compile_config())
         except (TypeError, ValueError, OSError, NotImplementedError) as error:  # a loss or metric of the user's own
@@ -188,21 +187,21 @@ def _copy(model: keras.Model) -> keras.Model:
     return copy
 
 
-def _input_batches(model: keras.Model, calibration: Calibration) -> list[list[tf.Tensor]]:
+def _input_batches(model: keras.Model, calibration: Calibration) -> list[list[np.ndarray]]:
     """Return the batches of each input of the model."""
-    batches = []
+    batches, names = [], [tensor.name for tensor in model.inputs]
     for batch in calibration:
         if isinstance(batch, dict):
-            missing = [name for name in model.input_names if name not in batch]
+            missing = [name for name in names if name not in batch]
             if missing:
                 raise ValueError(f"{_NAME}: the calibration data lack the inputs {missing}. Received: {sorted(batch)}.")
-            batch = [batch[name] for name in model.input_names]
-        parts = tf.nest.flatten(batch)
+            batch = [batch[name] for name in names]
+        parts = keras.tree.flatten(batch)
         if len(parts) != len(model.inputs):
             raise ValueError(
                 f"{_NAME}: the model has {len(model.inputs)} inputs. Received: calibration data of {len(parts)} each. Pass a "
                 "tf.data.Dataset of tuples of inputs (with labels: of ((first, second), labels)), or of dicts by input name."
             )
         # As Keras does it: integers become what the input takes.
-        batches.append([tf.cast(part, tensor.dtype) for part, tensor in zip(parts, model.inputs, strict=True)])
+        batches.append([np.asarray(part).astype(tensor.dtype) for part, tensor in zip(parts, model.inputs, strict=True)])
     return [list(parts) for parts in zip(*batches, strict=True)]

@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bitat_tf._keras import keras, tf
+import keras
+import numpy as np
+from keras import ops
+
 from bitat_tf.layers import BinaryLayer
 from bitat_tf.model_graph import call_arguments, input_keys, is_graph, layer_nodes, output_keys, shapes_at, tensor_keys
 
@@ -20,8 +23,8 @@ class Flow:
     Both are the same object as long as no binary layer lies below.
     """
 
-    real: list[tf.Tensor]
-    current: list[tf.Tensor]
+    real: list[np.ndarray]
+    current: list[np.ndarray]
 
     @property
     def changed(self) -> bool:
@@ -48,8 +51,10 @@ def propagate(model: keras.Model, float_model: keras.Model, flows: list[Flow], v
     """
     edges: dict[str, Flow] = dict(zip(tensor_keys(model.inputs), flows, strict=True))
     waiting = _uses_of_edges(model)  # an edge is dropped after its last use
+    # Both have the same calls in the same order; an operator has no weights, and serves both.
+    counterparts = {id(node): other.operation for node, other in zip(layer_nodes(model), layer_nodes(float_model), strict=True)}
     for node in layer_nodes(model):
-        layer, float_layer = node.layer, float_model.get_layer(node.layer.name)
+        layer, float_layer = node.operation, counterparts[id(node)]
         inputs = [edges[edge] for edge in input_keys(node)]
         if is_graph(layer):
             results = propagate(layer, float_layer, inputs, visit)
@@ -81,7 +86,7 @@ def _peak_values(model: keras.Model) -> int:
     sizes = dict(zip(tensor_keys(model.inputs), map(_size, (tensor.shape for tensor in model.inputs)), strict=True))
     waiting, peak = _uses_of_edges(model), 0
     for node in layer_nodes(model):
-        inner = _peak_values(node.layer) if is_graph(node.layer) else 0
+        inner = _peak_values(node.operation) if is_graph(node.operation) else 0
         sizes.update(zip(output_keys(node), map(_size, shapes_at(node)[1]), strict=True))
         peak = max(peak, sum(sizes.values()) + inner)
         for edge in input_keys(node):
@@ -110,10 +115,11 @@ def _run(node, layer, float_layer, flows: Mapping[str, Flow]) -> list[Flow]:
     return [Flow(*pair) for pair in zip(real, current, strict=True)]
 
 
-def _outputs(node, layer, edges: Mapping[str, list[tf.Tensor]]) -> list[list[tf.Tensor]]:
+def _outputs(node, layer, edges: Mapping[str, list[np.ndarray]]) -> list[list[np.ndarray]]:
     """Return the batches of each output of a layer call."""
     batches = []
     for batch in zip(*edges.values(), strict=True):
         arguments, keywords = call_arguments(node, dict(zip(edges, batch, strict=True)))
-        batches.append(tf.nest.flatten(layer(*arguments, **keywords)))
+        outputs = keras.tree.flatten(layer(*arguments, **keywords))
+        batches.append([ops.convert_to_numpy(output) for output in outputs])
     return [list(tensors) for tensors in zip(*batches, strict=True)]

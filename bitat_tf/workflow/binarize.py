@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from rich import get_console
 
 from bitat_tf._console import show, warn
-from bitat_tf._keras import keras
+from bitat_tf._files import file_hash
 from bitat_tf._validation import check_finite
 from bitat_tf.calibration.statistics import has_statistics
 from bitat_tf.conversion import BinarizationPlan, binarize, plan_binarization
@@ -23,7 +24,7 @@ from bitat_tf.model_graph import CallGraph
 from bitat_tf.workflow.binarize_config import BinarizeConfig
 from bitat_tf.workflow.images import load_images
 from bitat_tf.workflow.job import Job
-from bitat_tf.workflow.load_model import hash_of, load_model
+from bitat_tf.workflow.load_model import load_model
 from bitat_tf.workflow.model_format import check_classes, gives_probabilities, input_shape
 from bitat_tf.workflow.pixels import PIXELS, RAW, check_channels, taking_pixels
 
@@ -157,13 +158,13 @@ def check_copy(path: Path, config: BinarizeConfig, given: str | os.PathLike | No
         raise FileNotFoundError(
             f"--resume: the run's copy of its model, {path}, is missing. Start the run anew with --overwrite."
         )
-    if hash_of(path) != config.sha256:
+    if file_hash(path) != config.sha256:
         raise ValueError(f"--resume: {path} is not the model that the run was begun with. Start the run anew with --overwrite.")
     if given is None:
         return
     if not Path(given).is_file():
         raise FileNotFoundError(f"--resume: there is no file {given}. Leave the model out: the run has a copy of it.")
-    if hash_of(given) != config.sha256:
+    if file_hash(given) != config.sha256:
         raise ValueError(
             f"--resume: {given} is another model than the one that the run was begun with (it may have been changed since). "
             "Leave it out to continue with the run's own copy, or start the run anew with --overwrite."

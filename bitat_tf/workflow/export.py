@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
 from bitat_tf.data import ImageData
 from bitat_tf.export import ExportReport, VerificationReport, to_tflite, verify
 from bitat_tf.workflow.images import calibration_images, load_images

@@ -5,9 +5,8 @@ import io
 import time
 from pathlib import Path
 
+import keras
 from rich import get_console
-
-from bitat_tf._keras import keras
 
 COLUMNS = (
     "run",

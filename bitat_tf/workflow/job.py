@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Protocol
 
+import keras
 import numpy as np
 from rich import get_console
 
 from bitat_tf._files import save_model, write_text
-from bitat_tf._keras import keras
 from bitat_tf.callbacks import SequentialBinarization, StageSummaries, Timeline
 from bitat_tf.data import ImageData
 from bitat_tf.deployment.engine_times import engine_times

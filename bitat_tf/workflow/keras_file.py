@@ -8,22 +8,11 @@ from typing import Any
 
 import h5py
 
-from bitat_tf.workflow.keras_objects import (
-    CODE,
-    LAYERS_OF_OPERATORS,
-    is_called_at_once,
-    is_known,
-    is_operator,
-    is_registered,
-    objects_in,
-)
+from bitat_tf.workflow.keras_objects import CODE, is_called_at_once, is_known, is_operator, names_an_operator, objects_in
 
 _WEIGHTS = "model.weights.h5"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_RESAVE = (
-    'with TF_USE_LEGACY_KERAS=1 in the environment: import tf_keras; tf_keras.models.load_model("{path}", compile=False)'
-    '.save("model.keras")'
-)
+_IMPORT = "`bitat-tf import {path} NEW.keras` makes one of it."
 
 
 def check_kind(path: Path) -> None:
@@ -38,7 +27,7 @@ def check_kind(path: Path) -> None:
             _refuse_folder(path)
         if not path.is_file():
             raise FileNotFoundError(
-                f"there is no file {path}. Check the path. Expected: a Keras 2 model as model.save('model.keras') writes it."
+                f"there is no file {path}. Check the path. Expected: a model of Keras 3 as model.save('model.keras') writes it."
             )
         with path.open("rb") as file:
             start = file.read(8)
@@ -48,8 +37,8 @@ def check_kind(path: Path) -> None:
         ) from error
     if start == _HDF5:
         raise ValueError(
-            f"{path} is an HDF5 file, the old format of Keras (.h5). Expected: a .keras file. Save it again, "
-            f"{_RESAVE.format(path=path)}. If it holds weights only, build the model first and use model.load_weights."
+            f"{path} is an HDF5 file, the old format of Keras (.h5). Expected: a .keras file. {_IMPORT.format(path=path)} If "
+            "it holds weights only, build the model first and use model.load_weights."
         )
     if path.suffix != ".keras":
         raise ValueError(f"the model must be a .keras file. Received: {path}. Save the model with model.save('model.keras').")
@@ -64,7 +53,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """Return the configuration of the model that a `.keras` file holds.
 
     Raises:
-        ValueError: If the file is damaged, holds no model, or was saved by Keras 3.
+        ValueError: If the file is damaged, holds no model, or was saved by Keras 2.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -85,13 +74,8 @@ def read_config(path: Path) -> dict[str, Any]:
     ) as error:
         raise ValueError(f"{path} is damaged ({error}). Copy or save it again.") from error
     saved_by = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
-    if re.match(r"[3-9]\.", saved_by):
-        raise ValueError(
-            f"{path} was saved by Keras {saved_by}. Expected: Keras 2 (tf_keras), as Larq needs it. Where it was saved: "
-            "numpy.savez('weights.npz', *model.get_weights()). Then, with TF_USE_LEGACY_KERAS=1 in the environment, build the "
-            "model by the same code and tf_keras in place of keras: "
-            "model.set_weights(list(numpy.load('weights.npz').values())); model.save('model.keras')."
-        )
+    if re.match(r"[12]\.", saved_by):
+        raise ValueError(f"{path} was saved by Keras {saved_by}. Expected: Keras 3. {_IMPORT.format(path=path)}")
     if not isinstance(config, dict) or _WEIGHTS not in names:
         missing = "config.json" if config is None else "a configuration" if not isinstance(config, dict) else _WEIGHTS
         raise ValueError(
@@ -104,8 +88,8 @@ def read_config(path: Path) -> dict[str, Any]:
 def check_config(path: Path, config: dict[str, Any]) -> None:
     """Raise ValueError unless everything that Keras would make of a configuration, or call for it, is known to be harmless.
 
-    Allowed are the published classes and functions of Keras that hold no code and read no further files, what Larq, we and
-    the user have registered, and the operators of `is_operator`, on outputs of layers. All else is refused.
+    Allowed are the published classes and functions of Keras that hold no code and read no further files, what we and the user
+    have registered, and the operators of `is_operator`, on outputs of layers. All else is refused.
 
     Args:
         path: The file, for the message.
@@ -118,16 +102,16 @@ def check_config(path: Path, config: dict[str, Any]) -> None:
         if {kind, str(entry.get("registered_name")).rsplit(">")[-1]} & {*CODE}:
             code.append(f"{name} ({kind})")
         elif is_called_at_once(entry):
-            operators.append(f"{name} ({_operator(inner) or kind}, on constants alone)")
+            operators.append(f"{name} ({kind}, on constants alone)")
         elif "class_name" not in entry:
             continue
-        elif (kind in LAYERS_OF_OPERATORS or (_operator(inner) and not is_registered(entry))) and not is_operator(
-            _operator(inner)
-        ):
-            operators.append(f"{name} ({_operator(inner) or kind})")
+        elif names_an_operator(entry):
+            if not is_operator(entry):
+                operators.append(f"{name} ({kind})")
         elif not is_known(entry):
             unknown.append(str(inner) if kind == "function" else kind)
     if code:
+        code = [one for one in code if not one.endswith("(__lambda__)")] or code  # inside of the others
         raise ValueError(
             f"{path} holds code, which is not run: {_listed(code)}. Replace Lambda layers by layers of Keras (Rescaling, "
             "Resizing, Reshape, Activation) or by a registered class, and save the model again; if you trust the file, load it "
@@ -135,15 +119,15 @@ def check_config(path: Path, config: dict[str, Any]) -> None:
         )
     if operators:
         raise ValueError(
-            f"{path} holds operators of TensorFlow that are not called because a file says so: {_listed(operators)}. Expected: "
-            "arithmetic, slices, tf.math, tf.nn, tf.image, tf.linalg, tf.signal and operators for shapes (tf.concat, "
-            "tf.reshape, tf.cast), on outputs of layers. Replace them by layers of Keras, and save the model again; if you "
-            "trust the file, load it in Python and use bitat_tf.binarize, bitat_tf.check and bitat_tf.summary there."
+            f"{path} holds operators that are not called because a file says so: {_listed(operators)}. Expected: arithmetic, "
+            "slices and operators of keras.ops that take no functions, on outputs of layers. Replace them by layers of Keras, "
+            "and save the model again; if you trust the file, load it in Python and use bitat_tf.binarize, bitat_tf.check and "
+            "bitat_tf.summary there."
         )
     if unknown:
         raise ValueError(
-            f"{path} holds classes or functions that are not known here: {_listed(unknown)}. Expected: those of Keras 2 that "
-            "read no further files, of Larq and of bitat_tf. In Python, decorate yours with "
+            f"{path} holds classes or functions that are not known here: {_listed(unknown)}. Expected: those of Keras 3 that "
+            "read no further files, and of bitat_tf. In Python, decorate yours with "
             "@keras.saving.register_keras_serializable(), load the model and use bitat_tf.binarize, bitat_tf.check and "
             "bitat_tf.summary."
         )
@@ -180,15 +164,9 @@ def check_weights(path: Path) -> None:
         )
 
 
-def _operator(config: Any) -> str:
-    return str(config["function"]) if isinstance(config, dict) and "function" in config else ""
-
-
 def _refuse_folder(path: Path) -> None:
     if (path / "saved_model.pb").exists():
-        raise IsADirectoryError(
-            f"{path} is a SavedModel folder. Expected: a .keras file. Save it again, {_RESAVE.format(path=path)}."
-        )
+        raise IsADirectoryError(f"{path} is a SavedModel folder. Expected: a .keras file. {_IMPORT.format(path=path)}")
     raise IsADirectoryError(f"{path} is a folder. Expected: a .keras file, as model.save('model.keras') writes it.")
 
 

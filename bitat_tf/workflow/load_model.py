@@ -1,12 +1,13 @@
 """Loading of models that the user brings, from files that may be anything."""
 
-import hashlib
 import os
 import struct
+import sys
 import zipfile
 from pathlib import Path
 
-from bitat_tf._keras import keras, tf
+import keras
+
 from bitat_tf._validation import check_model
 from bitat_tf.workflow.keras_file import check_config, check_kind, check_weights, read_config
 
@@ -27,22 +28,26 @@ _KERAS_ERRORS = (
     OverflowError,
     struct.error,
     zipfile.BadZipFile,
-    tf.errors.OpError,
 )
 
 
+def _errors_of_loading() -> tuple[type[Exception], ...]:
+    tensorflow = sys.modules.get("tensorflow")  # its errors are of no class of Python's
+    return _KERAS_ERRORS if tensorflow is None else (*_KERAS_ERRORS, tensorflow.errors.OpError)
+
+
 def load_model(path: str | os.PathLike) -> keras.Model:
-    """Load a Keras 2 model from a `.keras` file, without running code that stands in the file.
+    """Load a Keras 3 model from a `.keras` file, without running code that stands in the file.
 
     The configuration is looked through before Keras gets it, since Keras imports, makes and calls what a file names. Allowed:
 
     - classes and functions that Keras publishes, but for those that hold code (`Lambda`) or read further files
-      (`StringLookup`, ...); those of Larq, of bitat_tf, and those that you have registered, whose code is yours;
-    - operators of TensorFlow, on outputs of layers: arithmetic, slices, tf.math, tf.nn, tf.image, tf.linalg, tf.signal and
-      those for shapes and numbers (tf.concat, tf.reshape, tf.cast, ...). They compute, and reach nothing beyond the network.
+      (`StringLookup`, ...); those of bitat_tf, and those that you have registered, whose code is yours;
+    - operators, on outputs of layers: arithmetic, slices, and those of `keras.ops` that take no functions. They compute, and
+      reach nothing beyond the network.
 
     All else is refused, so that no module is imported, no file but this one read and none written because the file says so. It
-    is no protection from faults of TensorFlow, or from a network that takes all memory.
+    is no protection from faults of Keras and its backend, or from a network that takes all memory.
 
     Args:
         path: The file.
@@ -52,7 +57,7 @@ def load_model(path: str | os.PathLike) -> keras.Model:
 
     Raises:
         OSError: If there is no such file, it is a folder, or it is not readable.
-        ValueError: If it is no `.keras` file, is damaged, was saved by Keras 3, holds code, unknown classes or other operators,
+        ValueError: If it is no `.keras` file, is damaged, was saved by Keras 2, holds code, unknown classes or other operators,
             takes weights from other files, or Keras cannot make a model of it. The message names the cure.
 
     Examples:
@@ -67,7 +72,7 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     check_weights(path)
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
-    except _KERAS_ERRORS as error:
+    except _errors_of_loading() as error:
         reason = (str(error).strip().splitlines() or [repr(error)])[0][:300]
         raise ValueError(
             f"Keras {keras.__version__} cannot make a model of {path}: {type(error).__name__}: {reason}. Expected: a file that "
@@ -75,12 +80,3 @@ def load_model(path: str | os.PathLike) -> keras.Model:
         ) from error
     check_model(model, str(path))
     return model
-
-
-def hash_of(path: str | os.PathLike) -> str:
-    """Return the sha256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
 from bitat_tf.model_graph import CallGraph, is_graph
 
 _REBUILD = (
@@ -50,9 +50,9 @@ def input_shape(model: keras.Model, command: str = "binarize") -> tuple[int, int
             f"{command}: the model must take batches of any size. Received: batches of {model.inputs[0].shape[0]}. Build it "
             f"without a batch size and take the weights over: {_REBUILD.format(shape=shape)}."
         )
-    if model.inputs[0].dtype.name != "float32":
+    if model.inputs[0].dtype != "float32":
         raise ValueError(
-            f"{command}: the model must take float32 pixels. Received: {model.inputs[0].dtype.name}. Build it with float32 "
+            f"{command}: the model must take float32 pixels. Received: {model.inputs[0].dtype}. Build it with float32 "
             f"inputs and take the weights over: {_REBUILD.format(shape=shape)}."
         )
     height, width, channels = shape
@@ -83,7 +83,7 @@ def gives_probabilities(model: keras.Model, outputs: np.ndarray) -> bool:
 
     Examples:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "softmax")])
-        >>> gives_probabilities(model, model(np.ones((3, 4))).numpy())
+        >>> gives_probabilities(model, np.asarray(model(np.ones((3, 4)))))
         True
     """
     last = CallGraph(model).outputs[0].layer

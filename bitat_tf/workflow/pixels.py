@@ -1,6 +1,7 @@
 """The scaling that a network expects of pixels built into it, so that it takes raw pixels as the device has them."""
 
-from bitat_tf._keras import keras, tf
+import keras
+
 from bitat_tf._pixels import NEGATIVE, PIXELS, RAW
 from bitat_tf.model_graph import CallGraph, Names, Substitute, layers_inside, rebuilt
 
@@ -28,7 +29,7 @@ def taking_pixels(model: keras.Model, pixels: str) -> keras.Model:
 
     Examples:
         >>> model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten()])
-        >>> taking_pixels(model, "0..1")(np.full((1, 2, 2, 1), 51.0)).numpy().round(3)
+        >>> np.asarray(taking_pixels(model, "0..1")(np.full((1, 2, 2, 1), 51.0))).round(3)
         array([[0.2, 0.2, 0.2, 0.2]], dtype=float32)
     """
     if pixels == RAW:
@@ -38,7 +39,7 @@ def taking_pixels(model: keras.Model, pixels: str) -> keras.Model:
     first, names = CallGraph(model).sources[0].layer, Names(layers_inside(model))
 
     def scaled(inputs):
-        ordered = tf.reverse(inputs, [-1]) if scaling.reverse else inputs
+        ordered = keras.ops.flip(inputs, axis=-1) if scaling.reverse else inputs
         return keras.layers.Rescaling(scale, offset, name=names.free("pixels"))(ordered)
 
     # In the graph of the model: a model around the model would put its name before those of the layers in every table.

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 from rich.table import Table
 
-from bitat_tf._keras import keras
 from bitat_tf.dependency import quantization_errors
 from bitat_tf.layers import binary_layers
 from bitat_tf.workflow.source_report import describe_input, describe_network, plan_lines, warning_lines
@@ -18,7 +18,7 @@ def layer_errors_of(model: keras.Model) -> list[dict[str, Any]]:
         now = layer.quantization_errors()
         if now is None:
             continue
-        reference = layer.disentangled_state.reference.numpy()
+        reference = keras.ops.convert_to_numpy(layer.disentangled_state.reference)
         start = quantization_errors(reference, np.where(reference >= 0, 1.0, -1.0), layer.disentangled_state.metric)
         rows.append(
             {

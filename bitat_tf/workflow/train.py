@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from bitat_tf._keras import keras
+import keras
+
 from bitat_tf.applications import ReActNet
 from bitat_tf.data import ImageData
 from bitat_tf.inspection import CheckReport

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
 from bitat_tf.callbacks import Backup
 from bitat_tf.data import ImageData, evaluation_dataset, split_validation, training_dataset
 from bitat_tf.workflow.history import EpochLines
@@ -78,6 +78,7 @@ class Training:
             epochs=epochs,
             initial_epoch=initial_epoch,
             verbose=0,
+            shuffle=False,  # by the dataset
             callbacks=[
                 *callbacks,
                 EpochLines(name),

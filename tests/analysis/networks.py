@@ -1,9 +1,9 @@
 """Small networks and data for the tests of the analysis."""
 
+import keras
 import numpy as np
 
 import bitat_tf
-from bitat_tf._keras import keras
 
 
 def pictures(count: int = 24, seed: int = 0) -> np.ndarray:

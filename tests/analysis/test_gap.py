@@ -1,11 +1,11 @@
 """Q_orig, Q_ours and their ratio against the float network, by the formulas in numpy."""
 
+import keras
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from networks import binary_network, covariance, patches, pictures
 
-from bitat_tf._keras import keras
 from bitat_tf.analysis import (
     FloatReference,
     GapMonitor,

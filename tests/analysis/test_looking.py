@@ -1,12 +1,13 @@
 """Spectra, sign flips, histograms and agreement, against numpy."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from matplotlib.figure import Figure
 from networks import binary_network, covariance, patches, pictures
 
 from bitat_tf import analysis
-from bitat_tf._keras import keras, tf
 from bitat_tf.analysis import ResultTable
 from bitat_tf.callbacks import Backup
 

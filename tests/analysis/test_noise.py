@@ -1,11 +1,11 @@
 """Noise along principal directions, against a network in numpy."""
 
+import keras
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from networks import binary_network, covariance, patches, pictures
 
-from bitat_tf._keras import keras
 from bitat_tf.analysis import ResultTable, confidence_bands, noise_sensitivity, plot_noise_sensitivity
 from bitat_tf.analysis.kernel_layers import before_first_call, input_covariance, kernel_layers
 

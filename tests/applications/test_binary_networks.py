@@ -2,11 +2,11 @@
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 
 from bitat_tf import applications, binarize_post_training, check
-from bitat_tf._keras import keras, tf
 from bitat_tf.applications.meliusnet import ChannelSlice
 from bitat_tf.calibration.cross_layer import find_blocks
 from bitat_tf.callbacks import Schedule, SequentialBinarization
@@ -142,7 +142,7 @@ def test_saving_networks_with_layers_of_their_own(tmp_path):
         model.save(tmp_path / "m.keras")
         loaded = keras.models.load_model(tmp_path / "m.keras")
         expected = model(x)
-        for found, output in zip(tf.nest.flatten(loaded(x)), tf.nest.flatten(expected), strict=True):
+        for found, output in zip(keras.tree.flatten(loaded(x)), keras.tree.flatten(expected), strict=True):
             np.testing.assert_allclose(found, output, atol=1e-5)
     x = x.astype(np.float32)
     for part, output, layer in zip((x[..., :-2], x[..., -2:], x[..., 1:3]), expected, slices, strict=True):

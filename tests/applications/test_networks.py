@@ -4,11 +4,12 @@ import importlib
 import inspect
 import re
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from bitat_tf import applications
-from bitat_tf._keras import keras, tf
 from bitat_tf.applications import preprocess_input
 from bitat_tf.layers import binary_layers
 from bitat_tf.regularizers import DisentangledRegularizer
@@ -87,7 +88,7 @@ def test_odd_pictures_of_one_channel(name):
     model = build(name, input_shape=(45, 96, 1), include_top=False)
     # Up to 96 pixels the stem keeps the size; what comes after it halves the picture 3 or 4 times: 45, 23, 12, 6, 3. Two
     # networks drop the odd pixel, QuickNet by its pooling, MobileNetV1 by its padding: 45, 22, 11, 5, 2.
-    assert first_convolution(model).output_shape[1:3] == (45, 96)
+    assert first_convolution(model).output.shape[1:3] == (45, 96)
     sides = {"ReActNetA": (3, 6), "MobileNetV2": (3, 6), "MobileNetV1": (2, 6), "QuickNet": (5, 12)}
     assert model(pixels(2, (45, 96, 1))).shape[1:3] == sides.get(name, (6, 12))
 
@@ -98,7 +99,7 @@ def test_stem_reduces_larger_pictures(name):
     model = build(
         name, input_shape=(48, 97, 3), include_top=False, **({"disentangled_regularizer": given} if name in BINARY else {})
     )
-    assert first_convolution(model).output_shape[1:3] == (24, 49)
+    assert first_convolution(model).output.shape[1:3] == (24, 49)
     names = [layer.name for layer in model.layers]
     assert ("stem_pool" in names) == (name not in ("ReActNetA", "QuickNet", *FLOAT))
     # A regularizer holds the statistics of one layer: each has a copy.

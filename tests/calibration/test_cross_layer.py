@@ -1,10 +1,11 @@
 """Dependency across layers: blocks in known networks, the sensitivity against exact Jacobians, the loss with it."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import bitat_tf
-from bitat_tf._keras import keras, tf
 from bitat_tf.calibration import Calibration, find_blocks, output_sensitivity
 from bitat_tf.callbacks import Schedule, SequentialBinarization
 from bitat_tf.dependency import Metric, q_ours

@@ -1,9 +1,10 @@
 """measure_dependency: against numpy on the rows that each layer sees; nothing in the model changes."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.calibration import measure_dependency
 from bitat_tf.layers import BinaryConv2D, BinaryDense, binary_layers
 from bitat_tf.regularizers import DisentangledRegularizer
@@ -14,12 +15,12 @@ NAMES = ["binary_1", "binary_2", "binary_3"]
 def binary_rows(model, name, x):
     """The rows that the binary layer sees, from a sub-model."""
     layer = model.get_layer(name)
-    return layer.input_rows(keras.Model(model.inputs, layer.input)(x, training=False), binary=True).numpy().astype(float)
+    return layer.input_rows(keras.Model(model.inputs, layer.input)(x, training=False), binary=True).astype(float)
 
 
 def float_rows(model, name, x):
     layer = model.get_layer(name)
-    return layer.input_rows(keras.Model(model.inputs, layer.input)(x, training=False), binary=False).numpy().astype(float)
+    return layer.input_rows(keras.Model(model.inputs, layer.input)(x, training=False), binary=False).astype(float)
 
 
 def covariance_of(rows):
@@ -103,6 +104,7 @@ def test_over_groups_the_metric_is_that_of_the_grouped_inputs(images, retargeted
 
 @pytest.mark.parametrize("retargeted", [False, True])
 def test_the_kernels_of_a_float_model_are_the_reference(make_network, images, retargeted):
+    keras.utils.set_random_seed(1)  # no input of a sign is within rounding of its threshold
     float_model, model, (x, _) = make_network(), make_network(), images
     assert not np.allclose(kernel_of(model, "binary_1"), kernel_of(float_model, "binary_1"))
     for layer in binary_layers(model):
@@ -211,7 +213,7 @@ def broken(x):
         (lambda x: tf.data.Dataset.from_tensor_slices(x), ValueError, "a dataset must be batched"),
         (lambda x: x[..., :1], ValueError, r"shape of the model's input, \(None, 7, 7, 2\). Received: \(48, 7, 7, 1\)"),
         (broken, ValueError, "measure_dependency: calibration data must be finite. Received: 98 NaN"),
-        (lambda x: list(x), TypeError, "measure_dependency: calibration data must be an array .*Received: list"),
+        (lambda x: iter([x]), TypeError, "measure_dependency: calibration data must be an array .*Received: list_iterator"),
     ],
 )
 def test_unusable_data(make_network, images, data, error, message):
@@ -221,9 +223,9 @@ def test_unusable_data(make_network, images, data, error, message):
 
 def test_unusable_models(make_network, images):
     x = images[0]
-    with pytest.raises(TypeError, match="measure_dependency: expected a tf.keras.Model"):
+    with pytest.raises(TypeError, match="measure_dependency: expected a keras.Model"):
         measure_dependency("model", x)
-    with pytest.raises(TypeError, match="measure_dependency: expected a tf.keras.Model"):
+    with pytest.raises(TypeError, match="measure_dependency: expected a keras.Model"):
         measure_dependency(make_network(), x, float_model="model")
     with pytest.raises(ValueError, match="measure_dependency: model .* has no weights yet"):
         measure_dependency(keras.Sequential([BinaryDense(2)]), x)

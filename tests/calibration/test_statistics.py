@@ -1,9 +1,10 @@
 """Statistics of a layer's input: against numpy on the rows that the layer sees."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.calibration import Calibration, LayerInputs, NetworkTrace, layer_statistics
 from bitat_tf.calibration.statistics import (
     channel_means,
@@ -41,7 +42,7 @@ def make(kind, num_groups=256, images=(30, 20), residual=True, seed=0, **argumen
 
 
 def explicit_rows(layer, batches, binary):
-    return np.concatenate([layer.input_rows(batch, binary).numpy() for batch in batches]).astype(float)
+    return np.concatenate([layer.input_rows(batch, binary) for batch in batches]).astype(float)
 
 
 def outputs_of_rows(layer, batches):
@@ -124,7 +125,8 @@ def test_without_retargeting_the_kernel_is_the_reference(kind):
 @pytest.mark.parametrize(("kind", "images"), [("dense", (5, 4)), ("dense of sequences", (1, 1)), ("valid", (1,))])
 def test_fewer_rows_than_inputs(kind, images):
     (layer, batches), (full_layer, _) = (make(kind, num_groups, images) for num_groups in (4, 256))
-    full_layer.set_weights(layer.get_weights())
+    full_layer.set_latent_kernel(layer.latent_kernel_matrix)
+    full_layer.input_quantizer.set_weights(layer.input_quantizer.get_weights())
     rows, targets = explicit_rows(layer, batches, True), outputs_of_rows(layer, batches)
     needed = 40 * rows.size
     assert needed < 24 * rows.shape[1] ** 2, "the case must take the rows"
@@ -305,23 +307,23 @@ def test_memory_is_checked_layer_by_layer(make_network):
     model = make_network()
     layers = [model.get_layer(f"binary_{number}") for number in (1, 2, 3)]  # d = 45, 5, 10; 49, 49 and 1 outputs a sample
     needed = 3 * 8 * 45**2
-    check_memory("here", layers, 100, "Do this.", memory_limit=needed)
+    check_memory("here", model, layers, 100, "Do this.", memory_limit=needed)
     with pytest.raises(ValueError, match=r"here, layer 'binary_1': the full covariance of d = 45 .* GiB\. Do this\."):
-        check_memory("here", layers, 100, "Do this.", memory_limit=needed - 1)
+        check_memory("here", model, layers, 100, "Do this.", memory_limit=needed - 1)
     # Few rows are kept themselves, at 40 bytes a number, as long as that is less than the covariance takes.
-    check_memory("here", layers[2:], 5, "Do this.", memory_limit=40 * 5 * 10)
+    check_memory("here", model, layers[2:], 5, "Do this.", memory_limit=40 * 5 * 10)
     with pytest.raises(ValueError, match=r"layer 'binary_3': 5 rows of 10 inputs take .* GiB\. Do this\."):
-        check_memory("here", layers[2:], 5, "Do this.", memory_limit=40 * 5 * 10 - 1)
-    check_memory("here", layers[2:], 6, "Do this.", memory_limit=3 * 8 * 10**2)
+        check_memory("here", model, layers[2:], 5, "Do this.", memory_limit=40 * 5 * 10 - 1)
+    check_memory("here", model, layers[2:], 6, "Do this.", memory_limit=3 * 8 * 10**2)
     with pytest.raises(ValueError, match="layer 'binary_3': the full covariance of d = 10"):
-        check_memory("here", layers[2:], 6, "Do this.", memory_limit=3 * 8 * 10**2 - 1)
+        check_memory("here", model, layers[2:], 6, "Do this.", memory_limit=3 * 8 * 10**2 - 1)
 
 
 def test_memory_is_checked_where_the_number_of_rows_is_unknown():
-    layer = BinaryConv2D(2, 3, name="open")
-    layer(keras.Input((None, None, 3)))
+    layer, inputs = BinaryConv2D(2, 3, name="open"), keras.Input((None, None, 3))
+    model = keras.Model(inputs, layer(inputs))
     with pytest.raises(ValueError, match="layer 'open'"):
-        check_memory("here", [layer], 1, "Do this.", memory_limit=1)
+        check_memory("here", model, [layer], 1, "Do this.", memory_limit=1)
 
 
 def test_grouped_convolutions_have_no_statistics():

@@ -4,11 +4,11 @@ import resource
 import shutil
 import signal
 
+import keras
 import numpy as np
 import pytest
 
 from bitat_tf import data
-from bitat_tf._keras import keras
 from bitat_tf.callbacks import Backup, Schedule, SequentialBinarization
 from bitat_tf.layers import binary_layers
 
@@ -52,14 +52,14 @@ def change_a_byte(path):
     path.write_bytes(content)
 
 
+NEWEST = "epoch-000003.weights.h5"
 DAMAGE = {
     "none": (lambda folder: None, 3),
-    "a byte of the newest": (lambda folder: change_a_byte(folder / "ckpt-3.data-00000-of-00001"), 2),
-    "the newest cut off": (lambda folder: (folder / "ckpt-3.data-00000-of-00001").write_bytes(b"abc"), 2),
-    "index empty": (lambda folder: (folder / "ckpt-3.index").write_bytes(b""), 2),
-    "data gone": (lambda folder: (folder / "ckpt-3.data-00000-of-00001").unlink(), 2),
-    "list gone": (lambda folder: (folder / "checkpoint").unlink(), 3),
-    "list damaged": (lambda folder: (folder / "checkpoint").write_text("model_checkpoint_path: ckpt"), 3),
+    "a byte of the newest": (lambda folder: change_a_byte(folder / NEWEST), 2),
+    "the newest cut off": (lambda folder: (folder / NEWEST).write_bytes(b"abc"), 2),
+    "the newest empty": (lambda folder: (folder / NEWEST).write_bytes(b""), 2),
+    "checksum gone": (lambda folder: (folder / "epoch-000003.json").unlink(), 2),
+    "checksum damaged": (lambda folder: (folder / "epoch-000003.json").write_text('{"sha'), 2),
 }
 
 
@@ -68,17 +68,18 @@ def test_the_last_readable_backup_is_taken_and_the_end_is_the_same(kind, stopped
     whole = small_model()
     fit(whole)
     damage, epoch = DAMAGE[kind]
-    damage(stopped / "chief")
+    damage(stopped)
     model = small_model()
     if epoch < 3:
-        with pytest.warns(UserWarning, match=r"Backup: damaged: .*ckpt-3 .* continues from .*ckpt-2"):
+        with pytest.warns(UserWarning, match=r"Backup: damaged: .*epoch-000003.* continues from .*epoch-000002"):
             history = fit(model, Backup(stopped, delete_checkpoint=False, largest_share=1))
     else:
         history = fit(model, Backup(stopped, delete_checkpoint=False, largest_share=1))
     assert history.epoch == list(range(epoch, EPOCHS))
     for weight, expected in zip(model.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, expected)
-    assert sorted(path.name for path in (stopped / "chief").glob("*.index")) == ["ckpt-4.index", "ckpt-5.index"]
+    kept = [f"epoch-00000{number}{ending}" for number in (4, 5) for ending in (".json", ".weights.h5")]
+    assert sorted(path.name for path in stopped.iterdir()) == kept
 
 
 def test_no_readable_backup_and_another_model_are_refused(stopped):
@@ -88,13 +89,13 @@ def test_no_readable_backup_and_another_model_are_refused(stopped):
     others["layers"].build((None, 4))
     others["layers"].compile("adam", "mse")
     for other in (small_model(units=5), *others.values()):
-        with pytest.raises(ValueError, match="cannot be restored into this model .* or remove the folder"):
+        with pytest.raises(ValueError, match="cannot be restored into this model .* or remove "):
             fit(other, Backup(stopped))
     with pytest.raises(ValueError, match="must be one of a file system. Received: directory='gs://bucket/run'"):
         Backup("gs://bucket/run")
     for number in (2, 3):
-        change_a_byte(stopped / "chief" / f"ckpt-{number}.index")
-    with pytest.raises(ValueError, match=r"no backup in .* can be read: .*ckpt-3.*ckpt-2.*Remove the folder"):
+        change_a_byte(stopped / f"epoch-00000{number}.weights.h5")
+    with pytest.raises(ValueError, match=r"no backup in .* can be read: .*epoch-000003.*epoch-000002.*Remove the folder"):
         fit(small_model(), Backup(stopped))
 
 
@@ -103,7 +104,7 @@ def test_short_epochs_are_not_all_backed_up(tmp_path, monkeypatch):
     monkeypatch.setattr("bitat_tf.callbacks.backup.time.monotonic", lambda: clock[0])
     saved = []
 
-    def save(self, *arguments, **options):
+    def save(self, model, epochs):
         clock[0] += 1.0  # a backup takes a second, an epoch ten
         saved.append(clock[0])
 
@@ -111,7 +112,7 @@ def test_short_epochs_are_not_all_backed_up(tmp_path, monkeypatch):
         def on_epoch_begin(self, epoch, logs=None):
             clock[0] += 10.0
 
-    monkeypatch.setattr("tensorflow.train.CheckpointManager.save", save)
+    monkeypatch.setattr(Backup, "_write", save)
     model = small_model()
     model.fit(np.ones((8, 4)), np.ones(8), epochs=40, verbose=0, callbacks=[Epoch(), Backup(tmp_path, largest_share=0.05)])
     assert saved[0] == 11.0, "the first epoch is"
@@ -125,9 +126,9 @@ def test_short_epochs_are_not_all_backed_up(tmp_path, monkeypatch):
 def test_backups_are_deleted_at_the_end_unless_they_are_wanted(stopped):
     copy = shutil.copytree(stopped, stopped.with_name("copy"))
     fit(small_model(), Backup(stopped))
-    assert not list(stopped.rglob("ckpt*"))
+    assert not list(stopped.rglob("epoch*"))
     fit(small_model(), Backup(copy, delete_checkpoint=False))
-    assert list(copy.rglob("ckpt*"))
+    assert list(copy.rglob("epoch*"))
 
 
 def fill_the_disk():
@@ -138,7 +139,9 @@ def fill_the_disk():
 def test_a_full_disk_keeps_the_backup_before(tmp_path):
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        with pytest.raises(OSError, match=r"epoch 3 could not be saved .* The backup before it, .*ckpt-2, is untouched"):
+        with pytest.raises(
+            OSError, match=r"epoch 3 could not be saved .* The backup before it, .*epoch-000002.*, is untouched"
+        ):
             fit(small_model(100_000), Backup(tmp_path, largest_share=1), before_epoch(2, fill_the_disk))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

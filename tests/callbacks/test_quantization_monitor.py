@@ -1,9 +1,9 @@
 """The monitor of a one-shot run."""
 
+import keras
 import numpy as np
 import pytest
 
-from bitat_tf._keras import keras
 from bitat_tf.callbacks import QuantizationMonitor
 from bitat_tf.layers import binary_layers
 

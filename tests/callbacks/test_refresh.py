@@ -1,9 +1,9 @@
 """Statistics that are measured again while a layer trains."""
 
+import keras
 import numpy as np
 import pytest
 
-from bitat_tf._keras import keras
 from bitat_tf.callbacks import Schedule, SequentialBinarization
 from bitat_tf.layers import BinaryConv2D, binary_layers
 from bitat_tf.regularizers import DisentangledRegularizer
@@ -50,8 +50,8 @@ def test_the_metric_is_that_of_the_current_network_and_the_reference_stays(num_g
         """Comes after the schedule: sees what it has just stored, and measures the network itself."""
 
         def on_train_batch_begin(self, batch, logs=None):
-            below = keras.Model(model.input, layer.input)(images[0], training=False)
-            rows = layer.input_rows(below, binary=True).numpy().astype(float)
+            below = keras.Model(model.inputs, layer.input)(images[0], training=False)
+            rows = layer.input_rows(below, binary=True).astype(float)
             metric = layer.disentangled_state.metric
             seen.append((metric, np.cov(rows.T, bias=True), layer.disentangled_state.reference.numpy()))
 

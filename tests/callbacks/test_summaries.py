@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.analysis import FloatReference, GapMonitor, SignFlipMonitor
 from bitat_tf.callbacks import Schedule, SequentialBinarization, StageSummaries
 

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
+import keras
 import pytest
 
 from benchmarks.keras_applications import NAMES, build, outcome, page, row
-from bitat_tf._keras import keras
 
 PAGE = (Path(__file__).parents[2] / "docs" / "keras_applications.md").read_text()
 

@@ -90,7 +90,7 @@ def test_moments_are_those_of_the_patches(kernel_size, strides, dilation_rate, p
         images = pictures(*((3, *size, 2) if number % 2 else (1, *size, 1)), seed=number)
         rows = rows_by_loops(geometry, images)
         if len(rows):
-            np.testing.assert_array_equal(geometry.patches(images).numpy(), rows)
+            np.testing.assert_array_equal(geometry.patches(images), rows)
         targets = targets_for(rows, number % 3)
         for path in PATHS:
             with way(path, (2**24, 100, 1)[number // 2 % 3]):
@@ -152,7 +152,7 @@ def test_cross_covariance_with_the_patches_of_other_pictures_is_that_of_the_reta
     with way(path, 500):
         moments = PatchMoments(binary_geometry, 3, targets.shape[1])
         for part in (slice(2), slice(2, 5)):
-            moments.update(binary[part], geometry.patches(images[part]).numpy())
+            moments.update(binary[part], geometry.patches(images[part]))
     assert_moments_of(moments, rows, targets)
 
 
@@ -185,7 +185,7 @@ def test_large_means_cost_no_accuracy(border, path):
     with way(path, 2000):
         moments, other = PatchMoments(geometry, 3, 27), PatchMoments(geometry, 3, 27)
         for batch, into in zip(images, 2 * [moments, other], strict=True):
-            into.update(batch, geometry.patches(batch[::-1]).numpy())
+            into.update(batch, geometry.patches(batch[::-1]))
         moments.merge(other)
     rows, targets = [np.concatenate([rows_by_loops(geometry, batch[::step]) for batch in images]) for step in (1, -1)]
     # In units of what each feature varies by: by the noise alone, or by the large mean where it sees a border.

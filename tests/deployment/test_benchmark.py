@@ -5,13 +5,14 @@ import statistics
 from collections import Counter
 from itertools import pairwise
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from engines import needs_lce, needs_one
 from written_files import Writer, binary_file
 
 import bitat_tf
-from bitat_tf._keras import keras, tf
 from bitat_tf.deployment import BenchmarkReport, benchmark, benchmarking
 from bitat_tf.deployment.benchmark_report import Timing
 from bitat_tf.deployment.machine import Machine, this_machine

@@ -3,11 +3,12 @@
 import json
 import sys
 
+import keras
 import pytest
+import tensorflow as tf
 from engines import needs_both, needs_lce, needs_one, needs_runtime
 from written_files import binary_file
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.deployment import benchmark, timing_child
 from bitat_tf.deployment.engine_times import EngineTime, EngineTimes, engine_times
 from bitat_tf.tflite_file import MissingEngineError

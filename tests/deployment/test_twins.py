@@ -1,10 +1,11 @@
 """Twins have the convolutions of the network, computed by ordinary kernels."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import bitat_tf
-from bitat_tf._keras import keras, tf
 from bitat_tf.deployment import float_twin, int8_twin
 from bitat_tf.tflite_file import read_operators
 from bitat_tf.tflite_file.content import parse, schema
@@ -136,7 +137,7 @@ def test_errors(twin):
         twin(keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(2, 1)], name="plain"))
     with pytest.raises(ValueError, match=f"{name}: .*one input of known size.*None, None, None, 32"):
         twin(keras.Sequential([keras.Input((None, None, 32)), bitat_tf.layers.BinaryConv2D(32, 1)]))
-    with pytest.raises(TypeError, match=f"{name}: expected a tf.keras.Model"):
+    with pytest.raises(TypeError, match=f"{name}: expected a keras.Model"):
         twin("model.keras")
 
 

@@ -1,8 +1,9 @@
 """Random binary networks: what users build and what is odd, on demand with weights that make every value exact."""
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.layers import BinaryConv2D, BinaryDense, RPReLU, binary_layers
 
 L = keras.layers
@@ -210,8 +211,8 @@ class BinaryNetwork:
     def randomize(self, model: keras.Model) -> None:
         """Give weights values of every kind: negative and zero gammas, dead channels, thresholds that sums meet exactly."""
         for weight in model.weights:
-            name = weight.name.split("/")[-1].split(":")[0]
-            if name in ("input_is_binary", "kernel_is_binary") or "disentangled" in weight.name:
+            name = weight.name
+            if name in ("input_is_binary", "kernel_is_binary") or "disentangled" in weight.path:
                 continue
             if name == "kernel" or name.endswith("_kernel"):
                 weight.assign(self.kernel(weight))
@@ -219,7 +220,7 @@ class BinaryNetwork:
                 weight.assign(self.values(weight.shape, (0.5, 1.0, 2.0)) * self.random.choice([-1, 1, 1, 0], weight.shape))
             elif name == "moving_variance":
                 weight.assign(self.values(weight.shape, (0.25, 1.0, 4.0)) * (1 if self.exact else 5))
-            elif name in ("bias", "beta", "moving_mean", "shift_before", "shift_after", "threshold_bias"):
+            elif name in ("bias", "beta", "moving_mean", "shift_before", "shift_after", "threshold"):
                 weight.assign(self.values(weight.shape, (-2.0, -1.0, -0.5, 0.0, 0.0, 0.5, 1.0, 3.0)))
             elif name == "alpha":
                 weight.assign(self.values(weight.shape, (0.0, 0.25, 0.5, 0.5, -0.25)))
@@ -232,10 +233,10 @@ class BinaryNetwork:
     def kernel(self, weight):
         shape = weight.shape
         kernel = self.random.choice([-0.5, 0.5], shape) if self.exact else self.random.normal(size=shape)
-        if "stem" in weight.name and self.exact:
+        if "stem" in weight.path and self.exact:
             kernel = self.random.choice([-0.5, 0.0, 0.25, 0.5], shape)
         kernel = kernel / (1 if self.exact else np.sqrt(np.prod(shape[:-1])))
-        if "binary" in weight.name and self.chance(0.2):
+        if "binary" in weight.path and self.chance(0.2):
             kernel[..., self.random.integers(shape[-1])] = 0.0  # a dead channel
         return kernel
 

@@ -1,12 +1,12 @@
 """What folding leaves: the numbers of element-wise operators in files, counted by hand, and outputs as Keras has them."""
 
+import keras
 import numpy as np
 import pytest
 from file_against_keras import counts, written
 from small_networks import check, conv, drawn, positive_gammas, small
 
 from benchmarks.networks import paired_reactnet_a
-from bitat_tf._keras import keras
 from bitat_tf.applications import QuickNet, ReActNetA
 from bitat_tf.export.lowering import lower
 from bitat_tf.layers import BinaryDense, RPReLU

@@ -1,11 +1,12 @@
 """int8 for what is not binary: files against the lowered steps with grids, and single operators against their formulas."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from engines import run_everywhere
 
 import bitat_tf
-from bitat_tf._keras import keras, tf
 from bitat_tf.export import to_tflite
 from bitat_tf.export.lowering import TensorFlowOperators, convert, expand_model, fold, lower_to_int8, run
 from bitat_tf.export.lowering.grids import measure
@@ -31,7 +32,7 @@ def normalized(x, **arguments):
 def trained_by_chance(network, seed=0):
     generator = np.random.default_rng(seed)
     for weight in network.weights:
-        name = weight.name.split("/")[-1].split(":")[0]
+        name = weight.name
         if name == "gamma":
             weight.assign(generator.uniform(0.5, 1.5, weight.shape))
         elif name == "moving_variance":
@@ -168,7 +169,7 @@ def test_single_operators_are_their_formulas_bit_by_bit(relu):
     multiplier, bias = (constant(objects, graph.tensors[number]).astype(float) for number in convolution.inputs[2:4])
     scale, zero = float(graph.tensors[output].quantization.scale[0]), int(graph.tensors[output].quantization.zeroPoint[0])
     threshold = int(graph.tensors[integers].quantization.zeroPoint[0])
-    kernel = np.where(model.get_layer("binary").latent_kernel.numpy()[0, 0] >= 0, 1, -1)
+    kernel = np.where(model.get_layer("binary").latent_kernel[0, 0] >= 0, 1, -1)
     graph.outputs = np.array([integers, output], np.int32)
     objects.signatureDefs = None
     for engine, (stored, found) in run_everywhere(serialize(objects), [x], program):

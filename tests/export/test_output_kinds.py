@@ -1,9 +1,10 @@
 """What an output is: by the last layers, the loss and the labels of models that are built for it."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.export.output_kinds import measures
 
 L, losses = keras.layers, keras.losses
@@ -26,8 +27,8 @@ TOPS = {
     "softmax of TensorFlow": (L.Dense(3, tf.nn.softmax), "top-1 (softmax)"),
     "softmax layer": (lambda x: L.Softmax()(L.Dense(3)(x)), "top-1 (softmax)"),
     "softmax as an activation layer": (lambda x: L.Activation("softmax")(L.Dense(3)(x)), "top-1 (softmax)"),
-    "softmax operator": (lambda x: tf.nn.softmax(L.Dense(3)(x)), "top-1 (softmax)"),
-    "logarithms of a softmax": (lambda x: tf.nn.log_softmax(L.Dense(3)(x)), "top-1 (softmax)"),
+    "softmax operator": (lambda x: keras.ops.softmax(L.Dense(3)(x)), "top-1 (softmax)"),
+    "logarithms of a softmax": (lambda x: keras.ops.log_softmax(L.Dense(3)(x)), "top-1 (softmax)"),
     "softmax before a cast": (lambda x: L.Activation("linear", dtype="float32")(L.Dense(3, "softmax")(x)), "top-1 (softmax)"),
     "softmax of a map": (lambda x: L.Softmax()(L.Reshape((4, 4, 2))(x)), "top-1 (softmax)"),
     "softmax that nothing names": (lambda x: L.Lambda(tf.nn.softmax)(L.Dense(3)(x)), "top-1 (the units sum to 1)"),
@@ -35,8 +36,11 @@ TOPS = {
     "sigmoid": (L.Dense(1, "sigmoid"), "decisions at 0.5 (sigmoid)"),
     "sigmoids": (L.Dense(3, "sigmoid"), "decisions at 0.5 (sigmoid)"),
     "hard sigmoid": (L.Dense(1, "hard_sigmoid"), "decisions at 0.5 (sigmoid)"),
-    "mask": (lambda x: L.Reshape((4, 4, 1))(tf.sigmoid(L.Dense(16)(x))), "decisions at 0.5 (sigmoid)"),
-    "sigmoid without an axis for units": (lambda x: tf.squeeze(L.Dense(1, "sigmoid")(x), -1), "decisions at 0.5 (sigmoid)"),
+    "mask": (lambda x: L.Reshape((4, 4, 1))(keras.ops.sigmoid(L.Dense(16)(x))), "decisions at 0.5 (sigmoid)"),
+    "sigmoid without an axis for units": (
+        lambda x: keras.ops.squeeze(L.Dense(1, "sigmoid")(x), -1),
+        "decisions at 0.5 (sigmoid)",
+    ),
     "one linear unit": (L.Dense(1), "values"),
     "linear units": (L.Dense(3), "values or top-1"),
     "normalization at the end": (lambda x: L.BatchNormalization()(L.Dense(3)(x)), "values or top-1"),

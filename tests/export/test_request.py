@@ -1,9 +1,10 @@
 """The data of a verification: in each form that Keras takes, for models of several inputs, and of a fixed batch size."""
 
+import keras
 import numpy as np
 import pytest
 
-from bitat_tf._keras import keras
+from bitat_tf.export.ends import input_names
 from bitat_tf.export.request import check_known_sizes, model_inputs, output_labels, predict
 
 L = keras.layers
@@ -40,11 +41,11 @@ def test_a_batch_is_not_seen_by_its_neighbours():
 
 
 def test_models_that_were_built_with_dicts():
-    pictures, numbers = keras.Input((4, 4, 2)), keras.Input((3,))
+    pictures, numbers = keras.Input((4, 4, 2), name="p"), keras.Input((3,), name="n")
     x = L.Concatenate()([L.Flatten()(pictures), numbers])
     model = keras.Model({"p": pictures, "n": numbers}, {"z": L.Dense(5)(x), "a": L.Dense(1)(x)})
     given = {"p": arrays()[0], "n": arrays()[1]}
-    named = dict(zip(model.input_names, (given["n"], given["p"]), strict=True))
+    named = dict(zip(input_names(model), (given["n"], given["p"]), strict=True))
     inputs, _ = model_inputs("verify", model, named)
     found, expected = predict(model, inputs), model.predict(given, verbose=0)
     for one, other in zip(found, (expected["a"], expected["z"]), strict=True):

@@ -1,9 +1,9 @@
 """`verify` and `to_tflite` on files of networks that give something else than one class a picture."""
 
+import keras
 import numpy as np
 import pytest
 
-from bitat_tf._keras import keras
 from bitat_tf.data import load_digits
 from bitat_tf.export import to_tflite, verify
 from bitat_tf.layers import BinaryConv2D, RPReLU, binary_layers

@@ -2,11 +2,11 @@
 
 import json
 
-import larq as lq
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.applications import ReActNet
 from bitat_tf.callbacks import Schedule, SequentialBinarization
 from bitat_tf.conversion import binarize
@@ -94,14 +94,16 @@ def test_multiply_accumulates(name):
 
 def test_reactnet_a_against_larqs_profile():
     model = ReActNet((224, 224, 3), 1000)
-    result, larqs = summary(model), lq.models.ModelProfile(model)
+    result = summary(model)
     rows, totals = result.rows, result.totals
-    assert sum(row.binary_parameters for row in rows) == larqs.weight_count(1)
-    # Larq counts the two flags of each of the 26 binary layers as float parameters, and as float kernels.
-    assert sum(row.float_parameters for row in rows) == larqs.weight_count(32) - 2 * 26
-    assert totals.binary_macs == larqs.op_count("mac", 1)
+    # What larq.models.ModelProfile of Larq 0.14 said of this network, built on Larq's layers.
+    binary_weights, float_weights, binary_macs, float_macs = 28_253_184, 1_090_460, 4_816_896_000, 11_948_648
+    assert sum(row.binary_parameters for row in rows) == binary_weights
+    # It counted the two flags of each of the 26 binary layers as float parameters, and as float kernels.
+    assert sum(row.float_parameters for row in rows) == float_weights - 2 * 26
+    assert totals.binary_macs == binary_macs
     pixels = sum(row.output_shape[1] * row.output_shape[2] for row in rows if row.type == "BinaryConv2D")
-    assert totals.macs - totals.binary_macs == larqs.op_count("mac", 32) - 2 * pixels
+    assert totals.macs - totals.binary_macs == float_macs - 2 * pixels
     assert totals.layers_by_state == {"float": 26}
 
 
@@ -191,20 +193,7 @@ def test_subclassed_models():
     json.dumps(result.to_dict())
 
 
-def test_layers_of_larq_and_float_models():
-    quantizers = {"input_quantizer": "ste_sign", "kernel_quantizer": "ste_sign", "kernel_constraint": "weight_clip"}
-    conv = lq.layers.QuantConv2D(8, 3, name="conv", use_bias=False, **quantizers)
-    dense = lq.layers.QuantDense(4, name="dense", use_bias=False, **quantizers)
-    rows = rows_of(keras.Sequential([keras.Input((6, 6, 4)), conv, L.Flatten(), dense]))
-    assert (rows["conv"].kernel, rows["conv"].binary_parameters, rows["conv"].float_parameters) == ("LceBconv2d", 288, 0)
-    assert (rows["dense"].kernel, rows["dense"].binary_parameters, rows["dense"].input_precision) == ("LceBconv2d", 512, 1)
-    assert (rows["dense"].binary_macs, rows["dense"].float_macs) == (16 * 8 * 4, 0)
-    # On the device a QuantDepthwiseConv2D is a float layer, and takes 32 bits a weight.
-    depthwise = lq.layers.QuantDepthwiseConv2D(
-        3, input_quantizer="ste_sign", depthwise_quantizer="ste_sign", depthwise_constraint="weight_clip", name="depthwise"
-    )
-    row = rows_of(keras.Sequential([keras.Input((6, 6, 4)), depthwise]))["depthwise"]
-    assert (row.kernel, row.bits_per_weight, row.binary_macs) == ("DEPTHWISE_CONV_2D", 32, 0)
+def test_float_models():
     totals = summary(keras.Sequential([keras.Input((4,)), L.Dense(3)])).totals
     assert (totals.layers_by_state, totals.binary_mac_share, totals.compression) == ({}, 0.0, 1.0)
 
@@ -289,7 +278,7 @@ def test_a_float_network_is_told_what_binarize_would_make_of_it():
 
 
 def test_errors():
-    with pytest.raises(TypeError, match="summary: expected a tf.keras.Model. Received: 3"):
+    with pytest.raises(TypeError, match="summary: expected a keras.Model. Received: 3"):
         summary(3)
     with pytest.raises(ValueError, match="summary: model 'sequential' has no weights yet"):
         summary(keras.Sequential([BinaryDense(3)], name="sequential"))
@@ -297,5 +286,5 @@ def test_errors():
 
 def test_numbers_without_a_shape_in_the_graph():
     inputs = keras.Input((8, 8, 3))
-    model = keras.Model(inputs, tf.reduce_mean(keras.layers.Conv2D(4, 1)(inputs)) * 2.0)
+    model = keras.Model(inputs, keras.ops.mean(keras.layers.Conv2D(4, 1)(inputs)) * 2.0)
     assert summary(model).totals.parameters == 16

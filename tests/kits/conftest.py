@@ -3,11 +3,12 @@
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from kit_files import REPOSITORY, STAND_IN, cmake
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.kits import write_kit
 
 

@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from kit_files import DIGITS, HOSTILE, PROJECTS, REPOSITORY, kotlin_has_errors
 from PIL import Image
 
-from bitat_tf._keras import keras, tf
 from bitat_tf._pixels import PIXELS
 from bitat_tf.cli import main
 from bitat_tf.data import load_digits

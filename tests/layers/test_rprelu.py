@@ -1,9 +1,10 @@
 """RPReLU against its formula, for every rank."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.layers import RPReLU
 
 

@@ -1,9 +1,9 @@
 """The graph of layer calls: order, nested models, shared layers, shapes."""
 
+import keras
 import numpy as np
 import pytest
 
-from bitat_tf._keras import keras
 from bitat_tf.model_graph import CallGraph, copy_layer, copy_weights, is_graph, layer_nodes, layer_uses
 
 L = keras.layers

@@ -1,9 +1,10 @@
 """What is a ReLU, and which: against what Keras computes."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.model_graph import RELU, activation_of, relu_bounds
 
 L = keras.layers
@@ -37,16 +38,17 @@ def test_the_bounds_are_what_is_computed(kind):
 
 
 def operator(function):
-    return function(keras.Input((3,))).node.layer
+    return function(keras.Input((3,)))._keras_history.operation
 
 
 def test_operators_on_outputs_of_layers():
-    assert relu_bounds(operator(tf.nn.relu)) == RELU
-    assert relu_bounds(operator(tf.nn.relu6)).high == 6.0
+    assert relu_bounds(operator(keras.ops.relu)) == RELU
+    assert relu_bounds(operator(keras.ops.relu6)).high == 6.0
     assert relu_bounds(operator(keras.activations.relu)) == RELU
-    # What stands in arguments of the call cannot be seen on the layer.
-    assert relu_bounds(operator(lambda x: tf.nn.leaky_relu(x, 0.3))) is None
-    assert relu_bounds(operator(tf.nn.elu)) is None
+    assert relu_bounds(operator(lambda x: keras.activations.relu(x, max_value=2.0))).high == 2.0
+    assert relu_bounds(operator(lambda x: keras.activations.relu(x, threshold=1.0))) is None
+    assert relu_bounds(operator(lambda x: keras.ops.leaky_relu(x, 0.3))).negative_slope == 0.3
+    assert relu_bounds(operator(keras.ops.elu)) is None
 
 
 class Own(L.ReLU):

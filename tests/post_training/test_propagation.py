@@ -1,9 +1,10 @@
 """Data through two copies of a network: against the networks' own outputs."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.layers import BinaryLayer
 from bitat_tf.model_graph import layer_uses
 from bitat_tf.post_training.propagation import Flow, propagate
@@ -48,7 +49,7 @@ def test_it_gives_what_both_networks_give(build, make_network, images):
 
     outputs = propagate(model, float_model, [Flow(batches, batches)], change)
     for which, network in (("real", float_model), ("current", model)):
-        expected = tf.nest.flatten(network(images[0], training=False))
+        expected = keras.tree.flatten(network(images[0], training=False))
         for flow, tensor in zip(outputs, expected, strict=True):
             np.testing.assert_allclose(tf.concat(getattr(flow, which), 0), tensor, rtol=1e-4, atol=1e-5)
     assert outputs[0].changed == (build is chain)  # the same tensors are not computed twice

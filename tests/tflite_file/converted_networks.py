@@ -1,11 +1,11 @@
 """Small networks as files, neither run nor sealed."""
 
+import keras
 import numpy as np
 import pytest
 from engines import converted_by_lce, needs_lce
 
-from bitat_tf._keras import keras
-from bitat_tf.export import to_plain_larq
+from bitat_tf.export import to_plain_network
 from bitat_tf.export.lowering import convert, lower
 from bitat_tf.layers import RPReLU, binary_layers
 from bitat_tf.tflite_file import inspect
@@ -29,7 +29,7 @@ def randomized(model):
 def converted(model, converter="direct") -> bytes:
     if converter == "direct":
         return serialize(convert(lower(model)))
-    return converted_by_lce(to_plain_larq(model) if binary_layers(model) else model)
+    return converted_by_lce(to_plain_network(model) if binary_layers(model) else model)
 
 
 def inspect_content(folder, content):

@@ -3,11 +3,12 @@
 import functools
 import json
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from converted_networks import converted, inspect_content, randomized
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.applications import ReActNet
 from bitat_tf.inspection import summary
 from bitat_tf.layers import BinaryConv2D, BinaryDense, binary_layers

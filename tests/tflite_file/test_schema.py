@@ -68,7 +68,7 @@ def test_sealed_files_of_earlier_versions_come_back_byte_by_byte(path, other_sch
 
 
 def test_nothing_else_of_tensorflow_is_loaded():
-    code = "import sys, bitat_tf.tflite_file; print([name for name in ('tensorflow', 'tf_keras') if name in sys.modules])"
+    code = "import sys, bitat_tf.tflite_file; print([name for name in ('tensorflow', 'keras') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[]", done.stderr
 

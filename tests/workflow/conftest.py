@@ -1,11 +1,11 @@
 """What the tests of the commands share: folders of pictures, trained models in files."""
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from bitat_tf import cli
-from bitat_tf._keras import keras
 from bitat_tf.data import load_digits
 
 

@@ -6,11 +6,11 @@ import os
 import re
 import shutil
 
+import keras
 import numpy as np
 import pytest
 
 from bitat_tf import cli
-from bitat_tf._keras import keras
 from bitat_tf.cli.options import build_parser
 from bitat_tf.data import load_digits, load_folder
 from bitat_tf.inspection import check, rules

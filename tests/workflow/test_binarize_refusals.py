@@ -2,11 +2,11 @@
 
 import re
 
-import larq as lq
+import keras
 import numpy as np
 import pytest
 
-from bitat_tf._keras import keras
+import bitat_tf
 from bitat_tf.data import load_digits
 from bitat_tf.layers import BinaryConv2D, binary_layers
 from bitat_tf.workflow import BinarizeConfig, Job, RunFolder, TrainConfig
@@ -38,8 +38,8 @@ def two_inputs():
     return keras.Model(inputs, picture_model()(keras.layers.Add()(inputs)))
 
 
-def half_binary():
-    layer = lq.layers.QuantConv2D(8, 3, kernel_quantizer="ste_sign", kernel_constraint="weight_clip", name="half")
+def ternary():
+    layer = bitat_tf.layers.BinaryConv2D(8, 3, kernel_quantizer="ste_tern", name="ternary")
     layers = [keras.layers.Conv2D(8, 3), keras.layers.Conv2D(8, 1), layer, keras.layers.Flatten(), keras.layers.Dense(10)]
     return keras.Sequential([keras.Input((8, 8, 1)), *layers])
 
@@ -72,7 +72,7 @@ REFUSED = {
     "inputs": (two_inputs, [], "Received: 2 inputs and 1 outputs"),
     "layers": (picture_model, ["--skip", "middle"], "no layer of model .* can be made binary"),
     "pattern": (picture_model, ["--skip", "none*"], r"no convolution or dense layer of the model has: 'none\*'"),
-    "check": (half_binary, [], r"would not be binary on the device, or could not be exported. half: .*Nothing was trained"),
+    "check": (ternary, [], r"would not be binary on the device, or could not be exported. ternary: .*Nothing was trained"),
     "nan": (not_a_number, [], "the outputs of the model must be finite"),
     "groups": (grouped, ["--post-training"], "layers with groups > 1: grouped. Leave --post-training out"),
     "shared": (shared, ["--post-training"], "layers that are used several times: twice. Leave --post-training out"),
@@ -139,7 +139,7 @@ def test_scaling_inside_the_network_is_that_of_keras(pixels):
         "caffe": imagenet_utils.preprocess_input(images.astype(np.float32), mode="caffe"),
     }[pixels]
     scaled = taking_pixels(model, pixels)
-    assert scaled.input_names == ["picture"]
+    assert [tensor.name for tensor in scaled.inputs] == ["picture"]
     np.testing.assert_allclose(scaled.predict(images, verbose=0), expected.reshape(5, -1), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(PIXELS[pixels](images), expected, rtol=1e-4, atol=1e-4)
 

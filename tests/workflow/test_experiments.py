@@ -2,11 +2,11 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from bitat_tf._keras import keras
 from bitat_tf.analysis import GapMonitor
 from bitat_tf.applications import MobileNetV2, ReActNet
 from bitat_tf.cli import main

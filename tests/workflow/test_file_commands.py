@@ -3,12 +3,12 @@
 import json
 import sys
 
+import keras
 import numpy as np
 import pytest
 from engines import needs_lce, needs_runtime
 
 import bitat_tf
-from bitat_tf._keras import keras
 from bitat_tf.data import load_digits
 from bitat_tf.layers import binary_layers
 from bitat_tf.tflite_file import read

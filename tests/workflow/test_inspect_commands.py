@@ -4,12 +4,11 @@ import json
 import subprocess
 import sys
 
-import larq as lq
+import keras
 import pytest
 
 import bitat_tf
 from bitat_tf import cli
-from bitat_tf._keras import keras
 from bitat_tf.inspection.model_summary import summary
 
 
@@ -25,7 +24,7 @@ def binary(untrained):
 
 @pytest.fixture
 def broken(untrained):
-    layer = lq.layers.QuantConv2D(32, 3, kernel_quantizer="ste_sign", kernel_constraint="weight_clip", name="half")
+    layer = bitat_tf.layers.BinaryConv2D(32, 3, kernel_quantizer="ste_tern", name="ternary")
     return untrained(network(layer))
 
 
@@ -49,7 +48,7 @@ def test_errors_of_a_model_are_an_exit_code(broken, call):
     assert code == 1
     content = json.loads(out)
     assert content["ok"] is False
-    assert [finding["layer"] for finding in content["findings"] if finding["severity"] == "error"] == ["half"]
+    assert [finding["layer"] for finding in content["findings"] if finding["severity"] == "error"] == ["ternary"]
 
 
 def test_summary_prints_what_the_function_returns(binary, call):

@@ -6,12 +6,11 @@ import shutil
 import zipfile
 from pathlib import Path
 
-import larq as lq
+import keras
 import numpy as np
 import pytest
 
 import bitat_tf
-from bitat_tf._keras import keras, tf
 from bitat_tf.workflow import load_model
 
 RAN = []
@@ -41,10 +40,9 @@ def change(path, **members):
 def test_models_come_back_as_they_were(tmp_path):
     inputs = keras.Input((8, 8, 1))
     x = keras.layers.Conv2D(32, 3, kernel_regularizer="l2", kernel_constraint="max_norm")(inputs)
-    x = tf.nn.relu(x * 2.0) + keras.layers.LeakyReLU()(x)  # operators of TensorFlow are layers of Keras' own
-    x = lq.layers.QuantConv2D(
-        32, 3, input_quantizer="ste_sign", kernel_quantizer="ste_sign", kernel_constraint="weight_clip", use_bias=False
-    )(x)
+    x = keras.ops.relu(x * 2.0) + keras.layers.LeakyReLU()(x)  # operators
+    x = bitat_tf.layers.BinaryConv2D(32, 3, input_quantizer="ste_sign", float_activation="hard_tanh", use_bias=False)(x)
+    x = bitat_tf.quantizers.SteTern()(x)
     x = bitat_tf.layers.BinaryConv2D(8, 3)(bitat_tf.layers.RPReLU()(x))
     x = keras.layers.Dense(3, activation=keras.activations.gelu)(keras.layers.TimeDistributed(keras.layers.Dense(4))(x))
     model = keras.Model(inputs, x)
@@ -52,7 +50,7 @@ def test_models_come_back_as_they_were(tmp_path):
     loaded = load_model(save(model, tmp_path / "model.keras"))
     data = np.random.default_rng(0).normal(size=(3, 8, 8, 1))
     np.testing.assert_allclose(loaded.predict(data, verbose=0), model.predict(data, verbose=0), rtol=1e-6)
-    assert loaded.optimizer is None
+    assert not loaded.compiled
 
 
 @pytest.mark.parametrize("name", ["EfficientNetV2B0", "MobileNetV3Small"])
@@ -114,12 +112,14 @@ def test_nothing_is_imported_because_a_file_names_it(tmp_path, monkeypatch):
     entry = next(layer for layer in config["config"]["layers"] if layer["config"]["name"] == "harmless")
     for other in (
         {"module": "evil_module", "class_name": "Activation", "registered_name": None},
-        {"module": "tf_keras.src.utils.data_utils", "class_name": "get_file", "registered_name": None},
-        {"module": "tf_keras.src.utils.data_utils", "class_name": "Missing", "registered_name": "get_file"},
+        {"module": "keras.src.utils.file_utils", "class_name": "get_file", "registered_name": None},
+        {"module": "keras.utils", "class_name": "get_file", "registered_name": None},
+        {"module": "keras.src.utils.file_utils", "class_name": "Missing", "registered_name": "get_file"},
         {"module": "keras.layers", "class_name": "Dense", "registered_name": "Lambda"},
         {"config": {"name": "harmless", "activation": {"class_name": "function", "config": "system", "module": "os"}}},
         {"config": {"name": "harmless", "activation": {"class_name": "function", "config": "eval", "module": "builtins"}}},
         {"class_name": "TFOpLambda", "config": {"name": "harmless", "function": "io.write_file"}},
+        {"module": "keras.src.ops.core", "class_name": "Map", "registered_name": "Map"},
     ):
         kept = dict(entry)
         entry.update(other)
@@ -139,23 +139,26 @@ def test_what_is_no_keras_file(tmp_path):
     (tmp_path / "random.keras").write_bytes(np.random.default_rng(0).bytes(5000))
     (tmp_path / "cut.keras").write_bytes(good.read_bytes()[:-3000])
     (tmp_path / "model.tflite").write_bytes(b"TFL3")
-    with pytest.warns(UserWarning, match="legacy"):
-        small().save(tmp_path / "old.h5")
+    small().save(tmp_path / "old.h5")
     shutil.copy(tmp_path / "old.h5", tmp_path / "old.keras")
     damaged = bytearray(good.read_bytes())
     damaged[len(damaged) // 2] ^= 255
     (tmp_path / "damaged.keras").write_bytes(damaged)
     for name, kind, message in [
-        ("missing.keras", FileNotFoundError, r"there is no file .*missing.keras. Check the path. Expected: a Keras 2 model"),
+        ("missing.keras", FileNotFoundError, r"there is no file .*missing.keras. Check the path. Expected: a model of Keras 3"),
         ("good.keras/below", OSError, "there is no file"),
         ("folder.keras", IsADirectoryError, "is a folder. Expected: a .keras file"),
-        ("saved_model", IsADirectoryError, r"is a SavedModel folder.*TF_USE_LEGACY_KERAS=1.*tf_keras.models.load_model"),
+        ("saved_model", IsADirectoryError, r"is a SavedModel folder.*`bitat-tf import .*saved_model NEW.keras`"),
         ("empty.keras", ValueError, "is empty. Expected: a zip archive"),
         ("random.keras", ValueError, "is no .keras file. Expected: a zip archive"),
         ("cut.keras", ValueError, r"is cut short \(its end is missing\).*Copy or save it again"),
         ("damaged.keras", ValueError, "is damaged.*Copy or save it again"),
         ("model.tflite", ValueError, "must be a .keras file. Received: .*model.tflite"),
-        ("old.h5", ValueError, r"is an HDF5 file, the old format of Keras.*weights only.*model.load_weights"),
+        (
+            "old.h5",
+            ValueError,
+            r"is an HDF5 file, the old format of Keras.*`bitat-tf import .*old.h5 NEW.keras`.*weights only.*model.load_weights",
+        ),
         ("old.keras", ValueError, "is an HDF5 file"),
     ]:
         with pytest.raises(kind, match=message):
@@ -170,11 +173,14 @@ def test_archives_that_hold_no_model(tmp_path):
             ({"model__weights__h5": None}, "is a zip archive without model.weights.h5"),
             ({"config_json": "{"}, "config.json in it is no JSON"),
             ({"config_json": "[1]"}, "is a zip archive without a configuration"),
-            ({"config_json": '{"class_name": "Dense", "config": {}}'}, "Keras 2.* cannot make a model of"),
-            ({"model__weights__h5": b"nothing"}, "Keras 2.* cannot make a model of"),
             (
-                {"metadata_json": '{"keras_version": "3.5.0"}'},
-                r"was saved by Keras 3.5.0. Expected: Keras 2 \(tf_keras\).*model.get_weights\(\).*set_weights",
+                {"config_json": '{"module": "keras.layers", "class_name": "Dense", "config": {}}'},
+                "Keras 3.* cannot make a model of",
+            ),
+            ({"model__weights__h5": b"nothing"}, "Keras 3.* cannot make a model of"),
+            (
+                {"metadata_json": '{"keras_version": "2.15.0"}'},
+                r"was saved by Keras 2.15.0. Expected: Keras 3. `bitat-tf import .*.keras NEW.keras` makes one of it.$",
             ),
         ]
     ):

@@ -3,11 +3,11 @@
 import csv
 import json
 
+import keras
 import numpy as np
 import pytest
 
 from bitat_tf import binarize_post_training, cli
-from bitat_tf._keras import keras
 from bitat_tf.data import load_digits, split_validation
 from bitat_tf.layers import binary_layers
 from bitat_tf.workflow import TrainConfig

@@ -8,10 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
-
-from bitat_tf._keras import keras
 
 RUN = ["--epochs", "2", "--epochs-per-layer", "0.7", "--joint-epochs", "2", "--blocks", "1", "--width", "0.25"]
 RUN += ["--batch-size", "64", "--calibration", "64"]
@@ -90,7 +89,7 @@ def test_killed_at_ten_more_random_moments(uninterrupted, tmp_path):
 KILL = "lambda *arguments, **more: os.kill(os.getpid(), 9)"
 MOMENTS = {
     "statistics": "stages.layer_statistics",
-    "a backup is written, but not listed": "checkpoint_management.update_checkpoint_state_internal",
+    "a backup is written, but not its checksum": "backup.write_text",
     "a network is trained, but not saved": "job.save_model",
     "a network is saved, but not exported": "job.to_tflite",
 }
@@ -101,8 +100,7 @@ MOMENTS = {
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_at_a_moment_that_is_named(moment, uninterrupted, tmp_path):
     out = tmp_path / "run"
-    imports = ["import os", "from bitat_tf.callbacks import stages", "from bitat_tf.workflow import job"]
-    imports += ["from tensorflow.python.checkpoint import checkpoint_management"]
+    imports = ["import os", "from bitat_tf.callbacks import backup, stages", "from bitat_tf.workflow import job"]
     process = start(out, *imports, f"{MOMENTS[moment]} = {KILL}")
     output = process.communicate()[0].decode()
     assert process.returncode == -signal.SIGKILL, output

@@ -5,7 +5,7 @@ import json
 import shutil
 import sys
 
-import larq as lq
+import keras
 import numpy as np
 import pytest
 from engines import needs_lce
@@ -13,7 +13,6 @@ from PIL import Image
 
 import bitat_tf
 from bitat_tf import cli
-from bitat_tf._keras import keras
 from bitat_tf.callbacks import SequentialBinarization
 from bitat_tf.layers import binary_layers
 from bitat_tf.tflite_file import run_tflite
@@ -335,14 +334,14 @@ def test_runs_from_before_there_was_a_second_command_are_resumed(finished, tmp_p
 
 def test_a_network_that_would_not_be_binary_is_refused_before_training(tmp_path, monkeypatch, capsys):
     def broken(shape, classes, **options):
-        layers = [keras.layers.Conv2D(32, 3), lq.layers.QuantConv2D(32, 3, input_quantizer="ste_sign", name="half")]
+        layers = [keras.layers.Conv2D(32, 3), bitat_tf.layers.BinaryConv2D(32, 3, kernel_quantizer="ste_tern", name="ternary")]
         return keras.Sequential([keras.Input(shape), *layers, keras.layers.Flatten(), keras.layers.Dense(classes)])
 
     monkeypatch.setattr("bitat_tf.workflow.train.ReActNet", broken)
     code, _, error = call(capsys, "--out", tmp_path / "run")
     assert code == 2
     assert "the network would not be binary on the device" in error
-    assert "half: " in error
+    assert "ternary: " in error
     assert not (tmp_path / "run").exists()
 
 

@@ -15,9 +15,10 @@
 
 from collections.abc import Callable, Sequence
 
+import keras
 import numpy as np
 
-from bitat_tf._keras import keras
+from bitat_tf.export.ends import output_names
 from bitat_tf.export.lowering.constants import merge, move_shifts, scale_kernels
 from bitat_tf.export.lowering.expand import expand
 from bitat_tf.export.lowering.file import convert, run
@@ -26,7 +27,7 @@ from bitat_tf.export.lowering.operators import TensorFlowOperators
 from bitat_tf.export.lowering.program import Program
 from bitat_tf.export.lowering.reshapes import change_before_reshapes, sink_reshapes
 from bitat_tf.export.lowering.signs import Limits, move_signs, share_signs, write_signs
-from bitat_tf.model_graph import CallGraph, calls_of_fixed_training
+from bitat_tf.model_graph import CallGraph
 
 __all__ = [
     "INPUT_TYPES",
@@ -47,13 +48,7 @@ Measure = Callable[[Program], Limits]
 
 def expand_model(model: keras.Model, allow_partial: bool = False) -> Program:
     """Return a binarized model as steps, as `lower` before it folds them; raises as it."""
-    training = next(calls_of_fixed_training(model, True), None)
-    if training is not None:
-        raise ValueError(
-            f"to_tflite: the file computes what the model does at inference. Received: layer {training[0]!r}, which is called "
-            "with training=True. Build the model without that, and load the weights into it."
-        )
-    return expand(CallGraph(model), model.name, list(model.output_names), allow_partial)
+    return expand(CallGraph(model), model.name, output_names(model), allow_partial)
 
 
 def lower(model: keras.Model, allow_partial: bool = False) -> Program:
@@ -64,7 +59,7 @@ def lower(model: keras.Model, allow_partial: bool = False) -> Program:
         allow_partial: Whether binary layers that are not binarized yet stay float.
 
     Raises:
-        ValueError: If a layer is not binarized, its quantizers are no signs, or it is called with `training=True`.
+        ValueError: If a layer is not binarized, or its quantizers are no signs.
     """
     program = expand_model(model, allow_partial)
     fold(program)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import larq as lq
+import keras
 import numpy as np
 
-from bitat_tf._keras import tf
+from bitat_tf.quantizers import MagnitudeAwareSign
 
 _UNEQUAL = 1e-5  # relative difference of scales that are one
 
@@ -14,7 +14,7 @@ def binary_kernel(layer: Any, path: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the signs of a binary layer's kernel and the scale alpha of every filter.
 
     Args:
-        layer: A layer with `kernel` and `kernel_quantizer`, as Larq's.
+        layer: A binary layer.
         path: Its name, for the message.
 
     Returns:
@@ -24,13 +24,12 @@ def binary_kernel(layer: Any, path: str) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ValueError: If the quantizer gives other values than +-alpha with one alpha for all values of a filter.
     """
-    with lq.context.quantized_scope(False):
-        latent = np.asarray(tf.convert_to_tensor(layer.kernel), np.float32)
+    latent = layer.latent_kernel.astype(np.float32)
     axes = tuple(range(latent.ndim - 1))
-    if type(layer.kernel_quantizer) is lq.quantizers.MagnitudeAwareSign:
-        alpha = np.asarray(tf.reduce_mean(tf.abs(latent), axes), np.float64)  # as Larq computes it
+    if type(layer.kernel_quantizer) is MagnitudeAwareSign:
+        alpha = keras.ops.convert_to_numpy(MagnitudeAwareSign.scale(layer.kernel)).astype(np.float64)  # as the layer's
         return np.where(latent >= 0, np.int8(1), np.int8(-1)), alpha
-    values = np.asarray(layer.kernel_quantizer(tf.constant(latent)), np.float64)
+    values = _values(layer.kernel_quantizer, latent).astype(np.float64)
     scales = np.abs(values)
     alpha = scales.max(axis=axes)
     if (scales.min(axis=axes) < (1 - _UNEQUAL) * alpha).any():
@@ -61,5 +60,9 @@ def check_groups(path: str, channels: int, of_group: int) -> None:
 def gives_signs(quantizer: Any) -> bool:
     """Return whether an input quantizer is a sign: -1 below 0, +1 from 0 on."""
     probe = np.concatenate([np.linspace(-3, 3, 121), [-1e-6, 0.0, 1e-6]]).astype(np.float32)
-    found = np.asarray(quantizer(tf.constant(probe[None])))[0]
+    found = _values(quantizer, probe[None])[0]
     return bool(np.array_equal(found, np.where(probe >= 0, 1.0, -1.0)))
+
+
+def _values(quantizer: Any, array: np.ndarray) -> np.ndarray:
+    return keras.ops.convert_to_numpy(quantizer(keras.ops.convert_to_tensor(array)))

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import tf
 from bitat_tf.export.lowering.steps import BinaryOperators, Step, as_float32
 
 

@@ -198,7 +198,7 @@ def _through_kernel(step: Linear, shift: np.ndarray) -> np.ndarray | None:
 
 def passes_shift(step: Step) -> bool:
     """Return whether f(x + c) = f(x) + c for constants per channel."""
-    return isinstance(step, MaxPool) or (isinstance(step, steps.KerasCall) and step.passes_shift)
+    return isinstance(step, MaxPool) or (isinstance(step, (steps.KerasCall, steps.Rearranged)) and step.passes_shift)
 
 
 def move_backwards(program: Program, step: Step, reader: Step, shift: np.ndarray) -> bool:

@@ -3,27 +3,29 @@
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering import steps
 from bitat_tf.export.lowering.binary_kernel import binary_kernel, check_groups, gives_signs
 from bitat_tf.export.lowering.binary_steps import BinaryConvolution, MaxPool, Sign
 from bitat_tf.export.lowering.float_layers import FloatLayers
 from bitat_tf.export.lowering.layer_kinds import (
-    WITHOUT_EFFECT,
+    ADD,
     as_array,
     clamp_bounds,
     elementwise_function,
     geometry_of,
     in_float32,
-    is_binary_layer_of_larq,
-    is_operator,
+    is_cast,
     latent_or_binary,
     normalization,
     normalizes_channels,
     sample_shape,
+    without_effect,
 )
 from bitat_tf.export.lowering.program import Program
 from bitat_tf.export.lowering.steps import Step
@@ -60,12 +62,12 @@ class _Expansion(FloatLayers):
         self._graph = graph
         self._allow_partial = allow_partial
         self._outputs: dict[tuple[int, int], Step] = {}  # by call and number of its output
-        self._in_float32: dict[int, keras.layers.Layer] = {}
+        self._in_float32: dict[int, Any] = {}
 
     def program(self, name: str, output_names: Sequence[str]) -> Program:
         sources = []
         for call in self._graph.sources:
-            dtype = tf.as_dtype(call.layer.dtype or "float32")
+            dtype = tf.as_dtype(call.node.outputs[0].dtype)
             dtype = tf.float32 if dtype.is_floating else dtype
             source = steps.Source(
                 name=free_name(call.layer.name, self._names), inputs=[], shape=sample_shape(call), dtype=dtype
@@ -86,7 +88,7 @@ class _Expansion(FloatLayers):
         if len(inputs) == 1:
             return [self._of_one_input(call, inputs[0])]
         alike = len({shape[1:] for shape in call.input_shapes}) == 1
-        if alike and (type(layer) is L.Add or is_operator(layer, "__operators__.add")):
+        if alike and type(layer) in (L.Add, ADD):
             return [self._make(steps.Sum, call, inputs)]
         if type(layer) is L.Concatenate and layer.axis in (-1, len(call.output_shapes[0]) - 1):
             return [self._make(steps.Concatenation, call, inputs)]
@@ -95,11 +97,13 @@ class _Expansion(FloatLayers):
     def _of_one_input(self, call: LayerCall, inputs: Step) -> Step:
         layer = call.layer
         kind = type(layer)
-        if kind in WITHOUT_EFFECT:
+        if without_effect(layer):
             return inputs
         if not getattr(inputs, "dtype", tf.float32).is_floating and kind is not L.Rescaling:
             return self._keras_call(call, [inputs])  # it may cast
-        if isinstance(layer, BinaryLayer) or is_binary_layer_of_larq(layer):
+        if is_cast(layer):
+            return inputs  # all floats are float32 here
+        if isinstance(layer, BinaryLayer):
             return self._binary_layer(call, inputs)
         known = self._known_float_layer(call, inputs)
         if known is not None:
@@ -136,11 +140,10 @@ class _Expansion(FloatLayers):
 
     def _binary_layer(self, call: LayerCall, inputs: Step) -> Step:
         layer = call.layer
-        state = layer.state if isinstance(layer, BinaryLayer) else "binary"
-        if state != "binary":
+        if layer.state != "binary":
             if not self._allow_partial:
                 raise ValueError(
-                    f"to_tflite: every binary layer must be binarized. Received: layer {call.path!r} in state {state!r}. "
+                    f"to_tflite: every binary layer must be binarized. Received: layer {call.path!r} in state {layer.state!r}. "
                     "Finish the schedule, call `layer.set_binary()`, or pass allow_partial=True to leave such layers float."
                 )
             return self._not_yet_binary(call, inputs)
@@ -165,7 +168,7 @@ class _Expansion(FloatLayers):
 
     def _binary_convolution(self, call, inputs: Step, signs: np.ndarray, alpha: np.ndarray, **geometry) -> Step:
         if geometry.get("padding") == "same":
-            pad_value = float(keras.backend.get_value(call.layer.pad_values))
+            pad_value = float(call.layer.pad_values)
             if pad_value not in (0.0, 1.0):
                 raise ValueError(
                     f"to_tflite: binary layers are padded with 1 or 0. Received: pad_values={pad_value} of layer {call.path!r}."
@@ -205,7 +208,7 @@ class _Expansion(FloatLayers):
         if threshold is None and not gives_signs(quantizer):
             raise ValueError(
                 f"to_tflite: the input quantizer of a binary layer must give signs, +1 for 0. Received: {quantizer!r} of layer "
-                f"{call.path!r}. Use bitat_tf.quantizers.RSign, or one of Larq's that is a sign, as 'ste_sign'."
+                f"{call.path!r}. Use bitat_tf.quantizers.RSign, or another one that is a sign, as 'ste_sign'."
             )
         threshold = None if threshold is None or not threshold.any() else threshold
         name = free_name(f"{call.path}/sign", self._names)
@@ -214,7 +217,7 @@ class _Expansion(FloatLayers):
     def _not_yet_binary(self, call: LayerCall, inputs: Step) -> Step:
         """Return a binary layer whose input or kernel is float."""
         layer = call.layer
-        input_is_binary, kernel_is_binary = bool(layer.input_is_binary.numpy()), bool(layer.kernel_is_binary.numpy())
+        input_is_binary, kernel_is_binary = bool(as_array(layer.input_is_binary)), bool(as_array(layer.kernel_is_binary))
         if input_is_binary:
             pads = float(layer.pad_values) if isinstance(layer, L.Conv2D) and layer.padding == "same" else 0.0
             quantizer = layer.input_quantizer
@@ -241,22 +244,26 @@ class _Expansion(FloatLayers):
     def _keras_call(self, call: LayerCall, inputs: list[Step], number: int = 0) -> Step:
         layer = call.layer
         kind = type(layer)
-        dtype = tf.as_dtype(tf.nest.flatten(call.node.outputs)[number].dtype)
         channels_last = getattr(layer, "data_format", "channels_last") == "channels_last"
-        return steps.KerasCall(
+        step = steps.KerasCall(
             name=free_name(call.path, self._names),
             inputs=inputs,
             shape=tuple(call.output_shapes[number][1:]),
             call=call,
-            layer=self._float32_layer(layer),
+            layer=self._float32_layer(call),
             output=number,
-            dtype=tf.float32 if dtype.is_floating else dtype,
             same_values=kind in _SAME_VALUES or (kind is L.UpSampling2D and layer.interpolation == "nearest"),
             passes_shift=kind in _PASS_SHIFTS and channels_last,
         )
+        # What Keras says of an output's type is that of its layers, which leave integers what they are.
+        integers = any(not getattr(one, "dtype", tf.float32).is_floating for one in inputs)
+        own = not kind.__module__.startswith("keras.")
+        kept = step.traced().outputs[0].dtype if integers or own else tf.as_dtype(call.node.outputs[number].dtype)
+        step.dtype = tf.float32 if kept.is_floating else kept
+        return step
 
-    def _float32_layer(self, layer: keras.layers.Layer) -> keras.layers.Layer:
-        """Return the layer, or its copy in float32: one for all its calls."""
-        if id(layer) not in self._in_float32:
-            self._in_float32[id(layer)] = in_float32(layer)
-        return self._in_float32[id(layer)]
+    def _float32_layer(self, call: LayerCall) -> Any:
+        """Return the layer of a call, or its copy in float32: one for all its calls."""
+        if id(call.layer) not in self._in_float32:
+            self._in_float32[id(call.layer)] = in_float32(call)
+        return self._in_float32[id(call.layer)]

@@ -4,7 +4,8 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from bitat_tf._keras import tf
+import tensorflow as tf
+
 from bitat_tf.export.lowering.finishing import finish
 from bitat_tf.export.lowering.names import scope
 from bitat_tf.export.lowering.operators import FileOperators

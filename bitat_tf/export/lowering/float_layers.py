@@ -1,11 +1,13 @@
 """Layers that are not binary as steps: float kernels, their activations, normalizations of a sample."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering import steps
 from bitat_tf.export.lowering.layer_kinds import (
     DEPTHWISE,
@@ -50,7 +52,9 @@ class FloatLayers:
             return self._make(Affine, call, [outputs], scale=scale, shift=shift)
         if kind is L.CenterCrop:
             return self._center_crop(call, inputs)
-        if is_quantized(layer) or not is_channels_last(layer):
+        if kind is L.UpSampling2D and layer.interpolation == "nearest" and None not in sample_shape(call):
+            return self._enlarged(call, inputs) if is_channels_last(layer) else None
+        if not is_channels_last(layer) or is_quantized(layer):
             return None
         if kind is L.SeparableConv2D:
             return self._separable(call, inputs)
@@ -123,6 +127,12 @@ class FloatLayers:
         top, left = (rows - height) // 2, (columns - width) // 2
         cut = (slice(None), slice(top, top + height), slice(left, left + width))
         return self._make(Rearranged, call, [inputs], function=lambda x: x[cut])
+
+    def _enlarged(self, call: LayerCall, inputs: Step) -> Step:
+        """Return pictures whose pixels are repeated, which Keras does with a dozen operators."""
+        size = sample_shape(call)[:2]
+        enlarge = functools.partial(tf.image.resize, size=size, method="nearest")
+        return self._make(Rearranged, call, [inputs], function=enlarge, passes_shift=True)
 
     def _rearranged(self, call: LayerCall, inputs: Step, suffix: str, shape: Shape, function: Callable) -> Step:
         return self._make(Rearranged, call, [inputs], suffix=suffix, shape=shape, function=function)

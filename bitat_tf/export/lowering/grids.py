@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering import steps
 from bitat_tf.export.lowering.binary_steps import BinaryConvolution, MaxPool, Sign
 from bitat_tf.export.lowering.file import run

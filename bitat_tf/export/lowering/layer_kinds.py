@@ -1,22 +1,22 @@
-"""What a Keras layer is: its function, geometry and constants, whatever of Keras', TensorFlow's or Larq's classes it has."""
+"""What a Keras layer is: its function, geometry and constants, as a layer of Keras or as an operator."""
 
 import math
 from collections.abc import Callable
 from typing import Any
 
-import larq as lq
+import keras
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import keras, tf
 from bitat_tf.export.lowering.steps import Shape
 from bitat_tf.layers import BinaryLayer
-from bitat_tf.model_graph import LayerCall, copy_layer, copy_weights, float32_policy, relu_bounds
+from bitat_tf.model_graph import LayerCall, call_on, copy_layer, copy_weights, float32_policy, relu_bounds
+from bitat_tf.quantizers import hard_tanh
 
 L = keras.layers
-DEPTHWISE = (L.DepthwiseConv2D, lq.layers.QuantDepthwiseConv2D)
-FLOAT_KERNELS = (*DEPTHWISE, L.Conv2D, lq.layers.QuantConv2D, L.Dense, lq.layers.QuantDense)
-# Keras' augmentations, but for RandomCrop, leave what they are given as it is at inference.
-WITHOUT_EFFECT = (
+DEPTHWISE = (L.DepthwiseConv2D,)
+FLOAT_KERNELS = (*DEPTHWISE, L.Conv2D, L.Dense)
+_WITHOUT_EFFECT = (
     L.Dropout,
     L.SpatialDropout1D,
     L.SpatialDropout2D,
@@ -25,26 +25,58 @@ WITHOUT_EFFECT = (
     L.GaussianDropout,
     L.AlphaDropout,
     L.ActivityRegularization,
-    L.RandomBrightness,
-    L.RandomContrast,
-    L.RandomFlip,
-    L.RandomHeight,
-    L.RandomRotation,
-    L.RandomTranslation,
-    L.RandomWidth,
-    L.RandomZoom,
+    # Keras' augmentations, but for RandomCrop, leave what they are given as it is at inference; not every Keras 3 has all.
+    *(
+        getattr(L, name)
+        for name in (
+            *("AugMix", "CutMix", "MixUp", "RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter"),
+            *("RandomContrast", "RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur"),
+            *("RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation"),
+            *("RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom"),
+        )
+        if hasattr(L, name)
+    ),
 )
 
 
-def in_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Return a layer, or a copy of one that computes in another precision, which the device does not get."""
-    if layer.compute_dtype in (None, "float32") or not tf.as_dtype(layer.compute_dtype).is_floating:
+def _operator(function: Callable, *tensors: Any) -> type:
+    """Return the class of what a function of `keras.ops` becomes in a model's graph."""
+    return type(function(*tensors)._keras_history.operation)
+
+
+_TENSOR = keras.KerasTensor((1, 2))
+ADD = _operator(keras.ops.add, _TENSOR, _TENSOR)
+_CAST = _operator(keras.ops.cast, _TENSOR, "float16")
+_SOFTMAX = _operator(keras.ops.softmax, _TENSOR)
+# Functions of one tensor that have the same name and no settings as an operator.
+_FUNCTIONS = {
+    _operator(getattr(keras.ops, name), _TENSOR): getattr(keras.activations, name) for name in ("sigmoid", "softplus", "tanh")
+}
+
+
+def without_effect(layer: Any) -> bool:
+    """Return whether a layer does nothing at inference."""
+    return type(layer) in _WITHOUT_EFFECT
+
+
+def is_cast(layer: Any) -> bool:
+    """Return whether a layer is an operator that makes another kind of floats of a tensor."""
+    return type(layer) is _CAST and tf.as_dtype(getattr(layer, "dtype", None)).is_floating
+
+
+def in_float32(call: LayerCall) -> Any:
+    """Return the layer of a call, or a copy of one that computes in another precision, which the device does not get."""
+    layer = call.layer
+    dtype = getattr(layer, "compute_dtype", None)  # an operator computes in the precision of what it is given
+    if dtype in (None, "float32") or not tf.as_dtype(dtype).is_floating:
         return layer
     with float32_policy():
         copy = copy_layer(layer, in_float32=True)
-        shapes = [tuple(tensor.shape) for tensor in tf.nest.flatten(layer.input)] if layer.inbound_nodes else []
-        if layer.weights and shapes:
-            copy.build(shapes[0] if len(shapes) == 1 else shapes)
+        if layer.weights:
+            given = [tf.as_dtype(tensor.dtype) for tensor in call.node.input_tensors]
+            kinds = ["float32" if kind.is_floating else kind.name for kind in given]
+            tensors = [keras.KerasTensor(shape, kind) for shape, kind in zip(call.input_shapes, kinds, strict=True)]
+            call_on(call, tensors, copy, at_inference=True)
         copy_weights(layer, copy)
     return copy
 
@@ -54,7 +86,7 @@ def clamp_bounds(function: Any) -> tuple[float, float] | None:
     bounds = relu_bounds(function)
     if bounds is not None:
         return None if bounds.negative_slope else (bounds.low, bounds.high)
-    return (-1.0, 1.0) if function is lq.activations.hard_tanh else None
+    return (-1.0, 1.0) if function is hard_tanh else None
 
 
 def elementwise_function(layer: keras.layers.Layer) -> Any:
@@ -63,25 +95,14 @@ def elementwise_function(layer: keras.layers.Layer) -> Any:
         return layer
     if type(layer) is L.Activation:
         return layer.activation
-    return keras.activations.softmax if type(layer) is L.Softmax and layer.axis == -1 else None
-
-
-def is_operator(layer: keras.layers.Layer, symbol: str) -> bool:
-    """Return whether a layer is an operator of TensorFlow that was used on Keras tensors."""
-    return type(layer).__name__ == "TFOpLambda" and getattr(layer, "symbol", None) == symbol
+    if type(layer) in (L.Softmax, _SOFTMAX):
+        return keras.activations.softmax if layer.axis == -1 else None
+    return _FUNCTIONS.get(type(layer))
 
 
 def is_quantized(layer: keras.layers.Layer) -> bool:
-    """Return whether a layer of Larq has a quantizer."""
-    names = ("input_quantizer", "kernel_quantizer", "depthwise_quantizer")
-    return any(getattr(layer, name, None) is not None for name in names)
-
-
-def is_binary_layer_of_larq(layer: keras.layers.Layer) -> bool:
-    """Return whether a layer of Larq has signs for its input and its kernel."""
-    quantizers = getattr(layer, "input_quantizer", None), getattr(layer, "kernel_quantizer", None)
-    known = type(layer) in (lq.layers.QuantConv2D, lq.layers.QuantDense) and is_channels_last(layer)
-    return known and all(getattr(quantizer, "precision", None) == 1 for quantizer in quantizers)
+    """Return whether Keras itself has made a layer's kernel one of integers."""
+    return getattr(layer, "quantization_mode", None) is not None
 
 
 def is_channels_last(layer: keras.layers.Layer) -> bool:
@@ -141,18 +162,18 @@ def geometry_of(layer: keras.layers.Layer) -> dict[str, Any]:
 
 def kernel_of(layer: keras.layers.Layer) -> np.ndarray:
     """Return the kernel of a float layer, float64."""
-    return as_array(layer.depthwise_kernel if isinstance(layer, DEPTHWISE) else layer.kernel)
+    return as_array(layer.kernel)
 
 
 def latent_or_binary(layer: BinaryLayer, kernel_is_binary: bool) -> np.ndarray:
     """Return the kernel that a layer in the middle of its binarization computes with."""
     kernel = layer.latent_kernel
-    return as_array(layer.kernel_quantizer(kernel) if kernel_is_binary else kernel)
+    return as_array(layer.kernel_quantizer(keras.ops.convert_to_tensor(kernel)) if kernel_is_binary else kernel)
 
 
 def as_array(values: Any) -> np.ndarray:
     """Return a variable or tensor as float64."""
-    return np.asarray(tf.convert_to_tensor(values), np.float64)
+    return keras.ops.convert_to_numpy(values).astype(np.float64)
 
 
 def sample_shape(call: LayerCall) -> Shape:

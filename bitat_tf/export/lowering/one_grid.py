@@ -6,7 +6,6 @@ Of nearly equal grids TensorFlow's converter would make a file that it refuses i
 from collections.abc import Iterable
 from typing import Any
 
-from bitat_tf._keras import tf
 from bitat_tf.export.lowering import steps
 from bitat_tf.export.lowering.binary_steps import MaxPool
 from bitat_tf.export.lowering.program import Program
@@ -61,9 +60,7 @@ def _inputs_of_one_grid(step: Step) -> list[Step]:
         return step.inputs
     if not isinstance(step, KerasCall):
         return []
-    specs = [tf.TensorSpec((None, *one.shape), getattr(one, "dtype", tf.float32)) for one in step.inputs]
-    traced = tf.function(lambda *tensors: step.compute(None, *tensors), autograph=False)  # type: ignore[arg-type]
-    graph = traced.get_concrete_function(*specs).graph
+    graph = step.traced().graph
     reached = _reached(graph.outputs[0])
     return [one for one, tensor in zip(step.inputs, graph.inputs, strict=False) if tensor.op.name in reached]
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import tf
 from bitat_tf.export.lowering.binary_steps import BinaryConvolution, MaxPool, Sign
 from bitat_tf.export.lowering.steps import Step, as_float32
 

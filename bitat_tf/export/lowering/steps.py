@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from bitat_tf._keras import tf
 from bitat_tf.model_graph import LayerCall, call_on
 
 Shape = tuple[int | None, ...]
@@ -71,11 +72,11 @@ class Source(Step):
 
 @dataclass(eq=False, kw_only=True)
 class KerasCall(Step):
-    """A call of a Keras layer as it is. Of a layer with several outputs this is one of them.
+    """A call of a Keras layer or operator as it is. Of one with several outputs this is one of them.
 
     Attributes:
         call: The call.
-        layer: Its layer, or a copy of it in float32.
+        layer: Its layer or operator, or a copy of it in float32.
         output: Which of its outputs.
         dtype: Of that output.
         same_values: Whether the outputs are values of the input, in another order or place (or zeros around them).
@@ -91,7 +92,13 @@ class KerasCall(Step):
 
     def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
         """Return the output of the layer."""
-        return tf.nest.flatten(call_on(self.call, tensors, self.layer, at_inference=True))[self.output]
+        return keras.tree.flatten(call_on(self.call, tensors, self.layer, at_inference=True))[self.output]
+
+    def traced(self) -> Any:
+        """Return what computes the output as a concrete function."""
+        specs = [tf.TensorSpec((None, *one.shape), getattr(one, "dtype", tf.float32)) for one in self.inputs]
+        function = tf.function(lambda *tensors: self.compute(None, *tensors), autograph=False)  # type: ignore[arg-type]
+        return function.get_concrete_function(*specs)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -109,9 +116,11 @@ class Rearranged(Step):
 
     Attributes:
         function: What computes it.
+        passes_shift: Whether f(x + c) = f(x) + c for constants c of each channel.
     """
 
     function: Callable
+    passes_shift: bool = False
 
     def compute(self, operators: BinaryOperators, *tensors: Any) -> Any:
         """Return the rearranged tensor."""

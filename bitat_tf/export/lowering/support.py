@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from bitat_tf._keras import tf
+import tensorflow as tf
+
 from bitat_tf.export.lowering.names import scope
 from bitat_tf.export.lowering.objects import code_of, custom_name
 from bitat_tf.export.lowering.program import Program

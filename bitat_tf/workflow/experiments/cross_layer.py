@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
+import keras
 import numpy as np
 
 from bitat_tf._files import write_text
-from bitat_tf._keras import keras
 from bitat_tf.analysis import ResultTable, confidence_bands, noise_sensitivity, plot_noise_sensitivity
 from bitat_tf.analysis.checked import checked_noise_layers
 from bitat_tf.analysis.kernel_layers import kernel_layers

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any, Generic
 
+import keras
 from rich import get_console
 
 from bitat_tf._files import save_model
-from bitat_tf._keras import keras
 from bitat_tf.workflow.experiments.folder import ExperimentFolder
 from bitat_tf.workflow.experiments.settings import AnyExperimentSettings
 from bitat_tf.workflow.images import calibration_images, load_images, load_own_images

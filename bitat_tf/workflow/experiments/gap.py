@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import keras
+
 from bitat_tf._files import save_model, write_text
-from bitat_tf._keras import keras
 from bitat_tf.analysis import FloatReference, GapMonitor, ResultTable, layer_agreement, q_ratio_curve, quantization_gap
 from bitat_tf.applications import ReActNet
 from bitat_tf.calibration.statistics import check_statistics_possible
