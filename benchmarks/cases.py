@@ -64,7 +64,7 @@ def full_statistics(images: np.ndarray) -> np.ndarray:
 
 def patches_and_cov(images: np.ndarray) -> np.ndarray:
     """The obvious way: all patches, then `numpy.cov`."""
-    return np.cov(GEOMETRY.patches(images).numpy(), rowvar=False, bias=True)
+    return np.cov(GEOMETRY.patches(images), rowvar=False, bias=True)
 
 
 def _statistics(function: Callable, channels: int, size: int, images: int) -> Callable[[bool], dict[str, Any]]:
@@ -174,9 +174,6 @@ class _ReActNetStep:
 
     def __init__(self, tiny: bool, losses: bool):
         keras.utils.set_random_seed(0)
-        kept = BinaryLayer._disentangled_loss
-        if not losses:
-            BinaryLayer._disentangled_loss = lambda self: tf.constant(0.0)
         small = {"width": 0.25, "blocks": ((64, 1),)} if tiny else {}
         self.model = bitat_tf.applications.ReActNet((32, 32, 3), 100, **small)
         self.model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -186,9 +183,10 @@ class _ReActNetStep:
         self.labels = tf.constant(generator.integers(0, 100, batch))
         for layer in binary_layers(self.model):
             layer.set_binary()
+            if not losses:
+                layer.kernel.regularizer = None
         for _ in range(3):  # the first traces the step, the next ones fill the caches of memory
             self.run()
-        BinaryLayer._disentangled_loss = kept
 
     def run(self) -> None:
         self.model.train_on_batch(self.pictures, self.labels)
