@@ -98,6 +98,9 @@ class ScheduledLearningRate:
                 "keras.optimizers.Adam(1e-3)."
             )
         self._computed = keras.backend.backend() == "jax" or isinstance(now, PhasedLearningRate)
+        if self._computed:
+            # Already here, before a Backup restores an optimizer that had a schedule, and no variable of the rate.
+            self._optimizer.learning_rate = PhasedLearningRate([0], [self._users], [0], [0], 0, self._users)
         self._timeline: Timeline | None = None
         self._warned = False
         self._was_set = False  # before that, what differs has been restored from a backup

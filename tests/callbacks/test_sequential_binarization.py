@@ -323,12 +323,13 @@ def whole_run(make_network, images):
 
 
 @pytest.mark.parametrize(
-    ("form", "freeze", "stop"), all_but_one_slow([("keras", "savedmodel"), ("quantization", "never"), (2, 1)])
+    ("optimizer", "freeze", "stop"),
+    all_but_one_slow([(keras.optimizers.Adam, keras.optimizers.SGD), ("quantization", "never"), (2, 1)]),
 )
-def test_saved_in_the_middle_it_continues_as_if_never_stopped(form, freeze, stop, whole_run, make_network, images, tmp_path):
+def test_saved_in_the_middle_it_continues_as_if_never_stopped(
+    optimizer, freeze, stop, whole_run, make_network, images, tmp_path
+):
     schedule = Schedule(0.75, 0.5, 1, freeze=freeze)  # at the end of epoch 1 a fine-tuning, of epoch 2 a quantization phase
-    # Keras does not restore the moments of Adam from a SavedModel (it warns of it), so that only SGD continues exactly there.
-    optimizer = keras.optimizers.Adam if form == "keras" else keras.optimizers.SGD
     start, uninterrupted = whole_run(optimizer, schedule)
     model = make_network(optimizer(0.01))
     model.set_weights(start)
@@ -340,8 +341,8 @@ def test_saved_in_the_middle_it_continues_as_if_never_stopped(form, freeze, stop
                 self.model.stop_training = True
 
     run(model, images, schedule, [Stop()])
-    path = tmp_path / ("m.keras" if form == "keras" else "m")
-    model.save(path, save_format="keras" if form == "keras" else "tf")
+    path = tmp_path / "m.keras"
+    model.save(path)
     loaded = keras.models.load_model(path)
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
     assert [layer.state for layer in binary_layers(loaded)] == [layer.state for layer in binary_layers(model)]
