@@ -33,6 +33,11 @@ def check_model(model: Any, where: str) -> None:
         )
 
 
+def first_line(error: Exception) -> str:
+    """Return what an error of another library says, in one line of at most 300 characters."""
+    return (str(error).strip().splitlines() or [repr(error)])[0][:300]
+
+
 def check_choice(where: str, name: str, value: Any, choices: tuple) -> None:
     """Raise ValueError unless `value` is one of `choices`."""
     if value not in choices:

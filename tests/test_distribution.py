@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -52,8 +53,14 @@ def free_address():
 
 def variables(workers):
     """Return the variables of each worker after its end."""
-    codes = [worker.wait() for worker in workers]
-    assert codes == [0] * len(workers), "\n".join(worker.output for worker in workers)[-6000:]
+    deadline = time.monotonic() + 300
+    codes = [None]
+    while None in codes and not any(codes) and time.monotonic() < deadline:  # where one fails, the others wait for it
+        time.sleep(0.1)
+        codes = [worker.process.poll() for worker in workers]
+    for worker in workers:
+        worker.process.kill()
+    assert codes == [0] * len(workers), "\n".join(worker.output[-3000:] for worker in workers)
     return [dict(np.load(worker.result)) for worker in workers]
 
 

@@ -11,6 +11,7 @@ from keras import ops
 from bitat_tf._tracing import TracedNetwork
 from bitat_tf._validation import check_finite
 from bitat_tf.layers import BinaryLayer
+from bitat_tf.model_graph import fixed_batch_size
 
 _BATCH_SIZE = 64
 _CACHE_BYTES = 2**30
@@ -82,12 +83,6 @@ class Calibration:
                     f"{self._where}: calibration batches must have the shape of the model's input, {shape}. Received: "
                     f"{inputs.shape}. Prepare them exactly as the training data; a dataset must be batched."
                 )
-
-
-def fixed_batch_size(model: keras.Model) -> int | None:
-    """Return the number of samples of a batch that a model was built for; None where it takes any number."""
-    inputs = getattr(model, "inputs", None)
-    return inputs[0].shape[0] if inputs else None
 
 
 def _is_endless(data: Any) -> bool:

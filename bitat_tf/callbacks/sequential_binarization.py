@@ -97,6 +97,9 @@ class SequentialBinarization(keras.callbacks.Callback):
         self._layers = {layer.name: layer for layer in self._ordered_layers(self.model)}
         warn_of_problems(self.model, self._layers)
         self._rate = ScheduledLearningRate(self.model)
+        if not self.model.optimizer.built:
+            # Here, or the first step makes its variables, and TensorFlow traces the step once more for a step that makes none.
+            self.model.optimizer.build(self.model.trainable_variables)
         calibration = Calibration(self.calibration, self.model, "SequentialBinarization")
         # Every batch is checked now, not after hours in the stage that meets it.
         samples = sum(len(keras.tree.flatten(batch)[0]) for batch in calibration)

@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from bitat_tf._validation import check_model, check_number
 from bitat_tf.callbacks.schedule import Timeline
@@ -74,7 +73,10 @@ class StageSummaries(keras.callbacks.Callback):
         self._layers = binary_layers(self.model)
         if not self._layers:
             raise ValueError(f"StageSummaries: model {self.model.name!r} has no binary layers, of which it writes.")
-        self._writer = tf.summary.create_file_writer(os.path.join(self.log_dir, _FOLDER))
+        import tensorflow as tf  # only here: on other backends who writes no summaries need not load it
+
+        self._summary = tf.summary
+        self._writer = self._summary.create_file_writer(os.path.join(self.log_dir, _FOLDER))
         self._read = [0] * len(self.sources)
         self._begun = False
 
@@ -92,7 +94,7 @@ class StageSummaries(keras.callbacks.Callback):
                     )
                 text = timeline_table(source.timeline, self.params["steps"])
                 with self._recorded():
-                    tf.summary.text("schedule/timeline", text, step=epoch)
+                    self._summary.text("schedule/timeline", text, step=epoch)
 
     def on_epoch_end(self, epoch, logs=None):
         """Write what the sources have found in this epoch."""
@@ -103,23 +105,23 @@ class StageSummaries(keras.callbacks.Callback):
                 self._read[number] = len(source.layer_history)
             for name in ("stage", "learning_rate"):
                 if name in (logs or {}):
-                    tf.summary.scalar(f"schedule/{name}", logs[name], step=epoch)
+                    self._summary.scalar(f"schedule/{name}", logs[name], step=epoch)
             for layer in self._layers:
-                tf.summary.scalar(f"layers/{layer.name}/binary", float(layer.state == "binary"), step=epoch)
+                self._summary.scalar(f"layers/{layer.name}/binary", float(layer.state == "binary"), step=epoch)
                 if self.histogram_freq and epoch % self.histogram_freq == 0:
-                    tf.summary.histogram(f"layers/{layer.name}/latent_weights", layer.latent_kernel_matrix, step=epoch)
+                    self._summary.histogram(f"layers/{layer.name}/latent_weights", layer.latent_kernel_matrix, step=epoch)
         self._writer.flush()
 
     @contextlib.contextmanager
     def _recorded(self) -> Iterator[None]:
         # `keras.callbacks.TensorBoard(update_freq=100)` lets nothing be recorded between its own batches.
-        with self._writer.as_default(), tf.summary.record_if(True):
+        with self._writer.as_default(), self._summary.record_if(True):
             yield
 
     def _write_row(self, row: dict[str, Any]) -> None:
         for name, value in row.items():
             if name not in ("epoch", "layer") and np.isfinite(value):
-                tf.summary.scalar(f"layers/{row['layer']}/{name}", value, step=row["epoch"])
+                self._summary.scalar(f"layers/{row['layer']}/{name}", value, step=row["epoch"])
 
     def on_train_end(self, logs=None):
         """Close the file."""

@@ -19,7 +19,7 @@ def input_names(model: keras.Model) -> list[str]:
         >>> input_names(keras.Model(inputs, keras.layers.Add()(inputs)))
         ['left', 'right']
     """
-    return _names(functional_of(model)._inputs_struct, [input_layer(tensor).name for tensor in model.inputs])
+    return _names(functional_of(model).input, [input_layer(tensor).name for tensor in model.inputs])
 
 
 def output_names(model: keras.Model) -> list[str]:
@@ -33,12 +33,12 @@ def output_names(model: keras.Model) -> list[str]:
         >>> output_names(model)
         ['logits']
     """
-    return _names(functional_of(model)._outputs_struct, [input_layer(tensor).name for tensor in model.outputs])
+    return _names(functional_of(model).output, [input_layer(tensor).name for tensor in model.outputs])
 
 
 def as_model_takes(model: keras.Model, arrays: Sequence[Any]) -> Any:
     """Return arrays for the inputs, in the order of `model.inputs`, in the structure that the model is called with."""
-    return keras.tree.pack_sequence_as(functional_of(model)._inputs_struct, list(arrays))
+    return keras.tree.pack_sequence_as(functional_of(model).input, list(arrays))
 
 
 def _names(structure: Any, own: Sequence[str]) -> list[str]:

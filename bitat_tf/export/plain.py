@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from bitat_tf._validation import check_model
-from bitat_tf.dependency.patches import same_padding
 from bitat_tf.export.ends import as_model_takes, input_names
 from bitat_tf.export.lowering.binary_kernel import gives_signs
 from bitat_tf.export.lowering.layer_kinds import as_array
@@ -135,7 +134,7 @@ def _computation(layer: BinaryLayer) -> Callable[[Any], Any]:
     input_is_binary, kernel_is_binary = (bool(as_array(flag)) for flag in (layer.input_is_binary, layer.kernel_is_binary))
     kernel = layer.latent_kernel
     if kernel_is_binary:
-        kernel = as_array(layer.kernel_quantizer(keras.ops.convert_to_tensor(revive_dead_channels(kernel))))
+        kernel = layer.quantized_kernel(revive_dead_channels(kernel))
     kernel = np.asarray(kernel, np.float32)
     bias = np.asarray(as_array(layer.bias), np.float32) if layer.use_bias else None
     activation = layer.activation
@@ -177,10 +176,7 @@ def _convolution(layer: BinaryConv2D, kernel: np.ndarray, input_is_binary: bool)
     def compute(inputs: Any, quantized: Callable, finished: Callable) -> Any:
         inputs, padding = quantized(inputs), layer.padding.upper()
         if value:
-            sides = [
-                same_padding(size, *axis)
-                for size, *axis in zip(inputs.shape[1:3], layer.kernel_size, strides, dilations, strict=True)
-            ]
+            sides = layer.geometry(binary=True).paddings(*inputs.shape[1:3])
             inputs, padding = tf.pad(inputs, [(0, 0), *sides, (0, 0)], constant_values=value), "VALID"
         return finished(tf.nn.conv2d(inputs, kernel, strides, padding, dilations=dilations))
 

@@ -10,7 +10,7 @@ from bitat_tf._pixels import PIXELS
 from bitat_tf._validation import check_choice, check_finite
 from bitat_tf.export.ends import as_model_takes, input_names, output_names
 from bitat_tf.layers import BinaryConv2D
-from bitat_tf.model_graph import CallGraph, is_graph
+from bitat_tf.model_graph import CallGraph, fixed_batch_size, is_graph
 
 _RANDOM_SAMPLES = 16
 
@@ -130,7 +130,7 @@ def predict(model: keras.Model, inputs: Sequence[np.ndarray]) -> list[np.ndarray
         (10, 3)
     """
     number = len(inputs[0])
-    size = next((int(tensor.shape[0]) for tensor in model.inputs if tensor.shape[0] is not None), None)
+    size = fixed_batch_size(model)
     if size is not None:
         missing = -number % size
         inputs = [np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) for array in inputs]

@@ -26,10 +26,6 @@ def findings_of_layer(call: LayerCall) -> Iterator[Finding]:
     layer = call.layer
     if not is_binary(layer):
         return
-    if getattr(layer, "data_format", "channels_last") != "channels_last":
-        effect, cure = "its data format is channels first: no binary kernel runs it", "Use data_format='channels_last'."
-        yield Finding(rules.KIND, ERROR, call.path, effect, cure)
-        return
     channels = cast(int, call.input_shapes[0][-1])  # a built layer knows its channels
     what = describe_signs(layer.input_quantizer, channels)
     if what:
@@ -37,7 +33,7 @@ def findings_of_layer(call: LayerCall) -> Iterator[Finding]:
         effect = f"its input quantizer {name} {what}: the export refuses it"
         cure = "Use RSign, or a sign that is -1 below 0 and +1 from 0 on; put scales on the layer's output."
         yield Finding(rules.INPUT_VALUES, ERROR, call.path, effect, cure)
-    what = describe_kernel(ops.convert_to_numpy(layer.kernel_quantizer(ops.array(layer.latent_kernel))))
+    what = describe_kernel(layer.quantized_kernel(layer.latent_kernel))
     if what:
         effect = f"its quantized kernel is not +-alpha with one alpha per output channel ({what}): the export refuses it"
         cure = "Use kernel_quantizer='magnitude_aware_sign' or 'ste_sign'."

@@ -94,7 +94,7 @@ def input_precision(layer: keras.layers.Layer) -> int | None:
     """
     if float_operator(layer) is None:
         return None
-    return 1 if is_binary(layer) else getattr(getattr(layer, "input_quantizer", None), "precision", 32)
+    return 1 if is_binary(layer) else 32
 
 
 def call_macs(layer: keras.layers.Layer, input_shape: Shape, output_shape: Shape) -> int | None:

@@ -54,7 +54,7 @@ def findings_of_adaptation(model: keras.Model, graph: CallGraph) -> Iterator[Fin
         model: The model.
         graph: Its calls.
     """
-    must_train = layers_that_must_train(graph, is_binary)
+    must_train = layers_that_must_train(graph)
     followers = {layer for layer in layers_inside(model) if id(layer) in must_train and isinstance(layer, NORMALIZATIONS)}
     binary = {id(layer) for layer in layers_inside(model) if is_binary(layer)}
     for kind, effect in (

@@ -4,7 +4,6 @@ import keras
 from keras import ops
 
 from bitat_tf.dependency import PatchGeometry
-from bitat_tf.dependency.patches import same_padding
 from bitat_tf.layers.binary_layer import BinaryLayer
 
 
@@ -100,10 +99,7 @@ class BinaryConv2D(BinaryLayer, keras.layers.Conv2D):
 
     def _padded(self, inputs):
         """Return the input with a border of `pad_values` once it is binary, of 0 while it is float."""
-        sides = [
-            same_padding(size, *axis)
-            for size, *axis in zip(ops.shape(inputs)[1:3], self.kernel_size, self.strides, self.dilation_rate, strict=True)
-        ]
+        sides = self.geometry(binary=True).paddings(*ops.shape(inputs)[1:3])
         value = ops.where(ops.cast(self.input_is_binary, "bool"), ops.cast(self.pad_values, inputs.dtype), 0.0)
         value = ops.cast(value, inputs.dtype)
         # Around 0, since not every backend pads with a tensor; exact for signs, and for the 0 of the float layer.

@@ -192,6 +192,15 @@ class BinaryLayer:
         kernel = self.latent_kernel
         return kernel.reshape(-1, kernel.shape[-1])
 
+    def quantized_kernel(self, latent: np.ndarray) -> np.ndarray:
+        """Return the binary kernel of a latent one, in its type: alpha is float32 also where the layer computes in another."""
+        kernel = ops.convert_to_tensor(latent)
+        if self._is_scaled_afterwards:
+            binary = ste_sign(kernel) * MagnitudeAwareSign.scale(kernel)
+        else:
+            binary = self.kernel_quantizer(kernel)
+        return ops.convert_to_numpy(binary).astype(latent.dtype)
+
     def set_latent_kernel(self, matrix: np.ndarray) -> None:
         """Assign the latent kernel from a matrix of shape (d, m)."""
         self.kernel.assign(np.reshape(matrix, self.kernel.shape).astype(self.kernel.dtype))

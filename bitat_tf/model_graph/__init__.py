@@ -11,7 +11,7 @@ For the package's own use: other rooms import from here, and Keras' own graph is
 | `rebuild` | `rebuilt`: a model built anew with other layers in places; `Names`, which are new in a model |
 """
 
-from bitat_tf.model_graph.calls import CallGraph, LayerCall, call_again, call_all, call_on, free_name, make_names_unique
+from bitat_tf.model_graph.calls import CallGraph, LayerCall, call_on, free_name
 from bitat_tf.model_graph.copies import (
     config_with_activation,
     copy_layer,
@@ -24,6 +24,7 @@ from bitat_tf.model_graph.kinds import RELU, ReLUBounds, activation_of, relu_bou
 from bitat_tf.model_graph.nodes import (
     Shape,
     call_arguments,
+    fixed_batch_size,
     functional_of,
     inbound_nodes,
     input_keys,
@@ -49,14 +50,13 @@ __all__ = [
     "Shape",
     "Substitute",
     "activation_of",
-    "call_again",
-    "call_all",
     "call_arguments",
     "call_on",
     "config_with_activation",
     "copy_layer",
     "copy_weights",
     "float32_config",
+    "fixed_batch_size",
     "float32_policy",
     "free_name",
     "functional_of",
@@ -67,7 +67,6 @@ __all__ = [
     "layer_nodes",
     "layer_uses",
     "layers_inside",
-    "make_names_unique",
     "operations_inside",
     "output_keys",
     "rebuilt",

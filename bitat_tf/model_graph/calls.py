@@ -2,7 +2,7 @@
 
 import inspect
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,36 +144,6 @@ def call_on(
     return layer(*arguments, **keywords)
 
 
-def call_again(call: LayerCall, tensors: Mapping[int, Any]) -> Any:
-    """Call a layer once more, as in `call`, on other tensors.
-
-    Args:
-        call: The call; those that it takes its inputs from have one output each.
-        tensors: What stands in the place of their outputs, by `id` of the call.
-
-    Returns:
-        The outputs.
-    """
-    return call_on(call, [tensors[id(one)] for one in call.inputs])
-
-
-def call_all(graph: CallGraph, tensors: dict[int, Any]) -> dict[int, Any]:
-    """Call all layers of a graph once more, as in `call_again`, on other inputs.
-
-    Args:
-        graph: The calls; each has one output.
-        tensors: What stands in the place of the outputs of the sources, and of calls that are left out, by `id` of the call.
-            It takes up the outputs.
-
-    Returns:
-        `tensors`, with the outputs of all calls.
-    """
-    for call in graph.calls:
-        if id(call) not in tensors:
-            tensors[id(call)] = call_again(call, tensors)
-    return tensors
-
-
 def free_name(wanted: str, taken: set[str]) -> str:
     """Return a name that is not among those taken, `wanted` or that with a number, and add it to them."""
     name, number = wanted, 1
@@ -182,15 +152,6 @@ def free_name(wanted: str, taken: set[str]) -> str:
         name = f"{wanted}_{number}"
     taken.add(name)
     return name
-
-
-def make_names_unique(graph: CallGraph) -> None:
-    """Rename layers of one name, as nested models may hold them: a flat model cannot. Only for copies of the user's layers."""
-    taken: set[str] = set()
-    for layer in {id(call.layer): call.layer for call in graph.calls}.values():
-        name = free_name(layer.name, taken)
-        if name != layer.name:
-            layer.name = name
 
 
 def _output_shapes(node: Any, input_shapes: tuple[Shape, ...], known: bool) -> tuple[Shape, ...]:

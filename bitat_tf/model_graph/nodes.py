@@ -38,6 +38,12 @@ def input_layer(tensor: Any) -> Any:
     return tensor._keras_history.operation
 
 
+def fixed_batch_size(model: keras.Model) -> int | None:
+    """Return the number of samples of a batch that a model was built for; None where it takes any number, or is subclassed."""
+    inputs = getattr(model, "inputs", None) or ()
+    return next((int(tensor.shape[0]) for tensor in inputs if tensor.shape[0] is not None), None)
+
+
 def inbound_nodes(layer: Any) -> list[Any]:
     """Return the nodes of all calls of a layer, in every model that it stands in."""
     return list(layer._inbound_nodes)

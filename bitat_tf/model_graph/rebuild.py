@@ -155,7 +155,7 @@ class _Builder:
             tensors.update(zip(output_keys(node), keras.tree.flatten(outputs), strict=True))
         outputs = [tensors[key] for key in tensor_keys(model.outputs)]
         inner = functional_of(model)
-        structures = inner._inputs_struct, inner._outputs_struct
+        structures = inner.input, inner.output
         packed = [keras.tree.pack_sequence_as(old, new) for old, new in zip(structures, (inputs, outputs), strict=True)]
         kind = type(model) if type(model).__init__ in _CONSTRUCTORS else keras.Model
         new = kind(*packed, name=model.name)

@@ -28,7 +28,7 @@ from bitat_tf.workflow.pixels import RAW
 from bitat_tf.workflow.plots import error_plot_width, plot_accuracy, plot_layer_errors, save_figure
 from bitat_tf.workflow.report import layer_errors_of, markdown, results_table
 from bitat_tf.workflow.run_folder import RunFolder
-from bitat_tf.workflow.training import Training
+from bitat_tf.workflow.training import Training, accuracy_metric
 
 
 class FloatSource(Protocol):
@@ -168,7 +168,7 @@ class Job:
         model.compile(
             keras.optimizers.Adam(learning_rate),
             keras.losses.SparseCategoricalCrossentropy(from_logits=self.source.from_logits),
-            metrics=["accuracy"],
+            metrics=[accuracy_metric()],
         )
 
     def _fit(self, folder: RunFolder, name: str, epochs: int, callbacks: list, model: keras.Model) -> None:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from bitat_tf._files import save_model
+from bitat_tf._validation import first_line
 from bitat_tf.workflow import keras2_child
 
 _TOLERANCE, _TOLERANCE_OF_HALF = 1e-3, 2e-2  # of the largest output
@@ -74,7 +75,7 @@ def import_model(old: str | os.PathLike, new: str | os.PathLike, overwrite: bool
         _take_weights(model, arrays)
         _compare(model, arrays)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        reason = (str(error).strip().splitlines() or [repr(error)])[0][:300]
+        reason = first_line(error)
         raise ValueError(
             f"import: no model of Keras 3 can be made of {old}: {reason} Build it with Keras 3 and take the weights over with "
             "set_weights."

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from bitat_tf._validation import check_model
+from bitat_tf._validation import check_model, first_line
 from bitat_tf.workflow.keras_file import check_config, check_kind, check_weights, read_config
 
 # What Keras raises for a file that passed our checks and still makes no model: it has no exception of its own for that.
@@ -73,7 +73,7 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except _errors_of_loading() as error:
-        reason = (str(error).strip().splitlines() or [repr(error)])[0][:300]
+        reason = first_line(error)
         raise ValueError(
             f"Keras {keras.__version__} cannot make a model of {path}: {type(error).__name__}: {reason}. Expected: a file that "
             "keras.models.load_model takes. Load it in Python to see more, and save it again with this version."

@@ -3,7 +3,7 @@
 import keras
 
 from bitat_tf._pixels import NEGATIVE, PIXELS, RAW
-from bitat_tf.model_graph import CallGraph, Names, Substitute, layers_inside, rebuilt
+from bitat_tf.model_graph import CallGraph, Names, Substitute, operations_inside, rebuilt
 
 __all__ = ["NEGATIVE", "PIXELS", "RAW", "check_channels", "taking_pixels"]
 
@@ -36,7 +36,7 @@ def taking_pixels(model: keras.Model, pixels: str) -> keras.Model:
         return model
     scaling = PIXELS[pixels]
     scale, offset = (list(value) if isinstance(value, tuple) else value for value in (scaling.scale, scaling.offset))
-    first, names = CallGraph(model).sources[0].layer, Names(layers_inside(model))
+    first, names = CallGraph(model).sources[0].layer, Names(operations_inside(model))
 
     def scaled(inputs):
         ordered = keras.ops.flip(inputs, axis=-1) if scaling.reverse else inputs

@@ -17,6 +17,11 @@ from bitat_tf.workflow.settings import DIGITS
 EVALUATION_BATCH = 256
 
 
+def accuracy_metric() -> keras.metrics.Metric:
+    """Return the metric "accuracy" as an object: by its name Keras makes it in the first step, and traces that twice."""
+    return keras.metrics.SparseCategoricalAccuracy("accuracy")
+
+
 class Training:
     """The images of a run, with a share held out for validation.
 
@@ -65,6 +70,8 @@ class Training:
             initial_epoch: Where it begins.
             backup: Name of the backup where it is not that of the log: for the second training that a log holds.
         """
+        if not model.optimizer.built:  # the first step would make its variables, for which TensorFlow traces a step twice
+            model.optimizer.build(model.trainable_variables)
         model.fit(
             training_dataset(
                 self.train_images,

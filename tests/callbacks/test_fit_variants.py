@@ -99,7 +99,8 @@ def test_another_learning_rate_has_no_effect_and_is_named_once(callback, place, 
     with pytest.warns(UserWarning, match=r"another callback set the learning rate to .* no effect") as found:
         history, _ = fit(model, images[0], *images, shuffle=False, **{place: [callback]})
     assert sum("another callback" in str(warning.message) for warning in found) == 1
-    assert history.history["learning_rate"] == undisturbed_rates
+    # Keras' own callbacks log the rate as well, in float32.
+    np.testing.assert_allclose(history.history["learning_rate"], undisturbed_rates, rtol=1e-6)
     assert all_binary(model)
 
 

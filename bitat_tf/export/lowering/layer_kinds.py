@@ -168,7 +168,7 @@ def kernel_of(layer: keras.layers.Layer) -> np.ndarray:
 def latent_or_binary(layer: BinaryLayer, kernel_is_binary: bool) -> np.ndarray:
     """Return the kernel that a layer in the middle of its binarization computes with."""
     kernel = layer.latent_kernel
-    return as_array(layer.kernel_quantizer(keras.ops.convert_to_tensor(kernel)) if kernel_is_binary else kernel)
+    return as_array(layer.quantized_kernel(kernel) if kernel_is_binary else kernel)
 
 
 def as_array(values: Any) -> np.ndarray:

@@ -15,6 +15,7 @@ from bitat_tf.workflow.experiments.experiment import Experiment
 from bitat_tf.workflow.experiments.folder import ExperimentFolder
 from bitat_tf.workflow.experiments.settings import CrossLayerSettings
 from bitat_tf.workflow.plots import save_figure
+from bitat_tf.workflow.training import accuracy_metric
 
 _MOMENTUM = 0.9  # Keras' 0.999 for this network averages over more steps than a short training has
 _MINIMUM = 32
@@ -58,7 +59,7 @@ class CrossLayerExperiment(Experiment[CrossLayerSettings]):
         )
         optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=self.config.weight_decay)
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-        model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+        model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=[accuracy_metric()])
 
     def run(self, folder: ExperimentFolder) -> dict[str, Any]:
         """Do the experiment; each seed's curves are kept as soon as they are there."""

@@ -26,6 +26,7 @@ from bitat_tf.workflow.experiments.gap_report import (
 from bitat_tf.workflow.experiments.settings import GapSettings
 from bitat_tf.workflow.history import read_log
 from bitat_tf.workflow.plots import save_figure
+from bitat_tf.workflow.training import accuracy_metric
 
 _SECOND_HALF = 1000  # no fewer than the repetitions that are allowed, whose seeds follow one another
 
@@ -115,7 +116,9 @@ class GapExperiment(Experiment[GapSettings]):
     def _bitat(self, folder: ExperimentFolder, log: str, seed: int) -> keras.Model:
         model = self.float_network(folder)
         bitat = SequentialBinarization(self.calibration, self._schedule(model), seed=seed)
-        model.compile(keras.optimizers.Adam(self.config.binarization_learning_rate), self.loss(model), metrics=["accuracy"])
+        model.compile(
+            keras.optimizers.Adam(self.config.binarization_learning_rate), self.loss(model), metrics=[accuracy_metric()]
+        )
         callbacks = [bitat, GapMonitor(self._reference(folder))]
         self.training.fit(model, folder, log, bitat.total_epochs(model), callbacks, seed=seed)
         return model
@@ -146,7 +149,7 @@ class GapExperiment(Experiment[GapSettings]):
 
     def _compile(self, model: keras.Model, learning_rate: float, epochs: int) -> None:
         decay = keras.optimizers.schedules.PolynomialDecay(learning_rate, self.training.steps * epochs, 0.0)
-        model.compile(keras.optimizers.Adam(decay), self.loss(model), metrics=["accuracy"])
+        model.compile(keras.optimizers.Adam(decay), self.loss(model), metrics=[accuracy_metric()])
 
     def _write(self, folder: ExperimentFolder, float_accuracy: float, rows: list[dict[str, Any]]) -> None:
         table = ResultTable(
