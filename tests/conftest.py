@@ -1,5 +1,6 @@
 """What all tests share: fixed seeds, a clean Keras session, small networks, and a limit of what a quick test may take."""
 
+import gc
 import os
 
 import keras
@@ -13,7 +14,6 @@ import bitat_tf
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 
-
 # Of processor time, so that a busy machine does not matter; the quick tests take a tenth of it at most.
 LIMIT = 40.0
 
@@ -22,6 +22,12 @@ def processor_seconds():
     """Return the processor time of this process, and of those that it started and that have ended."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
+
+
+def pytest_collection_finish():
+    """What was imported and collected stays: no search for garbage need look through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -36,8 +42,14 @@ def pytest_runtest_call(item):
 
 @pytest.fixture(autouse=True)
 def _clean_session():
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)  # that is done once a file: for every test it took half of all the time
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _free_memory():
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

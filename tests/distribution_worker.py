@@ -11,6 +11,7 @@ SETTINGS = json.loads(sys.argv[1])
 os.environ["KERAS_BACKEND"] = "tensorflow" if SETTINGS["strategy"] == "mirrored" else "jax"
 
 import contextlib  # noqa: E402
+import faulthandler  # noqa: E402
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
@@ -60,6 +61,7 @@ class Die(keras.callbacks.Callback):
 
 
 def main():
+    faulthandler.dump_traceback_later(240, exit=True)  # a process that waits for the others forever says where
     built = scope()
     keras.utils.set_random_seed(0)
     digits = bitat_tf.data.load_digits()
