@@ -11,6 +11,7 @@
 | `bitat_tf.analysis` | looking into networks, and the paper's experiments, with plots |
 | `bitat_tf.binarize` | a trained Keras network becomes one with binary layers, in float state |
 | `bitat_tf.binarize_post_training` | binarization without training |
+| `bitat_tf.from_larq` | a network that Larq has saved, with binary layers of this package |
 | `bitat_tf.check`, `bitat_tf.summary` | what will be binary on the device, and what it takes |
 | `bitat_tf.applications` | ReActNet, Bi-Real Net, Real-to-Binary Net, MeliusNet, QuickNet; MobileNets |
 | `bitat_tf.export` | `to_tflite`: a verified file with binary operators, on demand with int8 for the rest; `verify` |
@@ -47,6 +48,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run what follow
     )
     from bitat_tf.conversion.binarize import binarize, plan_binarization
     from bitat_tf.distillation import Distiller
+    from bitat_tf.importing import from_larq
     from bitat_tf.inspection import check, summary
     from bitat_tf.post_training import binarize_post_training
 
@@ -61,6 +63,7 @@ _MODULES = (
     "deployment",
     "distillation",
     "export",
+    "importing",
     "inspection",
     "kits",
     "layers",
@@ -76,6 +79,7 @@ __getattr__ = lazy_attributes(
         "binarize": f"{__name__}.conversion",
         "plan_binarization": f"{__name__}.conversion",
         "Distiller": f"{__name__}.distillation",
+        "from_larq": f"{__name__}.importing",
         "check": f"{__name__}.inspection",
         "summary": f"{__name__}.inspection",
         "binarize_post_training": f"{__name__}.post_training",
@@ -99,6 +103,7 @@ __all__ = [
     "dependency",
     "deployment",
     "export",
+    "from_larq",
     "kits",
     "layers",
     "plan_binarization",

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import bitat_tf
+from bitat_tf import cli
 
 # As many processes as there are cores run tests: see the Makefile.
 tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -90,3 +91,16 @@ def images():
     for array in arrays:
         array.setflags(write=False)  # the tests share them
     return arrays
+
+
+@pytest.fixture
+def call(capsys):
+    """Return a function that runs a command and returns its exit code, what it wrote, and its errors."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = cli.main([*map(str, arguments)])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

@@ -26,6 +26,7 @@ PUBLIC = [
         bitat_tf.dependency,
         bitat_tf.deployment,
         bitat_tf.export,
+        bitat_tf.importing,
         bitat_tf.inspection,
         bitat_tf.kits,
         bitat_tf.layers,

@@ -27,6 +27,7 @@ PACKAGES = [
             "deployment",
             "distillation",
             "export",
+            "importing",
             "inspection",
             "kits",
             "layers",

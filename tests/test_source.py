@@ -39,7 +39,7 @@ def test_source(path):
 ROOMS = ["_lazy", "_saved_models", "_validation", "_files", "_pixels", "_tables", "_tracing"]
 ROOMS += ["_console", "model_graph", "tflite_file", "dependency", "quantizers"]
 ROOMS += ["_disentangled_error", "regularizers", "layers", "inspection", "calibration", "callbacks", "distillation", "analysis"]
-BESIDE_EACH_OTHER = ("conversion", "post_training", "applications", "export", "data")
+BESIDE_EACH_OTHER = ("conversion", "post_training", "applications", "export", "data", "importing")
 TOP = [*BESIDE_EACH_OTHER, "deployment", "kits", "workflow", "cli"]
 
 

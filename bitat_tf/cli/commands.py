@@ -1,5 +1,6 @@
 """What the commands of `bitat-tf` do."""
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Any
 
 from bitat_tf._console import show_or_write
 from bitat_tf._files import file_hash
+from bitat_tf.importing import import_model
 from bitat_tf.inspection import check
 from bitat_tf.inspection.model_summary import summary
-from bitat_tf.workflow import BinarizeConfig, BinarizeJob, Job, RunFolder, TrainConfig, TrainJob, import_model, load_model
+from bitat_tf.layers import binary_layers, device_weights
+from bitat_tf.workflow import BinarizeConfig, BinarizeJob, Job, RunFolder, TrainConfig, TrainJob, load_model
 from bitat_tf.workflow.binarize import check_copy
 from bitat_tf.workflow.keras_file import check_kind
 
@@ -74,7 +77,10 @@ def summarize(options: dict[str, Any]) -> int:
 def import_old_model(options: dict[str, Any]) -> int:
     """Run `bitat-tf import`; returns the exit code."""
     model = import_model(options["old"], options["new"], options["overwrite"])
-    sys.stdout.write(f"{options['new']} holds {model.name} with {model.count_params():,} parameters.\n")
+    parameters = sum(math.prod(weight.shape) for weight in device_weights(model))
+    binary = len(binary_layers(model))
+    layers = f", {binary} binary layer{'s' if binary > 1 else ''}" if binary else ""
+    sys.stdout.write(f"{options['new']} holds {model.name} with {parameters:,} parameters{layers}.\n")
     return 0
 
 

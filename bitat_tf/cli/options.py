@@ -146,10 +146,10 @@ def _add_binarize(commands) -> None:
 def _add_import(commands) -> None:
     command = commands.add_parser(
         "import",
-        help="make a Keras 3 model of a Keras 2 one",
+        help="make a Keras 3 model of a Keras 2 one, Larq's too",
         description="Makes a .keras file of Keras 3 of a functional or sequential model of Keras 2 that has only layers of "
-        "Keras' own, and checks that both give the same outputs. Keras 2 must be installed: pip install tf_keras. Exit code: "
-        "0, or 2 if the model cannot be imported.",
+        "Keras' own and of Larq, which become binary layers, and checks that both give the same outputs. Keras 2 must be "
+        "installed: pip install tf_keras; Larq need not be. Exit code: 0, or 2 if the model cannot be imported.",
     )
     command.add_argument("old", metavar="OLD", help="a model of Keras 2: a .keras or .h5 file, or the folder of a SavedModel")
     command.add_argument("new", metavar="NEW.keras", help="where the model of Keras 3 goes")

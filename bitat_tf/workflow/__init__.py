@@ -7,7 +7,6 @@
 | `binarize`, `binarize_config` | `BinarizeJob`: a trained network, loaded and converted; the settings |
 | `load_model`, `keras_file` | loading of files that may be anything, without running what is in them |
 | `keras_objects` | what a `.keras` file may name |
-| `keras2_import`, `keras2_child` | a model of Keras 2 becomes one of Keras 3 |
 | `model_format`, `pixels` | what a loaded model takes and gives; scaling of pixels inside of it |
 | `kit_source` | the file and a picture of a run, for `kit` |
 | `run_folder` | the files of a run, resuming and overwriting |
@@ -18,11 +17,11 @@
 | `report`, `source_report`, `history`, `plots` | what a run says and writes |
 """
 
+from bitat_tf.importing import import_model
 from bitat_tf.workflow.binarize import BinarizeJob
 from bitat_tf.workflow.binarize_config import BinarizeConfig
 from bitat_tf.workflow.config import TrainConfig
 from bitat_tf.workflow.job import Job
-from bitat_tf.workflow.keras2_import import import_model
 from bitat_tf.workflow.load_model import load_model
 from bitat_tf.workflow.run_folder import RunFolder
 from bitat_tf.workflow.train import TrainJob

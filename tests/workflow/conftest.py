@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bitat_tf import cli
 from bitat_tf.data import load_digits
 
 
@@ -63,16 +62,3 @@ def untrained(tmp_path):
         return path
 
     return save
-
-
-@pytest.fixture
-def call(capsys):
-    """Return a function that runs a command and returns its exit code, what it wrote, and its errors."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = cli.main([*map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run

@@ -75,7 +75,7 @@ def test_models_of_keras_2_give_the_same_outputs(file, old, tmp_path, call):
     code, out, error = call("import", path, tmp_path / "new.keras")
     assert (code, error) == (0, "")
     model = workflow.load_model(tmp_path / "new.keras")
-    assert f"holds {model.name} with {model.count_params():,} parameters" in out
+    assert f"holds {model.name} with {model.count_params():,} parameters." in out
     x, y = np.load(old / f"{name}.npz").values()
     np.testing.assert_allclose(model.predict(x, verbose=0), y, atol=1e-5)
     assert {weight.name for layer in model.layers for weight in layer.trainable_weights}
