@@ -9,7 +9,7 @@ SLOW ?= slow
 EXTRAS ?= test,jax,larq,larq-compute-engine
 BIN = $(VENV)/bin
 # A file's tests run in one worker: what they share (a trained network, a compiled program) is made once.
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=15
 NOTEBOOK = $(BIN)/python -m pytest -n $(WORKERS) --nbmake --nbmake-timeout=900
 QUICK_NOTEBOOK = notebooks/01_quickstart.ipynb
 SOURCES = setup.cfg pyproject.toml

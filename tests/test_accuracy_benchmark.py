@@ -206,6 +206,7 @@ def test_the_page_of_the_documentation_is_that_of_the_stored_results():
     assert generated == page(read_results(docs / "accuracy.jsonl")) + "\n"
 
 
+@pytest.mark.slow
 def test_a_network_with_other_arguments_computes_the_same(digits, work):
     shared = run(digits, work, "--float-epochs", "1")
     model, _ = shared.train_float()

@@ -76,7 +76,7 @@ BEFORE = {
 }
 
 
-@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("before", ["nothing", *(pytest.param(one, marks=pytest.mark.slow) for one in [*BEFORE][1:])])
 def test_models_are_loaded_whatever_was_used_before(before, saved):
     code = f"""
 {BEFORE[before]}
@@ -88,6 +88,7 @@ print(len(layers), isinstance(layers[0], bitat_tf.layers.BinaryConv2D), keras.__
     assert run(code) == "4 True True"
 
 
+@pytest.mark.slow
 def test_a_model_of_keras_2_gets_an_error_that_says_so():
     pytest.importorskip("tf_keras")
     code = """

@@ -178,7 +178,7 @@ def uninterrupted(run_schedule):
 @pytest.mark.parametrize(
     ("callback", "epoch"),
     [
-        (Backup, 2),
+        pytest.param(Backup, 2, marks=pytest.mark.slow),  # fast: resuming in tests/workflow
         pytest.param(Backup, 5, marks=pytest.mark.slow),
         pytest.param(keras.callbacks.BackupAndRestore, 1, marks=pytest.mark.slow),
     ],

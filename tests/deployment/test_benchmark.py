@@ -187,6 +187,7 @@ def test_turns_spread_those_who_have_few():
     assert turns([]) == []
 
 
+@pytest.mark.slow
 def test_slow_ones_have_three_runs(folder):
     report = benchmark((folder / "small.tflite").read_bytes(), threads=[1], runs=9, seconds=1e-9)
     assert [len(timing.seconds) for timing in report.timings] == [3] * len(KERNELS)
@@ -195,6 +196,7 @@ def test_slow_ones_have_three_runs(folder):
 
 
 @needs_lce
+@pytest.mark.slow
 def test_a_kernel_that_refuses_the_file_is_told(folder):
     report = benchmark(folder / "grouped.tflite", threads=[1], runs=3)
     errors = {timing.label: timing.error for timing in report.timings if timing.error}
@@ -206,6 +208,7 @@ def test_a_kernel_that_refuses_the_file_is_told(folder):
     assert [one["median"] is None for one in values["timings"]] == [label in errors for label in KERNELS]
 
 
+@pytest.mark.slow
 def test_a_float_file_is_measured_by_tensorflow_lite(folder):
     report = benchmark(folder / "float.tflite", [folder / "small.tflite"], threads=[1], runs=3)
     assert [(timing.file, timing.label) for timing in report.timings] == [
@@ -223,6 +226,7 @@ def test_nothing_of_the_process_reaches_the_user(folder, capfd, recwarn):
     assert not [warning for warning in recwarn if "deprecated" in str(warning.message)]
 
 
+@pytest.mark.slow
 def test_files_of_one_name_are_told_apart(folder, tmp_path):
     content = (folder / "float.tflite").read_bytes()
     (tmp_path / "float.tflite").write_bytes(content)
@@ -290,6 +294,7 @@ def test_errors_of_arguments(folder):
         benchmark(path, str(path))
 
 
+@pytest.mark.slow
 def test_a_model_of_other_inputs(folder):
     model = keras.Sequential([keras.Input((4, 4, 32)), bitat_tf.layers.BinaryConv2D(32, 3)])
     with pytest.raises(ValueError, match=r"`model` must be the model of the file.*inputs \(4, 4, 32\).*inputs \(8, 8, 64\)"):

@@ -48,6 +48,7 @@ def test_without_bitat_runtime_the_report_says_how_to_install_it(folder, hidden)
     assert remark in " ".join(str(report).split())
 
 
+@pytest.mark.slow
 def test_a_file_without_binary_operators_needs_neither(folder, hidden):
     hidden("bitat_runtime", "larq_compute_engine")
     report = benchmark(folder / "float.tflite", [folder / "binary.tflite"], threads=[1], runs=3)
@@ -99,6 +100,7 @@ def test_times_for_the_report_of_a_run(folder, capfd, recwarn):
 
 
 @needs_lce
+@pytest.mark.slow
 def test_times_without_bitat_runtime(folder, hidden):
     hidden("bitat_runtime")
     times = engine_times(folder / "binary.tflite")
@@ -108,6 +110,7 @@ def test_times_without_bitat_runtime(folder, hidden):
 
 
 @needs_runtime
+@pytest.mark.slow
 def test_times_without_larq_compute_engine(folder, hidden):
     hidden("larq_compute_engine")
     times = engine_times(folder / "binary.tflite")

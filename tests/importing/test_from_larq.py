@@ -73,7 +73,10 @@ def arrays_of(saved, model):
     return dict(np.load(saved / f"{model.name}.npz"))
 
 
-@pytest.mark.parametrize("name", ["pictures.h5", "pictures.keras", "pictures", "earlier.h5"])
+@pytest.mark.parametrize(
+    "name",
+    ["pictures.h5", *(pytest.param(one, marks=pytest.mark.slow) for one in ("pictures.keras", "pictures", "earlier.h5"))],
+)
 def test_outputs_are_those_of_larq(name, read, saved):
     model = read(name)
     arrays = arrays_of(saved, model)

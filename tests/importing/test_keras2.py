@@ -69,7 +69,9 @@ def old(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("file", ["network.keras", "network.h5", "saved", "sequence.keras"])
+@pytest.mark.parametrize(
+    "file", ["network.keras", *(pytest.param(one, marks=pytest.mark.slow) for one in ("network.h5", "saved", "sequence.keras"))]
+)
 def test_models_of_keras_2_give_the_same_outputs(file, old, tmp_path, call):
     path, name = old / file, "sequence" if file.startswith("sequence") else "network"
     code, out, error = call("import", path, tmp_path / "new.keras")
@@ -83,6 +85,7 @@ def test_models_of_keras_2_give_the_same_outputs(file, old, tmp_path, call):
     model.fit(x, y, verbose=0)  # it trains
 
 
+@pytest.mark.slow
 def test_mixed_precision_stays(old, tmp_path, call):
     assert call("import", old / "float16.keras", tmp_path / "new.keras")[0] == 0
     assert keras.models.load_model(tmp_path / "new.keras").layers[-1].dtype_policy.name == "mixed_float16"
@@ -101,7 +104,11 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+# Each starts TensorFlow and Keras 2.
+FAST = ("own.h5", "missing.h5")
+
+
+@pytest.mark.parametrize("name", [one if one in FAST else pytest.param(one, marks=pytest.mark.slow) for one in REFUSED])
 def test_what_cannot_be_imported_is_said_in_one_line(name, old, tmp_path, call):
     code, out, error = call("import", old / name, tmp_path / "new.keras")
     assert (code, out) == (2, "")
