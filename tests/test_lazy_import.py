@@ -56,6 +56,12 @@ def test_a_name_that_there_is_not():
         exec("from bitat_tf import binarise")
 
 
+@pytest.mark.parametrize("name", ["callbacks.SequentialBinarization", "export.to_tflite", "layers.BinaryConv2D"])
+def test_a_name_of_another_room_is_found(name):
+    with pytest.raises(AttributeError, match=rf"Did you mean bitat_tf\.{name}\?"):
+        getattr(bitat_tf, name.rpartition(".")[2])
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """Return a folder with a model that has layers of several modules."""
