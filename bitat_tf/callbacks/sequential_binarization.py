@@ -15,6 +15,7 @@ from bitat_tf.callbacks.freezing import Freezer, layers_below
 from bitat_tf.callbacks.learning_rate import ScheduledLearningRate
 from bitat_tf.callbacks.problems import warn_of_problems
 from bitat_tf.callbacks.progress import ProgressLine
+from bitat_tf.callbacks.pull import Pull, pulls
 from bitat_tf.callbacks.schedule import QUANTIZATION, Phase, Schedule, Timeline, get_schedule
 from bitat_tf.callbacks.stages import Stages, resolve_blocks
 from bitat_tf.callbacks.workers import check_equal_on_all_workers
@@ -49,8 +50,9 @@ class SequentialBinarization(keras.callbacks.Callback):
 
     Raises:
         ValueError: In `fit`, if the model has no binary layers, `epochs` does not match the schedule, the number of steps is
-            unknown, the calibration data are unusable, a resumed model is not where the schedule is, or the loss becomes NaN or
-            infinite: then layer, phase and the last checkpoint of a `Backup` callback are named.
+            unknown, the calibration data are unusable, a layer and the schedule name different strengths, a resumed model is
+            not where the schedule is, or the loss becomes NaN or infinite: then layer, phase and the last checkpoint of a
+            `Backup` callback are named.
 
     Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(8, 3), keras.layers.BatchNormalization(),
@@ -90,11 +92,14 @@ class SequentialBinarization(keras.callbacks.Callback):
 
     def total_epochs(self, model: keras.Model) -> int:
         """Return what to pass to `fit` as `epochs`."""
-        return self.schedule.total_epochs(len(self._ordered_layers(model)))
+        layers = self._ordered_layers(model)
+        pulls(self.schedule, layers)  # what `fit` would refuse
+        return self.schedule.total_epochs(len(layers))
 
     def on_train_begin(self, logs=None):
         """Check the model and the data, and forget the run before."""
         self._layers = {layer.name: layer for layer in self._ordered_layers(self.model)}
+        self._pulls = pulls(self.schedule, list(self._layers.values()))
         warn_of_problems(self.model, self._layers)
         self._rate = ScheduledLearningRate(self.model)
         if not self.model.optimizer.built:
@@ -284,7 +289,5 @@ class SequentialBinarization(keras.callbacks.Callback):
             self._progress.phase(phase, len(self._layers), step)
 
     def _pull_at(self, current: BinaryLayer | None) -> None:
-        for layer in self._layers.values():
-            state = layer.disentangled_state
-            state.strength.assign(self.schedule.strength if layer is current else 0.0)
-            state.l1.assign(self.schedule.l1 if layer is current else 0.0)
+        for name, layer in self._layers.items():
+            (self._pulls[name] if layer is current else Pull()).set(layer)
