@@ -1,6 +1,6 @@
 """How strongly the disentangled loss pulls at a layer: as the layer says, or the schedule."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from bitat_tf.callbacks.schedule import Schedule
@@ -19,10 +19,19 @@ class Pull(NamedTuple):
     strength: float = 0.0
     l1: float = 0.0
 
-    def set(self, layer: BinaryLayer) -> None:
-        """Let it hold for a layer, from the next step on."""
-        layer.disentangled_state.strength.assign(self.strength)
-        layer.disentangled_state.l1.assign(self.l1)
+
+def pull_at(current: str | None, layers: Mapping[str, BinaryLayer], weights: Mapping[str, Pull]) -> None:
+    """Let the disentangled loss pull at one layer, or at none, from the next step on.
+
+    Args:
+        current: Name of the layer; None for none.
+        layers: All layers of the schedule, by name.
+        weights: What the loss of each weighs.
+    """
+    for name, layer in layers.items():
+        weight = weights[name] if name == current else Pull()
+        layer.disentangled_state.strength.assign(weight.strength)
+        layer.disentangled_state.l1.assign(weight.l1)
 
 
 def pulls(schedule: Schedule, layers: Sequence[BinaryLayer]) -> dict[str, Pull]:
