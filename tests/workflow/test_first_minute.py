@@ -1,0 +1,129 @@
+"""What a terminal shows of a command: its own lines, and not those of TensorFlow. In real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+
+def start(*arguments, code=None):
+    command = [sys.executable, "-m", "bitat_tf.cli", *map(str, arguments)] if code is None else [sys.executable, "-c", code]
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def finish(process):
+    out, err = process.communicate()
+    return process.returncode, out, err
+
+
+IMITATION = """
+import logging, os, sys, warnings
+from bitat_tf import cli
+def command(options):
+    os.write(2, b"I0000 00:00:1.2 3 file.cc:4] information\\nthat goes on\\nW0000 00:00:1.2 3 file.cc:5] a warning\\n")
+    logging.getLogger("tensorflow").warning("of Python")
+    warnings.warn("of ours")
+    sys.stderr.write("seen\\n")
+    {end}
+cli._handler = lambda name: command
+code = cli.main(["check", "model.keras"])
+os.write(2, b"afterwards\\n")
+sys.stderr.write(f"stderr is back: {{sys.stderr is sys.__stderr__}}\\n")
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "shown"),
+    [
+        ("return 0", 0, False),
+        ("return 1", 1, False),
+        ("raise KeyboardInterrupt", 130, False),
+        ("raise ValueError('not this one')", 2, True),
+        ("raise RuntimeError('a mistake of ours')", 1, True),
+    ],
+)
+def test_what_native_code_and_loggers_write_is_shown_only_where_a_command_fails(end, code, shown):
+    found, _, err = finish(start(code=IMITATION.format(end=end)))
+    assert found == code, err
+    assert "UserWarning: of ours" in err
+    assert "seen\n" in err
+    assert "information" not in err
+    assert "that goes on" not in err
+    assert ("file.cc:5] a warning" in err) == ("WARNING tensorflow: of Python" in err) == shown
+    if "RuntimeError" in end:
+        assert err.index("of Python") < err.index("Traceback") < err.index("RuntimeError: a mistake of ours")
+    else:
+        assert err.endswith("afterwards\nstderr is back: True\n")
+    assert ("bitat-tf: not this one" in err) == (code == 2)
+
+
+RUN = """
+import os, pathlib, sys
+from bitat_tf import cli
+def command(options):
+    os.write(2, b"before the folder\\n")
+    options["chatter"].keep_in(pathlib.Path(options["out"], "logs", "log.txt"))
+    os.write(2, b"after it\\n")
+    raise ValueError("not this one")
+cli._handler = lambda name: command
+sys.exit(cli.main(["train", "--out", sys.argv[1]]))
+"""
+
+
+def test_where_a_run_fails_the_file_is_named(tmp_path):
+    log = tmp_path / "logs" / "log.txt"
+    for number in (1, 2):  # once more: what is there stays
+        code, _, err = finish(start(code=f"import sys; sys.argv.append({str(tmp_path)!r}){RUN}"))
+        assert (code, err) == (2, f"bitat-tf: not this one\nWhat TensorFlow wrote meanwhile is in {log}.\n")
+        assert log.read_text() == "before the folder\nafter it\n" * number
+
+
+def test_where_stderr_is_somebody_elses_it_is_left_alone(monkeypatch, capfd):
+    """Here pytest's; in a notebook that of the cell."""
+    from bitat_tf import cli
+
+    streams = []
+
+    def command(options):
+        streams.append(sys.stderr)
+        os.write(2, b"native\n")
+        sys.stderr.write("ours\n")
+        return 0
+
+    monkeypatch.setattr(cli, "_handler", lambda name: command)
+    before = sys.stderr
+    assert cli.main(["check", "model.keras"]) == 0
+    assert streams == [before]
+    assert sys.stderr is before
+    assert sorted(capfd.readouterr().err.splitlines()) == ["native", "ours"]
+
+
+def test_a_crash_of_native_code_says_where_it_was():
+    code, _, err = finish(start(code=IMITATION.format(end="os.abort()")))
+    assert code == -signal.SIGABRT
+    assert "Fatal Python error: Aborted" in err
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_the_first_answers_need_no_tensorflow(option):
+    program = f"""
+import sys
+from bitat_tf import cli
+try:
+    cli.main([{option!r}])
+except SystemExit as end:
+    print(end.code, [name for name in ("tensorflow", "keras", "jax", "sklearn") if name in sys.modules])
+"""
+    code, out, err = finish(start(code=program))
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == "0 []"
+
+
+def test_the_package_is_imported_in_a_moment():
+    """Of processor time, so that other programs do not matter; at best of three, since caches may be cold."""
+    program = "import time; start = time.process_time(); import bitat_tf; print(time.process_time() - start)"
+    assert min(float(finish(start(code=program))[1]) for _ in range(3)) < 0.3
