@@ -5,7 +5,11 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from bitat_tf.data import ImageData
+from bitat_tf.workflow.opening import opening_line
 
 
 def start(*arguments, code=None):
@@ -127,3 +131,14 @@ def test_the_package_is_imported_in_a_moment():
     """Of processor time, so that other programs do not matter; at best of three, since caches may be cold."""
     program = "import time; start = time.process_time(); import bitat_tf; print(time.process_time() - start)"
     assert min(float(finish(start(code=program))[1]) for _ in range(3)) < 0.3
+
+
+def test_many_classes_are_counted_and_few_named():
+    def images(*counts, skipped=()):
+        labels = np.repeat(np.arange(len(counts)), counts)
+        pictures, names = np.zeros((len(labels), 4, 5, 1), np.uint8), tuple(f"[{number}]" for number in range(len(counts)))
+        return ImageData(pictures[1:], labels[1:], pictures[:1], labels[:1], names, skipped)
+
+    assert opening_line(images(3, 5), 0, 0) == "pictures: 3 [0], 5 [1], 4x5x1; no training"
+    many = opening_line(images(*range(1000, 1009), skipped=("a", "b")), 0, 12_000)
+    assert many.startswith("9 classes of 1,000 to 1,008 pictures, 2 skipped, 4x5x1; 12,000 training steps (12,000 binary), ")
