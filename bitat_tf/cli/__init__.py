@@ -8,6 +8,7 @@
 | `look_commands`, `file_commands` | what these do: the first looks into files, the other makes and runs them |
 | `experiment_options`, `experiment_command` | the same for the experiments of the paper |
 | `chatter` | what TensorFlow writes to stderr does not reach the terminal |
+| `stopping` | SIGTERM is taken as Ctrl-C is |
 
 What a command does is loaded when it is run: help and a look into a file need not wait for TensorFlow.
 """
@@ -22,11 +23,12 @@ from typing import Any
 
 from bitat_tf.cli.chatter import chatter_apart
 from bitat_tf.cli.options import NEGATIVE_CHOICES, build_parser
+from bitat_tf.cli.stopping import Terminated, termination_raised
 from bitat_tf.tflite_file.engines import MissingEngineError
 
 __all__ = ["build_parser", "main"]
 
-UNUSABLE, STOPPED = 2, 130  # the last one as shells have it: 128 and the number of the signal
+UNUSABLE, STOPPED, TERMINATED = 2, 130, 143  # the last two as shells have them: 128 and the number of the signal
 _RESUMABLE = ("train", "binarize", "experiment")
 _MODULES = {
     "commands": ("train", "binarize", "check", "summary", "import"),
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 1 where `check` finds errors in a model, or `verify` does not see that a file does what the model
-        does; 2 for an error that the user can mend; 130 when stopped.
+        does; 2 for an error that the user can mend; 130 when stopped, 143 by SIGTERM.
     """
     options = vars(build_parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments)))
     command, out = options.pop("command"), options.get("out")
@@ -55,11 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         explained.callback(lambda: sys.stderr.write(chatter.explanation()))  # also before a traceback
         if command in _RESUMABLE:
             options["chatter"] = chatter
+            stack.enter_context(termination_raised())
         try:
             code = _handler(command)(options)
-        except KeyboardInterrupt:  # before the errors: TensorFlow's cannot be had where its import was interrupted
+        except KeyboardInterrupt as stop:  # before the errors: TensorFlow's cannot be had where its import was interrupted
             sys.stderr.write(f"bitat-tf: stopped.{_continuation(full_command, out)}\n")
-            code = STOPPED
+            code = TERMINATED if isinstance(stop, Terminated) else STOPPED
         except _errors() as error:
             sys.stderr.write(f"bitat-tf: {error}\n")
             return UNUSABLE

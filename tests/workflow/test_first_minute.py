@@ -1,6 +1,9 @@
-"""What a terminal shows of a command: its own lines, and not those of TensorFlow. In real processes."""
+"""What a terminal shows of a command: its own lines, and not those of TensorFlow; and how it is stopped. In real processes."""
 
 import os
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +12,12 @@ import numpy as np
 import pytest
 
 from bitat_tf.data import ImageData
+from bitat_tf.workflow import RunFolder
 from bitat_tf.workflow.opening import opening_line
+
+SMALL = ["--epochs", "1", "--epochs-per-layer", "0.5", "--joint-epochs", "2", "--blocks", "1", "--width", "0.25"]
+SMALL += ["--batch-size", "8", "--image-size", "12", "--calibration", "32"]
+CHATTER = re.compile(r"^[IWEF]0000 |absl|cuda|oneDNN|Assets written|compile_metrics|retracing|tensorflow:", re.MULTILINE)
 
 
 def start(*arguments, code=None):
@@ -21,6 +29,47 @@ def start(*arguments, code=None):
 def finish(process):
     out, err = process.communicate()
     return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def stopped(pictures, tmp_path_factory):
+    """Return the folder of a run that SIGTERM has stopped in the binarization, with its exit code and what it wrote."""
+    folder = tmp_path_factory.mktemp("a folder")
+    data, out = shutil.copytree(pictures, folder / "pictures"), folder / "run"
+    (data / "rose" / "broken.png").write_bytes(b"no picture")
+    process = start("train", "--data", data, "--out", out, "--skip-corrupt", *SMALL)
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("binary epoch 1"):
+            process.send_signal(signal.SIGTERM)
+            break
+    code, rest, err = finish(process)
+    return out, code, "".join(lines) + rest, err
+
+
+def test_a_run_opens_with_what_there_is_to_do(stopped):
+    _, _, shown, err = stopped
+    assert shown.splitlines()[0] == (
+        "3 classes of 20 pictures each, 1 skipped, 12x12x3; 24 training steps (6 float, 18 binary), time left with every epoch"
+    ), err
+    epoch = next(line for line in shown.splitlines() if line.startswith("binary epoch 1/3"))
+    assert re.search(r"  \d+:\d\d left$", epoch)
+
+
+def test_sigterm_says_how_it_goes_on_and_it_does_so_without_a_word_of_tensorflow(stopped):
+    out, code, shown, err = stopped
+    assert (code, err) == (143, f"bitat-tf: stopped. `bitat-tf train --out {shlex.quote(str(out))} --resume` continues.\n")
+    before = RunFolder(out).chatter.read_text()
+    assert CHATTER.search(before)
+    code, more, err = finish(start(*shlex.split(err.split("`")[1])[1:]))
+    assert (code, err) == (0, "")
+    assert "binary epoch 2/3" in more
+    assert "float epoch" not in more
+    assert not CHATTER.search(shown + more)
+    after = RunFolder(out).chatter.read_text()
+    assert after.startswith(before)
+    assert CHATTER.search(after[len(before) :])
 
 
 IMITATION = """
