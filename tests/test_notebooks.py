@@ -1,8 +1,10 @@
-"""What notebooks show: reports as small tables, a progress line without ipywidgets."""
+"""What notebooks show: reports as small tables, a progress line without ipywidgets. And what their first cells install."""
 
 import html.parser
+import importlib.util
 import re
 import warnings
+from pathlib import Path
 
 import IPython.display
 import keras
@@ -204,3 +206,34 @@ def test_a_real_notebook_shows_one_line_that_is_kept_up_to_date():
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     outputs = [(output["output_type"], output["data"]["text/plain"]) for output in notebook.cells[0].outputs]
     assert outputs == [("display_data", f"layer 4 {'━' * 30} 100%"), ("display_data", "")]
+
+
+def installed_by(notebook, folder, monkeypatch, **changes):
+    """Return what the first code cell gives to pip in a folder where bitat_tf is not installed."""
+    code = next(cell["source"] for cell in nbformat.read(notebook, 4).cells if cell["cell_type"] == "code")
+    for name, value in changes.items():
+        code = re.sub(rf"^{name} = .*", f"{name} = {value!r}", code, flags=re.MULTILINE)
+    found = []
+    code = re.sub(r"%pip install --quiet (.*)$", r"found.extend(f'''\1'''.split())", code, flags=re.MULTILINE)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    exec(code, {"found": found})
+    return [one.strip('"') for one in found]
+
+
+ROOT = Path(bitat_tf.__file__).parents[1]
+
+
+@pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_the_install_cell_takes_the_checkout_or_what_source_names(notebook, tmp_path, monkeypatch):
+    here = installed_by(notebook, notebook.parent, monkeypatch)
+    assert [(Path(place) / "pyproject.toml").resolve() for place in here] == [
+        ROOT / "pyproject.toml",
+        ROOT / "runtime" / "pyproject.toml",
+    ][: len(here)]
+    elsewhere = installed_by(notebook, tmp_path, monkeypatch)
+    repository = "git+https://github.com/bitat-tf/bitat_tf"
+    assert elsewhere == [repository, f"{repository}#subdirectory=runtime"][: len(here)]
+    assert installed_by(notebook, tmp_path, monkeypatch, SOURCE="git+https://x/y")[-1].startswith("git+https://x/y")
+    assert installed_by(notebook, tmp_path, monkeypatch, SOURCE="/a/checkout")[0] == "/a/checkout"
+    assert "not on PyPI yet" in nbformat.read(notebook, 4).cells[1]["source"]
