@@ -22,7 +22,7 @@ test-runtime = $(if $(COMPILER),$(PYTEST) -m "$(1)" runtime/tests,@echo "No C++ 
 .PHONY: demo test test-slow test-core test-export lint benchmarks docs clean
 
 demo: $(VENV)/.installed
-	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/bitat-tf train --data digits --out $(RUN) --overwrite
+	$(BIN)/bitat-tf train --data digits --out $(RUN) --overwrite
 
 # One thread for each worker: more only wait for each other.
 test test-slow: export OMP_NUM_THREADS = 1
@@ -71,6 +71,5 @@ $(VENV)/.installed-test: $(SOURCES) $(RUNTIME_SOURCES) | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]' './runtime[test]'
 	@touch $@ $(VENV)/.installed
 
-# The TF_CPP_MIN_LOG_LEVEL above keeps TensorFlow's notes on its build out of the demo.
 clean:
 	rm -rf $(VENV) runs build dist site *.egg-info

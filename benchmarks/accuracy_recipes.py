@@ -12,6 +12,7 @@ from bitat_tf.callbacks import PRESETS, Schedule
 from bitat_tf.layers import BinaryConv2D, binary_layers
 from bitat_tf.model_graph import Substitute, rebuilt
 from bitat_tf.post_training import binarize_post_training
+from bitat_tf.regularizers import DisentangledRegularizer
 from bitat_tf.workflow.config import POST_TRAINING_CALIBRATION
 
 Trained = tuple[keras.Model, dict[str, Any]]
@@ -143,7 +144,8 @@ def with_arguments(model: keras.Model, disentangled: dict[str, Any] | None = Non
         config = {**layer.get_config(), **changes}
         if disentangled:
             own = config["disentangled_regularizer"]
-            config["disentangled_regularizer"] = {**own, "config": {**own["config"], **disentangled}}
+            given = {} if own is None else own["config"]
+            config["disentangled_regularizer"] = DisentangledRegularizer.from_config({**given, **disentangled})
         new = type(layer).from_config(config)
         return Substitute(new, lambda: new.set_latent_kernel(layer.latent_kernel_matrix))
 

@@ -10,6 +10,10 @@ from bitat_tf.dependency import Metric
 
 __all__ = ["DisentangledRegularizer", "DisentangledState"]
 
+DEFAULT_STRENGTH, DEFAULT_L1 = 1.0, 1e-5
+_NAMED = "named"  # in a config: what it says of strength and l1 was said by somebody
+_BEFORE = {"strength", "l1", "num_groups", "error", "residual", "cross_layer"}  # all of a config that does not say so
+
 
 @keras.saving.register_keras_serializable(package="bitat_tf")
 class DisentangledState(keras.layers.Layer):
@@ -140,8 +144,9 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
 
     Args:
         strength: lambda >= 0. The paper publishes 100 without its normalization; with "relative", 1 to 10 is sensible.
-            Default 1.
-        l1: gamma >= 0, weight of the l1 norm of the latent kernel. Default 1e-5 (the paper's).
+            None (default): that of the `Schedule`, and 1 where that names none either, or there is no schedule. A `Schedule`
+            that names another one than a layer does is refused.
+        l1: gamma >= 0, weight of the l1 norm of the latent kernel. None (default): as `strength`, with 1e-5 (the paper's).
         num_groups: Number k of groups for kernels with more than k inputs. Default 256 (the paper's).
         error: "relative" (Q_rel = Q_ours / tr(w_ref^T C w_ref), in [0, 1], comparable across layers; the default, ours),
             "disentangled" (Q_ours, the paper's) or "original" (Q_orig = ||w_ref - alpha b||^2, Eq. 2, for comparison).
@@ -164,19 +169,20 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
 
     def __init__(
         self,
-        strength: float = 1.0,
-        l1: float = 1e-5,
+        strength: float | None = None,
+        l1: float | None = None,
         num_groups: int = 256,
         error: str = "relative",
         residual: bool = True,
         cross_layer: bool = False,
     ):
-        check_number("DisentangledRegularizer", "strength", strength)
-        check_number("DisentangledRegularizer", "l1", l1)
+        for name, value in (("strength", strength), ("l1", l1)):
+            if value is not None:
+                check_number("DisentangledRegularizer", name, value)
         check_number("DisentangledRegularizer", "num_groups", num_groups, minimum=1)
         check_choice("DisentangledRegularizer", "error", error, ERRORS)
-        self.strength = float(strength)
-        self.l1 = float(l1)
+        self.strength = None if strength is None else float(strength)
+        self.l1 = None if l1 is None else float(l1)
         self.num_groups = int(num_groups)
         self.error = error
         self.residual = bool(residual)
@@ -190,7 +196,9 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
             raise ValueError(f"DisentangledRegularizer: a kernel needs at least 2 axes. Received: shape {shape}.")
         dim, units = int(np.prod(shape[:-1])), shape[-1]
         if self.state is None:
-            self.state = DisentangledState(dim, units, self.num_groups, self.cross_layer, self.strength, self.l1)
+            strength = DEFAULT_STRENGTH if self.strength is None else self.strength
+            l1 = DEFAULT_L1 if self.l1 is None else self.l1
+            self.state = DisentangledState(dim, units, self.num_groups, self.cross_layer, strength, l1)
         elif (self.state.dim, self.state.units) != (dim, units):
             raise ValueError(
                 "DisentangledRegularizer: one object serves one kernel, since it holds that layer's statistics. Received: a "
@@ -215,7 +223,7 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
         return error(kernel, state.strength, statistics) + l1 * ops.sum(ops.abs(kernel))
 
     def get_config(self):
-        """Return the arguments of the constructor."""
+        """Return the arguments of the constructor, and that those of them that are not None count."""
         return {
             "strength": self.strength,
             "l1": self.l1,
@@ -223,4 +231,15 @@ class DisentangledRegularizer(keras.regularizers.Regularizer):
             "error": self.error,
             "residual": self.residual,
             "cross_layer": self.cross_layer,
+            _NAMED: True,
         }
+
+    @classmethod
+    def from_config(cls, config):
+        """Return a regularizer of what `get_config` gave.
+
+        In files from before a layer's own values counted, the defaults stand as if they had been named: there the schedule's
+        hold, as they did.
+        """
+        values = {name: value for name, value in config.items() if name != _NAMED}
+        return cls(**{**values, "strength": None, "l1": None} if set(config) == _BEFORE else values)

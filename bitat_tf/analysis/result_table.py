@@ -1,7 +1,6 @@
 """What the functions of the analysis return: rows with names, as a table and as arrays."""
 
 import csv
-import html
 import io
 import os
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from bitat_tf._files import write_text
-from bitat_tf._tables import as_text
+from bitat_tf._tables import as_html, as_text
 
 _SHOWN = 60  # rows of a long table that are printed
 
@@ -90,13 +89,7 @@ class ResultTable:
         return as_text(self.table(), 120) + self._left_out
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
-        body = "".join(
-            f"<tr>{''.join(f'<td>{html.escape(_as_cell(value))}</td>' for value in row.values())}</tr>"
-            for row in self.rows[:_SHOWN]
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{self._left_out}</p>"
+        return as_html(self.table()) + self._left_out
 
     @property
     def _left_out(self) -> str:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from rich.table import Table
 
-from bitat_tf._tables import as_text
+from bitat_tf._tables import ShownAsTable, as_text
 from bitat_tf._validation import check_model
 from bitat_tf.calibration.data import Calibration, LayerInputs, NetworkTrace
 from bitat_tf.calibration.statistics import check_statistics_possible, float_outputs, layer_statistics
@@ -16,7 +16,7 @@ from bitat_tf.layers import BinaryLayer, binary_layers
 
 
 @dataclass(frozen=True)
-class LayerDependency:
+class LayerDependency(ShownAsTable):
     """One layer: its metric (s, V, groups), w_ref of shape (d, m), and the errors of its binary weights."""
 
     layer: str
@@ -31,7 +31,7 @@ class LayerDependency:
 
 
 @dataclass(frozen=True)
-class NetworkDependency:
+class NetworkDependency(ShownAsTable):
     """All binary layers of a network, from bottom to top. Prints as a table."""
 
     layers: tuple[LayerDependency, ...]
@@ -88,8 +88,11 @@ class NetworkDependency:
         table.add_row("network (Q_rel: mean)", "", "", "", *sums)
         return table
 
+    def __rich__(self) -> Table:
+        return self.table()
+
     def __str__(self) -> str:
-        return as_text(self.table(), 110)
+        return as_text(self, 110)
 
 
 def measure_dependency(

@@ -1,6 +1,7 @@
 """Statistics of a layer's input: its metric, and reference weights."""
 
 import math
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -113,7 +114,8 @@ def layer_statistics(
     """Measure the input of a layer as the binary layer sees it.
 
     Re-targeted, the reference weights are those with which the binary input predicts the targets best. They need the full
-    d x d covariance, or, where there are far fewer rows than features, the rows themselves.
+    d x d covariance, or, where there are far fewer rows than features, the rows themselves. Where the binary layer sees the
+    same everywhere there is no covariance, and a warning says so.
 
     Args:
         layer: The layer; its thresholds and its latent kernel are used as they are.
@@ -128,7 +130,25 @@ def layer_statistics(
     Raises:
         ValueError: If an input is not finite, or the statistics take more than `memory_limit`.
     """
-    inputs = _checked(inputs)
+    statistics = _layer_statistics(layer, _checked(inputs), retargeted, seed, targets, memory_limit)
+    if not statistics.metric.importance.any():
+        warnings.warn(
+            f"The binary input of layer {layer.name!r} is the same everywhere in the calibration data: it has no covariance, "
+            "its Q_rel is NaN, and the disentangled loss leaves it alone. Pass training inputs that differ, of every class, "
+            "as in `x_train[:512]`; if they do, the network below the layer gives the same for all of them.",
+            stacklevel=2,
+        )
+    return statistics
+
+
+def _layer_statistics(
+    layer: BinaryLayer,
+    inputs: "_CheckedInputs",
+    retargeted: bool,
+    seed: int,
+    targets: Iterable[np.ndarray] | None,
+    memory_limit: int,
+) -> LayerStatistics:
     kernel = layer.latent_kernel_matrix.astype(float)
     regularizer = layer.disentangled_regularizer
     dim = len(kernel)

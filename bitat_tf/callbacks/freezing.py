@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from bitat_tf.callbacks.guard import Guard
 from bitat_tf.model_graph import inbound_nodes, is_graph, layers_inside
 
 
@@ -39,23 +40,22 @@ class Freezer:
 
     Args:
         model: The compiled model.
+        guard: Through which the model's training step is called.
         freezes: Whether anything will be frozen.
 
     Raises:
         ValueError: If something will be, and the backend is JAX, whose training step takes all variables of the optimizer.
     """
 
-    def __init__(self, model: keras.Model, freezes: bool = True):
+    def __init__(self, model: keras.Model, guard: Guard, freezes: bool = True):
         if freezes and keras.backend.backend() == "jax":
             raise ValueError(
                 "SequentialBinarization: on JAX Keras cannot freeze layers in the middle of fit. Received: a Schedule that "
                 "freezes what lies below a layer. Use replace(schedule, freeze='never'), or KERAS_BACKEND=tensorflow."
             )
         self._model = model
+        self._guard = guard
         self._frozen: list[keras.layers.Layer] = []
-        if isinstance(model.train_function, _FrozenStep):  # left by a run that was interrupted
-            model.make_train_function(force=True)
-        self._unfrozen = model.train_function
         if freezes and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
 
@@ -63,37 +63,24 @@ class Freezer:
         """Freeze exactly `layers` (all others are as the user set them), from the next step on."""
         if layers == self._frozen:
             return
+        if not self._frozen:
+            self._unfrozen = self._guard.step
         self._frozen = layers
         if layers:
             self._model.make_train_function(force=True)
-            self._model.train_function = _FrozenStep(self._model, self._model.train_function, layers)
+            self._guard.step = _FrozenStep(self._model.train_function, layers)
         else:
-            self._model.train_function = self._unfrozen
-
-    def allow_step(self) -> None:
-        """Let the next step run with the layers frozen."""
-        if isinstance(self._model.train_function, _FrozenStep):
-            self._model.train_function.allowed = True
+            self._guard.step = self._unfrozen
 
 
 class _FrozenStep:
-    """A training step with layers frozen only while it runs: saving, or an exception, finds them as the user set them.
+    """A training step with layers frozen only while it runs: saving, or an exception, finds them as the user set them."""
 
-    It must be allowed anew before every step. A fit that was interrupted leaves it in the model, and a later fit without the
-    schedule must train everything.
-    """
-
-    def __init__(self, model: keras.Model, step: Callable[[Any], Any], layers: list[keras.layers.Layer]):
-        self._model = model
+    def __init__(self, step: Callable[[Any], Any], layers: list[keras.layers.Layer]):
         self._step = step
         self._layers = layers
-        self.allowed = False
 
     def __call__(self, iterator):
-        if not self.allowed:
-            self._model.make_train_function(force=True)
-            return self._model.train_function(iterator)
-        self.allowed = False
         parts = [part for layer in self._layers for part in (layer, *layers_inside(layer))]
         before = [(part, part.trainable) for part in parts]
         try:

@@ -87,7 +87,7 @@ class ScheduledLearningRate:
         # LossScaleOptimizer, of mixed precision, wraps the one that has the learning rate.
         self._optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         now = self._optimizer._learning_rate
-        if isinstance(now, PhasedLearningRate):  # in a model that was saved, or interrupted, within the schedule
+        if isinstance(now, PhasedLearningRate):  # in a model that was saved within the schedule
             self._users = now.users
         elif hasattr(now, "assign"):  # a variable, whose class has no public name in every release of Keras
             self._users = float(ops.convert_to_numpy(now))
@@ -141,7 +141,8 @@ class ScheduledLearningRate:
         )
 
     def give_back(self) -> None:
-        """Set what the user had."""
+        """Set what the user had; `begin` lets the timeline set the rates again."""
+        self._was_set = False
         if not self._computed:
             self._optimizer.learning_rate = self._users
             return

@@ -1,4 +1,4 @@
-"""What is said of a model before it is trained: what training will not mend."""
+"""What is said of a model and its data before it is trained, which training will not mend; and of one that is not finished."""
 
 import warnings
 from collections.abc import Mapping
@@ -10,6 +10,8 @@ from bitat_tf.inspection import check
 from bitat_tf.inspection.findings import describe
 from bitat_tf.inspection.rules import CANNOT_ADAPT
 from bitat_tf.layers import BinaryLayer
+
+_FEW_SAMPLES = 8
 
 
 def warn_of_problems(model: keras.Model, layers: Mapping[str, BinaryLayer]) -> None:
@@ -38,5 +40,36 @@ def warn_of_problems(model: keras.Model, layers: Mapping[str, BinaryLayer]) -> N
         warnings.warn(
             f"SequentialBinarization: grouped convolutions have no single covariance; {', '.join(grouped)} become binary "
             "without the disentangled loss, by straight-through gradients alone. Use groups=1 where it matters.",
+            stacklevel=3,
+        )
+
+
+def warn_of_few_samples(samples: int) -> None:
+    """Warn where there are hardly any calibration inputs.
+
+    Args:
+        samples: Their number.
+    """
+    if samples < _FEW_SAMPLES:
+        warnings.warn(
+            f"SequentialBinarization: statistics of few samples say little. Received: {samples} calibration inputs. Pass "
+            "a few hundred training inputs, of all classes, as in `x_train[:512]`.",
+            stacklevel=4,
+        )
+
+
+def warn_of_unfinished(layers: Mapping[str, BinaryLayer]) -> None:
+    """Warn of layers that are not binary after the last epoch.
+
+    Args:
+        layers: The layers of the schedule, by name.
+    """
+    left = [name for name, layer in layers.items() if layer.state != "binary"]
+    if left:
+        warnings.warn(
+            f"SequentialBinarization: fit ended before the schedule did: {len(left)} of {len(layers)} layers are not "
+            f"binary: {', '.join(left[:5])}{', ...' if len(left) > 5 else ''}. An EarlyStopping callback, "
+            "restore_best_weights or steps_per_execution longer than a phase are the usual causes. Save the model and "
+            "continue with `initial_epoch`, or train it to the end.",
             stacklevel=3,
         )

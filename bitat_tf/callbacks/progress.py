@@ -1,13 +1,12 @@
 """The progress line of a binarization: which layer, which phase, how much time is left."""
 
-import atexit
 import time
 
 from rich import get_console
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn
 
+from bitat_tf._console import LiveLine
 from bitat_tf.callbacks.schedule import Phase
 
 
@@ -37,20 +36,7 @@ class ProgressLine:
         self._started = time.monotonic()
         self._first_step: int | None = None
         self._text = ""
-        self._bar: Progress | None = None
-        if live and self._visible:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.percentage:>3.0f}%"),
-                console=self._console,
-                # An exception in `fit` leaves the line open: it must not keep the user's standard output.
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            self._task = self._bar.add_task("", total=total_steps)
-            self._bar.start()
-            atexit.register(self.close)  # an exception in `fit` must not leave the terminal without its cursor
+        self._line = LiveLine(total_steps, console=self._console) if live else None
 
     def phase(self, phase: Phase, num_layers: int, step: int) -> None:
         """Show that a phase begins."""
@@ -58,15 +44,15 @@ class ProgressLine:
         stage = f"layer {phase.stage}/{num_layers}{name}, " if phase.layer else f"all {num_layers} layers, "
         self._text = f"{stage}{phase.kind} phase"
         self.update(step)
-        if self._visible and self._bar is None:
+        if self._visible and self._line is None:
             self._console.print(f"\n{self._text}{self._left(step)}", highlight=False)
 
     def update(self, step: int) -> None:
         """Show that `step` steps are done."""
         if self._first_step is None:
             self._first_step = step
-        if self._bar is not None:
-            self._bar.update(self._task, completed=step, description=self._text + self._left(step))
+        if self._line is not None:
+            self._line.update(step, self._text + self._left(step))
 
     def _left(self, step: int) -> str:
         done = step - (self._first_step or 0)
@@ -76,7 +62,5 @@ class ProgressLine:
 
     def close(self) -> None:
         """End the line."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-            atexit.unregister(self.close)
+        if self._line is not None:
+            self._line.close()

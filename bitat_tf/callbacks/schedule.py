@@ -46,8 +46,10 @@ class Schedule:
             phases are one part, the joint phase another), or "none".
         freeze: When everything below the current layer is frozen, bit for bit: "never" (default; see docs/accuracy.md),
             "quantization" (in the quantization phase), "always" (until the joint phase).
-        strength: lambda of the disentangled loss of the layer that is being quantized. Default 1 (with Q_rel).
-        l1: gamma, weight of the l1 norm of its latent kernel. Default 1e-5.
+        strength: lambda of the disentangled loss of the layer that is being quantized. None (default): that of the layer's own
+            `DisentangledRegularizer`, and 1 (with Q_rel) for layers that name none. A layer that names another one than the
+            schedule does is refused.
+        l1: gamma, weight of the l1 norm of its latent kernel. None (default): as `strength`, with 1e-5.
         retarget: Whether the reference weights are re-targeted to the binary input (ours, default) or the float weights
             (the paper's).
         flips: Whether a layer's signs start where no single flip lowers its error (ours; `dependency.flip_descent`), or as
@@ -72,8 +74,8 @@ class Schedule:
     joint_learning_rate: float = 1e-2
     decay: str = "run"
     freeze: str = "never"
-    strength: float = 1.0
-    l1: float = 1e-5
+    strength: float | None = None
+    l1: float | None = None
     retarget: bool = True
     flips: bool = False
     center_thresholds: bool = True
@@ -88,8 +90,11 @@ class Schedule:
                     "Schedule: `refresh_epochs` must be less than `quantization_epochs`, or nothing is ever measured again. "
                     f"Received: refresh_epochs={self.refresh_epochs}, quantization_epochs={self.quantization_epochs}."
                 )
-        for name in ("fine_tuning_epochs", "joint_epochs", "strength", "l1"):
+        for name in ("fine_tuning_epochs", "joint_epochs"):
             check_number("Schedule", name, getattr(self, name))
+        for name in ("strength", "l1"):
+            if getattr(self, name) is not None:
+                check_number("Schedule", name, getattr(self, name))
         for name in ("quantization_learning_rate", "fine_tuning_learning_rate", "joint_learning_rate"):
             check_number("Schedule", name, getattr(self, name), exclusive=True)
         if self.flips and not self.retarget:

@@ -6,21 +6,20 @@ from typing import Any
 
 import keras
 
-from bitat_tf._validation import check_model
 from bitat_tf.calibration import Calibration
 from bitat_tf.calibration.statistics import check_memory, has_statistics
 from bitat_tf.callbacks.divergence import check_loss, check_weights
 from bitat_tf.callbacks.error_log import error_logs, layer_errors, layer_rows
 from bitat_tf.callbacks.freezing import Freezer, layers_below
+from bitat_tf.callbacks.guard import Guard
 from bitat_tf.callbacks.learning_rate import ScheduledLearningRate
-from bitat_tf.callbacks.problems import warn_of_problems
+from bitat_tf.callbacks.order import ordered_layers
+from bitat_tf.callbacks.problems import warn_of_few_samples, warn_of_problems, warn_of_unfinished
 from bitat_tf.callbacks.progress import ProgressLine
+from bitat_tf.callbacks.pull import pull_at, pulls
 from bitat_tf.callbacks.schedule import QUANTIZATION, Phase, Schedule, Timeline, get_schedule
 from bitat_tf.callbacks.stages import Stages, resolve_blocks
 from bitat_tf.callbacks.workers import check_equal_on_all_workers
-from bitat_tf.layers import BinaryLayer, binary_layers
-
-_FEW_SAMPLES = 8
 
 
 class SequentialBinarization(keras.callbacks.Callback):
@@ -34,6 +33,10 @@ class SequentialBinarization(keras.callbacks.Callback):
     Every epoch it adds to `logs`: `stage` (number of layers whose turn has come), `q_orig`, `q_ours`, `q_rel`, `q_ratio` (over
     the layers that are binary so far) and `learning_rate`. Callbacks that write logs, such as `CSVLogger`, must come after it
     in the list. `layer_history` holds the same for each layer; `timeline` the phases, once `fit` has begun.
+
+    At the end the learning rate is the user's again, nothing is frozen, and the disentangled loss is off; so it is where an
+    exception or Ctrl-C ends `fit`, in which case the layers stay as they are. What another callback raises is noticed by the
+    next training step (not on JAX), or by the next `SequentialBinarization`.
 
     Args:
         calibration: Training inputs, prepared as for `fit`: an array of shape (n, ...), or a finite, batched tf.data.Dataset.
@@ -49,7 +52,8 @@ class SequentialBinarization(keras.callbacks.Callback):
 
     Raises:
         ValueError: In `fit`, if the model has no binary layers, `epochs` does not match the schedule, the number of steps is
-            unknown, the calibration data are unusable, a resumed model is not where the schedule is, or the loss becomes NaN or
+            unknown, the calibration data are unusable, another `SequentialBinarization` is in the list, a layer and the
+            schedule name different strengths, a resumed model is not where the schedule is, or the loss becomes NaN or
             infinite: then layer, phase and the last checkpoint of a `Backup` callback are named.
 
     Examples:
@@ -87,16 +91,27 @@ class SequentialBinarization(keras.callbacks.Callback):
         self.seed = seed
         self.layer_history: list[dict[str, Any]] = []
         self.phase_history: list[dict[str, Any]] = []
+        self._next = 0  # index of the phase that comes next
+        self._step = -1  # the last step that was begun
 
     def total_epochs(self, model: keras.Model) -> int:
         """Return what to pass to `fit` as `epochs`."""
-        return self.schedule.total_epochs(len(self._ordered_layers(model)))
+        layers = ordered_layers(model, self.order)
+        pulls(self.schedule, layers)  # what `fit` would refuse
+        return self.schedule.total_epochs(len(layers))
 
     def on_train_begin(self, logs=None):
         """Check the model and the data, and forget the run before."""
-        self._layers = {layer.name: layer for layer in self._ordered_layers(self.model)}
+        self._guard = Guard(self)
+        with self._guard.undone_on_error():
+            self._prepare()
+
+    def _prepare(self) -> None:
+        self._layers = {layer.name: layer for layer in ordered_layers(self.model, self.order)}
+        self._pulls = pulls(self.schedule, list(self._layers.values()))
         warn_of_problems(self.model, self._layers)
         self._rate = ScheduledLearningRate(self.model)
+        self._guard.undo_by(self._rate.give_back)
         if not self.model.optimizer.built:
             # Here, or the first step makes its variables, and TensorFlow traces the step once more for a step that makes none.
             self.model.optimizer.build(self.model.trainable_variables)
@@ -104,12 +119,7 @@ class SequentialBinarization(keras.callbacks.Callback):
         # Every batch is checked now, not after hours in the stage that meets it.
         samples = sum(len(keras.tree.flatten(batch)[0]) for batch in calibration)
         check_equal_on_all_workers("calibration inputs", samples)
-        if samples < _FEW_SAMPLES:
-            warnings.warn(
-                f"SequentialBinarization: statistics of few samples say little. Received: {samples} calibration inputs. Pass "
-                "a few hundred training inputs, of all classes, as in `x_train[:512]`.",
-                stacklevel=2,
-            )
+        warn_of_few_samples(samples)
         layers = list(self._layers.values())
         if self.schedule.retarget:
             cure = "Use Schedule(retarget=False), which needs no such statistics, or fewer calibration inputs."
@@ -118,7 +128,8 @@ class SequentialBinarization(keras.callbacks.Callback):
             )
         blocks = resolve_blocks(self.blocks, self.model, layers)
         self._stages = Stages(self.model, layers, calibration, self.schedule, blocks, self.seed)
-        self._freezer = Freezer(self.model, self.schedule.freeze != "never")
+        self._freezer = Freezer(self.model, self._guard, self.schedule.freeze != "never")
+        self._undo_the_rest()
         self._begun = False
         self._progress: ProgressLine | None = None
         self.layer_history = []
@@ -127,23 +138,29 @@ class SequentialBinarization(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Lay out the schedule at the start of the first epoch; note where each epoch begins."""
         if not self._begun:
-            self._begin_run(epoch)
+            with self._guard.undone_on_error():
+                self._begin_run(epoch)
             self._begun = True
         self._epoch = epoch
 
     def on_train_batch_begin(self, batch, logs=None):
         """Enter the phase that begins with this step, and set the learning rate."""
-        step = self._epoch * self._steps_per_epoch + batch
+        with self._guard.undone_on_error():
+            self._begin_step(self._epoch * self._steps_per_epoch + batch, batch == 0)
+
+    def _begin_step(self, step: int, first_of_epoch: bool) -> None:
+        if not self._guard.engaged:
+            self._take_back(step)
         while self._next < len(self.timeline.phases) and self.timeline.phases[self._next].start <= step:
             self._enter(self.timeline.phases[self._next], step)
             self._next += 1
         phase = self.timeline.phases[self._next - 1]
         first = max(phase.start, self._step + 1)  # several steps may have passed, with steps_per_execution
-        if phase.kind == QUANTIZATION and any(map(self.timeline.refreshes, range(first, step + 1))):
+        if phase.layer and phase.kind == QUANTIZATION and any(map(self.timeline.refreshes, range(first, step + 1))):
             self._stages.refresh(self._layers[phase.layer])
         self._step = step
-        self._freezer.allow_step()
-        if batch == 0:
+        self._guard.allow_step()
+        if first_of_epoch:
             self._rate.warn_if_changed()
         self._rate.set(step)
         if self._progress:
@@ -152,64 +169,46 @@ class SequentialBinarization(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Stop at once when the loss is no number any more."""
         phase = self.timeline.phases[self._next - 1]
-        check_loss((logs or {}).get("loss"), phase, len(self._layers), self._epoch, batch, self.model)
+        with self._guard.undone_on_error():
+            check_loss((logs or {}).get("loss"), phase, len(self._layers), self._epoch, batch, self.model)
+
+    def on_test_begin(self, logs=None):
+        """Let an exception in the validation undo what an exception in the training does."""
+        if hasattr(self, "_guard"):  # `evaluate` takes callbacks, too
+            self._guard.begin_validation()
+
+    def on_test_end(self, logs=None):
+        """Give the model its validation step back."""
+        if hasattr(self, "_guard"):
+            self._guard.end_validation()
 
     def on_epoch_end(self, epoch, logs=None):
         """Write the stage and the errors into `logs`."""
         phase = self.timeline.phases[self._next - 1]
-        check_weights(phase, len(self._layers), epoch, self.model)
-        errors = layer_errors(list(self._layers.values()))
+        with self._guard.undone_on_error():
+            check_weights(phase, len(self._layers), epoch, self.model)
+            errors = layer_errors(list(self._layers.values()))
         self.layer_history.extend(layer_rows(epoch, errors))
         if logs is not None:
             logs.update({"stage": phase.stage, **error_logs(errors), "learning_rate": self._rate.value})
 
     def on_train_end(self, logs=None):
         """Unfreeze, switch the disentangled loss off, give the learning rate back; warn if the schedule was not finished."""
-        self._freezer.freeze([])
-        self._pull_at(None)
-        self._rate.give_back()
-        left = [name for name, layer in self._layers.items() if layer.state != "binary"]
-        if left:
-            warnings.warn(
-                f"SequentialBinarization: fit ended before the schedule did: {len(left)} of {len(self._layers)} layers are not "
-                f"binary: {', '.join(left[:5])}{', ...' if len(left) > 5 else ''}. An EarlyStopping callback, "
-                "restore_best_weights or steps_per_execution longer than a phase are the usual causes. Save the model and "
-                "continue with `initial_epoch`, or train it to the end.",
-                stacklevel=2,
-            )
-        if self._progress:
-            self._progress.close()
+        self._guard.undo()
+        warn_of_unfinished(self._layers)
 
-    def _ordered_layers(self, model: keras.Model) -> list[BinaryLayer]:
-        check_model(model, "SequentialBinarization")
-        layers = binary_layers(model)
-        if not layers:
-            raise ValueError(
-                f"SequentialBinarization: model {model.name!r} has no binary layers. Build it with BinaryConv2D or BinaryDense "
-                "of bitat_tf.layers in place of the layers that are to become binary, or use bitat_tf.applications.ReActNet."
-            )
-        names = [layer.name for layer in layers]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(
-                f"SequentialBinarization: every binary layer needs a name of its own. Received: several layers named {twice}. "
-                "Pass `name=` when the layers of nested models are made."
-            )
-        if isinstance(self.order, str):
-            if self.order not in ("bottom_to_top", "top_to_bottom"):
-                raise ValueError(
-                    "SequentialBinarization: `order` must be 'bottom_to_top', 'top_to_bottom' or a list of layer names. "
-                    f"Received: order={self.order!r}."
-                )
-            return layers if self.order == "bottom_to_top" else layers[::-1]
-        by_name = {layer.name: layer for layer in layers}
-        unknown = [name for name in self.order if name not in by_name]
-        if unknown or len(set(self.order)) != len(self.order) or not self.order:
-            raise ValueError(
-                f"SequentialBinarization: `order` must name binary layers of the model, each once: {sorted(by_name)}. "
-                f"Received: {list(self.order)}."
-            )
-        return [by_name[name] for name in self.order]
+    def _undo_the_rest(self) -> None:
+        # What is there now: until it is undone, this callback may have gone on to another model.
+        self._guard.undo_by(self._freezer.freeze, [])
+        self._guard.undo_by(pull_at, None, self._layers, self._pulls)
+
+    def _take_back(self, step: int) -> None:
+        """Set again what holds: a training step that found no more data has undone it, and Keras went on."""
+        self._guard.engage()
+        self._guard.undo_by(self._rate.give_back)
+        self._undo_the_rest()
+        self._rate.begin(self.timeline, step)
+        self._hold(self.timeline.phases[self._next - 1])
 
     def _begin_run(self, epoch: int) -> None:
         steps, epochs = self.params.get("steps"), self.params.get("epochs")
@@ -228,6 +227,7 @@ class SequentialBinarization(keras.callbacks.Callback):
         self.timeline: Timeline = self.schedule.timeline(list(self._layers), steps)
         if self.verbose:
             self._progress = ProgressLine(self.timeline.total_steps, live=not self.params.get("verbose"))
+            self._guard.undo_by(self._progress.close)
         step = epoch * steps
         self._rate.begin(self.timeline, step)
         self._step = step - 1
@@ -266,25 +266,23 @@ class SequentialBinarization(keras.callbacks.Callback):
             self._next += 1
 
     def _enter(self, phase: Phase, step: int) -> None:
-        if phase.kind == QUANTIZATION:
+        if phase.layer and phase.kind == QUANTIZATION:
             self._stages.quantize(self._layers[phase.layer])
         self._adjust(phase, step)
 
     def _adjust(self, phase: Phase, step: int) -> None:
-        """Set what holds during a phase: what is frozen, and which layer the disentangled loss pulls at."""
-        # On JAX, taking the model brings its variables up to date, without which what is assigned to them is lost.
-        model = self.model
-        layer = self._layers[phase.layer] if phase.layer else None
-        self._freezer.freeze(layers_below(model, layer) if layer is not None and self.schedule.freezes(phase) else [])
-        self._pull_at(layer if phase.kind == QUANTIZATION else None)
+        """Let a phase hold, and say so."""
+        self._hold(phase)
         self.phase_history.append(
             {"epoch": step / self._steps_per_epoch, "stage": phase.stage, "kind": phase.kind, "layer": phase.layer}
         )
         if self._progress:
             self._progress.phase(phase, len(self._layers), step)
 
-    def _pull_at(self, current: BinaryLayer | None) -> None:
-        for layer in self._layers.values():
-            state = layer.disentangled_state
-            state.strength.assign(self.schedule.strength if layer is current else 0.0)
-            state.l1.assign(self.schedule.l1 if layer is current else 0.0)
+    def _hold(self, phase: Phase) -> None:
+        """Set what holds during a phase: what is frozen, and which layer the disentangled loss pulls at."""
+        # On JAX, taking the model brings its variables up to date, without which what is assigned to them is lost.
+        model = self.model
+        layer = self._layers[phase.layer] if phase.layer else None
+        self._freezer.freeze(layers_below(model, layer) if layer is not None and self.schedule.freezes(phase) else [])
+        pull_at(phase.layer if phase.kind == QUANTIZATION else None, self._layers, self._pulls)

@@ -7,21 +7,28 @@
 | `file_options` | the options of the commands on `.tflite` files |
 | `look_commands`, `file_commands` | what these do: the first looks into files, the other makes and runs them |
 | `experiment_options`, `experiment_command` | the same for the experiments of the paper |
+| `chatter` | what TensorFlow writes to stderr does not reach the terminal |
+| `stopping` | SIGTERM is taken as Ctrl-C is |
 
 What a command does is loaded when it is run: help and a look into a file need not wait for TensorFlow.
 """
 
-import logging
+import contextlib
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+from bitat_tf.cli.chatter import chatter_apart
 from bitat_tf.cli.options import NEGATIVE_CHOICES, build_parser
+from bitat_tf.cli.stopping import Terminated, termination_raised
 from bitat_tf.tflite_file.engines import MissingEngineError
 
 __all__ = ["build_parser", "main"]
 
+UNUSABLE, STOPPED, TERMINATED = 2, 130, 143  # the last two as shells have them: 128 and the number of the signal
 _RESUMABLE = ("train", "binarize", "experiment")
 _MODULES = {
     "commands": ("train", "binarize", "check", "summary", "import"),
@@ -39,21 +46,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 1 where `check` finds errors in a model, or `verify` does not see that a file does what the model
-        does; 2 for an error that the user can mend; 130 when stopped.
+        does; 2 for an error that the user can mend; 130 when stopped, 143 by SIGTERM.
     """
     options = vars(build_parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments)))
     command, out = options.pop("command"), options.get("out")
     full_command = " ".join([command, *([options["experiment"]] if "experiment" in options else [])])
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its notes would bury the command's own lines
-    try:
-        return _handler(command)(options)
-    except _errors() as error:
-        sys.stderr.write(f"bitat-tf: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        cure = f" `bitat-tf {full_command} --out {out} --resume` continues." if _can_continue(command, out) else ""
-        sys.stderr.write(f"bitat-tf: stopped.{cure}\n")
-        return 130
+    with contextlib.ExitStack() as stack:
+        chatter = stack.enter_context(chatter_apart())
+        explained = stack.enter_context(contextlib.ExitStack())
+        explained.callback(lambda: sys.stderr.write(chatter.explanation()))  # also before a traceback
+        if command in _RESUMABLE:
+            options["chatter"] = chatter
+            stack.enter_context(termination_raised())
+        try:
+            code = _handler(command)(options)
+        except KeyboardInterrupt as stop:  # before the errors: TensorFlow's cannot be had where its import was interrupted
+            sys.stderr.write(f"bitat-tf: stopped.{_continuation(full_command, out)}\n")
+            code = TERMINATED if isinstance(stop, Terminated) else STOPPED
+        except _errors() as error:
+            sys.stderr.write(f"bitat-tf: {error}\n")
+            return UNUSABLE
+        explained.pop_all()
+        return code
 
 
 def _handler(command: str) -> Callable[[dict[str, Any]], int]:
@@ -71,12 +85,12 @@ def _errors() -> tuple[type[Exception], ...]:
     return (*errors, tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError)
 
 
-def _can_continue(command: str, out: str | None) -> bool:
-    if command not in _RESUMABLE or out is None:
-        return False
-    from bitat_tf.workflow import RunFolder
-
-    return RunFolder(out).config.exists()
+def _continuation(command: str, out: str | None) -> str:
+    """Return the sentence that says how a command that was stopped goes on; empty where it cannot."""
+    # The file by its name: where an import was interrupted, `RunFolder` may not be had any more.
+    if command.split()[0] not in _RESUMABLE or out is None or not Path(out, "config.json").exists():
+        return ""
+    return f" `bitat-tf {command} --out {shlex.quote(str(out))} --resume` continues."
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from bitat_tf._console import show_or_write
 from bitat_tf._files import file_hash
+from bitat_tf.cli.chatter import Chatter
 from bitat_tf.importing import import_model
 from bitat_tf.inspection import check
 from bitat_tf.inspection.model_summary import summary
@@ -19,7 +20,7 @@ from bitat_tf.workflow.keras_file import check_kind
 
 def train(options: dict[str, Any]) -> int:
     """Run `bitat-tf train`; returns the exit code."""
-    folder, resume, overwrite = _run_options(options)
+    folder, chatter, resume, overwrite = _run_options(options)
     if resume:
         config = folder.resume(options, TrainConfig)
         if folder.finished:
@@ -30,12 +31,12 @@ def train(options: dict[str, Any]) -> int:
     job = TrainJob(config)  # reads the data and checks all that can be checked, before anything is written
     if not resume:
         folder.begin(config, overwrite)
-    return _finish(job, folder)
+    return _finish(job, folder, chatter)
 
 
 def binarize(options: dict[str, Any]) -> int:
     """Run `bitat-tf binarize`; returns the exit code."""
-    folder, resume, overwrite = _run_options(options)
+    folder, chatter, resume, overwrite = _run_options(options)
     if resume:
         given = options.pop("model", None)
         config = folder.resume(options, BinarizeConfig)
@@ -44,7 +45,7 @@ def binarize(options: dict[str, Any]) -> int:
         check_copy(folder.source_model, config, given)
         if folder.finished:
             return _show_finished(folder)
-        return _finish(BinarizeJob(config, folder.source_model), folder)
+        return _finish(BinarizeJob(config, folder.source_model), folder, chatter)
     missing = [name for option, name in (("model", "MODEL.keras"), ("data", "--data digits|DIR")) if option not in options]
     if missing:
         raise ValueError(
@@ -57,7 +58,7 @@ def binarize(options: dict[str, Any]) -> int:
     folder.check_free(overwrite)
     job = BinarizeJob(config)
     folder.begin(config, overwrite, model)
-    return _finish(job, folder)
+    return _finish(job, folder, chatter)
 
 
 def check_model(options: dict[str, Any]) -> int:
@@ -93,13 +94,13 @@ COMMANDS: dict[str, Callable[[dict[str, Any]], int]] = {
 }
 
 
-def _run_options(options: dict[str, Any]) -> tuple[RunFolder, bool, bool]:
-    """Take what every run has out of the options: its folder, whether to resume, whether to overwrite."""
-    folder = RunFolder(options.pop("out"))
+def _run_options(options: dict[str, Any]) -> tuple[RunFolder, Chatter, bool, bool]:
+    """Take what every run has out of the options: its folder, TensorFlow's lines, whether to resume, whether to overwrite."""
+    folder, chatter = RunFolder(options.pop("out")), options.pop("chatter")
     resume, overwrite = options.pop("resume", False), options.pop("overwrite", False)
     if resume and overwrite:
         raise ValueError("--resume continues a run and --overwrite replaces it. Received: both. Pass one of them.")
-    return folder, resume, overwrite
+    return folder, chatter, resume, overwrite
 
 
 def _show_finished(folder: RunFolder) -> int:
@@ -107,7 +108,8 @@ def _show_finished(folder: RunFolder) -> int:
     return 0
 
 
-def _finish(job: Job, folder: RunFolder) -> int:
+def _finish(job: Job, folder: RunFolder, chatter: Chatter) -> int:
+    chatter.keep_in(folder.chatter)
     job.run(folder)
     sys.stdout.write(f"All results are in {folder.path}; start with report.html.\n")
     return 0

@@ -34,7 +34,7 @@ def _kept_model(folder: ExperimentFolder) -> Path:
 def experiment(options: dict[str, Any]) -> int:
     """Run `bitat-tf experiment`; returns the exit code."""
     settings, kind = _KINDS[options.pop("experiment")]
-    folder = ExperimentFolder(options.pop("out"))
+    folder, chatter = ExperimentFolder(options.pop("out")), options.pop("chatter")
     resume, overwrite = options.pop("resume", False), options.pop("overwrite", False)
     if resume and overwrite:
         raise ValueError("--resume continues an experiment and --overwrite replaces it. Received: both. Pass one of them.")
@@ -43,7 +43,7 @@ def experiment(options: dict[str, Any]) -> int:
         if folder.finished:
             sys.stdout.write(f"The experiment in {folder.path} is finished:\n\n{folder.report_markdown.read_text()}")
             return 0
-        kind(config, _kept_model(folder) if config.model else None).run(folder)
+        prepared = kind(config, _kept_model(folder) if config.model else None)
     else:
         config = settings.for_options(options)
         if config.model:
@@ -51,7 +51,8 @@ def experiment(options: dict[str, Any]) -> int:
         folder.check_free(overwrite)
         prepared = kind(config)  # reads the data and checks all that can be checked, before anything is written
         folder.begin(config, overwrite, Path(config.model) if config.model else None)
-        prepared.run(folder)
+    chatter.keep_in(folder.chatter)
+    prepared.run(folder)
     sys.stdout.write(f"All results are in {folder.path}; start with report.md.\n")
     return 0
 

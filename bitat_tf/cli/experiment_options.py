@@ -79,7 +79,9 @@ def _add_gap(kinds) -> None:
         action="store_true",
         help="pull at the float weights, as in the paper (default: at those re-targeted to binary inputs)",
     )
-    gap.add_argument("--strength", type=float, metavar="LAMBDA", help="weight of the disentangled loss (default 1.0)")
+    gap.add_argument(
+        "--strength", type=float, metavar="LAMBDA", help="weight of the disentangled loss (default: what the layers say, or 1)"
+    )
 
 
 def _add(

@@ -197,7 +197,9 @@ def _add_training_options(run: argparse.ArgumentParser, epochs: str) -> None:
     training.add_argument(
         "--binarization-learning-rate", type=float, metavar="RATE", help="of the binarization, decays linearly (default 1e-2)"
     )
-    training.add_argument("--strength", type=float, metavar="LAMBDA", help="weight of the disentangled loss (default 1.0)")
+    training.add_argument(
+        "--strength", type=float, metavar="LAMBDA", help="weight of the disentangled loss (default: what the layers say, or 1)"
+    )
     training.add_argument(
         "--freeze",
         choices=("never", "quantization", "always"),

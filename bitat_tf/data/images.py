@@ -6,11 +6,12 @@ import numpy as np
 from sklearn import datasets
 from sklearn.model_selection import train_test_split
 
+from bitat_tf._tables import ShownAsTable
 from bitat_tf.data._checks import check_integer, check_samples, check_share, draw_share
 
 
 @dataclass(frozen=True, eq=False)
-class ImageData:
+class ImageData(ShownAsTable):
     """Images and their classes, as training and test set.
 
     Attributes:

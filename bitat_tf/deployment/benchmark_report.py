@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from bitat_tf._tables import as_text
+from bitat_tf._tables import ShownAsTable, as_text
 from bitat_tf.deployment.machine import Machine
 from bitat_tf.tflite_file.engines import LCE, RUNTIME
 
@@ -70,7 +70,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class BenchmarkReport:
+class BenchmarkReport(ShownAsTable):
     """Result of `benchmark`. Prints as a table.
 
     Attributes:

@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from bitat_tf._tables import ShownAsTable
 from bitat_tf.deployment.machine import Machine, this_machine
 from bitat_tf.deployment.timing_child import (
     LCE_VARIANTS,
@@ -42,7 +43,7 @@ class EngineTime:
 
 
 @dataclass(frozen=True)
-class EngineTimes:
+class EngineTimes(ShownAsTable):
     """Result of `engine_times`. Prints as a sentence.
 
     Attributes:

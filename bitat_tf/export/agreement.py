@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bitat_tf._tables import ShownAsTable
+
 SAME, DIFFERENT, NO_VERDICT = "same", "different", "no verdict"
 
 TOP_1, DECISIONS, VALUES, UNKNOWN = "top-1", "decisions", "values", "values or top-1"
@@ -79,7 +81,7 @@ that do not fit the data, half of them by more than 0.7. An output that says not
 
 
 @dataclass(frozen=True)
-class OutputAgreement:
+class OutputAgreement(ShownAsTable):
     """How an output of the file compares with that of the model.
 
     Attributes:

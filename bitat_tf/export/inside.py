@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from bitat_tf._tables import ShownAsTable
 from bitat_tf.export.ends import as_model_takes
 from bitat_tf.export.lowering.binary_kernel import binary_kernel
 from bitat_tf.export.lowering.operators import unpack, words
@@ -66,7 +67,7 @@ class Divergence:
 
 
 @dataclass(frozen=True)
-class InsideComparison:
+class InsideComparison(ShownAsTable):
     """How the signs inside of a file compare with those of the model.
 
     Attributes:

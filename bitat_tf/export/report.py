@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bitat_tf._tables import ShownAsTable
 from bitat_tf.export.agreement import DIFFERENT, NO_VERDICT, SAME, OutputAgreement, overall_verdict
 from bitat_tf.export.inside import InsideComparison
 from bitat_tf.tflite_file.operators import Operator
@@ -17,7 +18,7 @@ _VERDICTS = {
 
 
 @dataclass(frozen=True)
-class ExportReport:
+class ExportReport(ShownAsTable):
     """Result of `to_tflite`.
 
     Attributes:
@@ -90,7 +91,7 @@ class ExportReport:
 
 
 @dataclass(frozen=True)
-class VerificationReport:
+class VerificationReport(ShownAsTable):
     """What `verify` found out about a file.
 
     Attributes:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from bitat_tf._tables import as_text
+from bitat_tf._tables import ShownAsTable, as_text
 from bitat_tf.inspection.outlook import Outlook
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
@@ -37,7 +37,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class CheckReport:
+class CheckReport(ShownAsTable):
     """What `check` found. Prints as a table.
 
     Attributes:

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from bitat_tf._tables import as_text
+from bitat_tf._tables import ShownAsTable, as_text
 from bitat_tf._validation import check_model
 from bitat_tf.inspection.outlook import ESTIMATE, Outlook, outlook_of
 from bitat_tf.inspection.summary_rows import SummaryRow, SummaryTotals, summary_rows
@@ -18,7 +18,7 @@ _WIDTH = 150
 
 
 @dataclass(frozen=True)
-class ModelSummary:
+class ModelSummary(ShownAsTable):
     """Result of `summary`. Prints as a table.
 
     Attributes:

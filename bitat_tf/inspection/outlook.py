@@ -7,6 +7,7 @@ import keras
 from rich.console import Group
 from rich.text import Text
 
+from bitat_tf._tables import ShownAsTable
 from bitat_tf.inspection.adaptation import layers_that_must_train, notes
 from bitat_tf.inspection.kernel_layers import holds_binary
 from bitat_tf.inspection.layer_profile import estimate_file_size, layer_parameters
@@ -21,7 +22,7 @@ _NEXT = (
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Outlook(ShownAsTable):
     """What `bitat_tf.binarize` would make of a network without binary layers. Prints as a table with lines below.
 
     Attributes:

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from bitat_tf._tables import as_text
+from bitat_tf._tables import ShownAsTable, as_text
 from bitat_tf.inspection.kernel_layers import first_calls, float_operator, is_binary, last_calls, obstacle
 from bitat_tf.model_graph import CallGraph
 
@@ -63,7 +63,7 @@ class LayerPlan:
 
 
 @dataclass(frozen=True)
-class BinarizationPlan:
+class BinarizationPlan(ShownAsTable):
     """What `binarize` does with every layer that computes with a kernel. Prints as a table of those that stay float.
 
     Attributes:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from bitat_tf._files import write_bytes
 from bitat_tf._pixels import Scaling
+from bitat_tf._tables import ShownAsTable
 from bitat_tf.kits.network import KitNetwork, read_network
 from bitat_tf.kits.picture import encoded, read_picture
 from bitat_tf.kits.runtime_sources import runtime_sources
@@ -18,7 +19,7 @@ from bitat_tf.kits.targets import ALL, TARGETS, project_files
 
 
 @dataclass(frozen=True)
-class Kit:
+class Kit(ShownAsTable):
     """What `write_kit` wrote.
 
     Attributes:

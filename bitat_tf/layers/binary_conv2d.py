@@ -23,8 +23,9 @@ class BinaryConv2D(BinaryLayer, keras.layers.Conv2D):
         input_quantizer: A quantizer layer or its name. Default `bitat_tf.quantizers.RSign()`.
         kernel_quantizer: A quantizer or its name. Default `bitat_tf.quantizers.MagnitudeAwareSign` (alpha * sign, one alpha per
             output channel).
-        disentangled_regularizer: A `DisentangledRegularizer`, for its `error`, `num_groups`, `residual` and `cross_layer`;
-            `SequentialBinarization` sets its strength and l1 from the schedule. Default one that is switched off.
+        disentangled_regularizer: A `DisentangledRegularizer`. `SequentialBinarization` switches it on while the layer is
+            quantized, with the strength and l1 that it names, or those of the schedule. Default one that names none, and is
+            switched off otherwise.
         float_activation: Activation of the layer's *input* for as long as the input is float, in the place that the sign takes
             afterwards: a function or its name. For networks whose only non-linearity is the sign, "hard_tanh" (Larq's
             clip(x, -1, 1)), as Bi-Real Net's pre-training does. Default None: the input as it is.

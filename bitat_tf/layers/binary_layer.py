@@ -57,8 +57,9 @@ class BinaryLayer:
                 f"{type(self).__name__}: pass a DisentangledRegularizer as `disentangled_regularizer`, so that its statistics "
                 "are saved with the layer; `kernel_regularizer` is for the regularizers of Keras."
             )
+        self._has_own_regularizer = disentangled_regularizer is not None
         if disentangled_regularizer is None:
-            disentangled_regularizer = DisentangledRegularizer(strength=0.0, l1=0.0)
+            disentangled_regularizer = DisentangledRegularizer()
         elif isinstance(disentangled_regularizer, dict):
             disentangled_regularizer = keras.saving.deserialize_keras_object(disentangled_regularizer)
         if not isinstance(disentangled_regularizer, DisentangledRegularizer):
@@ -106,6 +107,9 @@ class BinaryLayer:
             self.input_quantizer.build(input_shape)
             self.input_quantizer.built = True
         self.disentangled_state = self.disentangled_regularizer.build(self.kernel.shape)
+        if not self._has_own_regularizer:  # switched off, until a schedule switches it on
+            self.disentangled_state.strength.assign(0.0)
+            self.disentangled_state.l1.assign(0.0)
         # Where a layer of Keras has its own; the user's and the disentangled one are then the two parts of a sum.
         self.kernel.regularizer = _Both(self.disentangled_regularizer, self.kernel_regularizer)
 
@@ -237,6 +241,8 @@ class BinaryLayer:
         """Return the arguments of the constructor."""
         own = ("input_quantizer", "kernel_quantizer", "disentangled_regularizer", "float_activation")
         serialized = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in own}
+        if not self._has_own_regularizer:
+            serialized["disentangled_regularizer"] = None
         if self.float_activation is hard_tanh:
             serialized["float_activation"] = "hard_tanh"
         return {**super().get_config(), **serialized}  # type: ignore[misc]

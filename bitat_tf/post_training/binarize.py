@@ -1,12 +1,14 @@
 """Binarization without training: closed forms from bottom to top."""
 
+import contextlib
 import warnings
 from typing import Any, cast
 
 import keras
 import numpy as np
-from rich.progress import Progress
+from rich.markup import escape
 
+from bitat_tf._console import LiveLine
 from bitat_tf._validation import check_choice, check_model
 from bitat_tf.calibration import Calibration, layer_statistics
 from bitat_tf.calibration.statistics import channel_means, check_memory, check_statistics_possible, float_outputs
@@ -18,6 +20,7 @@ from bitat_tf.post_training.propagation import Flow, check_activations, propagat
 from bitat_tf.quantizers import MagnitudeAwareSign, RSign
 
 _NAME = "binarize_post_training"
+_PROGRESS = "post-training binarization"
 
 
 def binarize_post_training(
@@ -79,14 +82,13 @@ def binarize_post_training(
     check_activations(_NAME, model, samples)
     binary = _copy(model)
     uses = layer_uses(model)
-    with Progress(transient=True, disable=not verbose) as progress:
-        task = progress.add_task("post-training binarization", total=len(layers))
+    names = [layer.name for layer in layers]
+    with contextlib.closing(LiveLine(len(names), _PROGRESS, transient=True, shown=bool(verbose))) as line:
 
         def visit(layer: keras.layers.Layer, float_layer: keras.layers.Layer, flow: Flow) -> None:
             if isinstance(layer, BinaryLayer):
-                progress.update(task, description=f"post-training binarization: {layer.name}")
+                line.update(names.index(layer.name), f"{_PROGRESS}: {escape(layer.name)}")
                 binarize_layer(layer, float_layer, flow, seed, memory_limit)
-                progress.advance(task)
             elif isinstance(layer, keras.layers.BatchNormalization) and flow.changed:
                 if uses[layer.name] > 1:
                     raise ValueError(

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from bitat_tf._files import write_bytes
+from bitat_tf._tables import ShownAsTable
 from bitat_tf.tflite_file.description import describe
 from bitat_tf.tflite_file.reading import read
 
 
 @dataclass(frozen=True)
-class Dump:
+class Dump(ShownAsTable):
     """What `dump` has written.
 
     Attributes:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bitat_tf._tables import ShownAsTable
 from bitat_tf.tflite_file.content import check_identifier, check_seal, facts, parse
 from bitat_tf.tflite_file.engines import available_engines
 from bitat_tf.tflite_file.operators import printable
@@ -16,7 +17,7 @@ _LARGEST = 2**31  # offsets in the file are of 32 bits
 
 
 @dataclass(frozen=True)
-class TfliteFile:
+class TfliteFile(ShownAsTable):
     """A file that has been read and found whole.
 
     Attributes:

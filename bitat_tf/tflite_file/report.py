@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from bitat_tf._tables import as_text
+from bitat_tf._tables import ShownAsTable, as_text
 from bitat_tf.tflite_file.operators import Operator, Shape, Tensor
 from bitat_tf.tflite_file.reasons import LeftOperator
 
@@ -62,7 +62,7 @@ class FileTotals:
 
 
 @dataclass(frozen=True)
-class FileReport:
+class FileReport(ShownAsTable):
     """Result of `inspect`. Prints as a table.
 
     Attributes:

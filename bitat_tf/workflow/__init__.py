@@ -14,7 +14,7 @@
 | `training` | training and evaluation on the images of a run, for jobs and experiments |
 | `settings` | what the settings of all commands share |
 | `html_report` | `report.html`, one file with everything |
-| `report`, `source_report`, `history`, `plots` | what a run says and writes |
+| `opening`, `report`, `source_report`, `history`, `plots` | what a run says and writes |
 """
 
 from bitat_tf.importing import import_model

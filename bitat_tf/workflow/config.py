@@ -45,7 +45,7 @@ class RunConfig(Settings):
         calibration: Number of training images for the statistics of the layers.
         learning_rate: At the start of the float training; decays linearly to 0.
         binarization_learning_rate: The same of the binarization.
-        strength: lambda of the disentangled loss.
+        strength: lambda of the disentangled loss; None for what the layers name, and 1 where they name none.
         freeze: When the layers below are frozen: "never", "quantization" or "always".
         distillation: Share of the loss that compares the network's outputs with the float network's, from 0 to 1; the labels
             have the rest.
@@ -69,7 +69,7 @@ class RunConfig(Settings):
     calibration: int = 512
     learning_rate: float = 1e-3
     binarization_learning_rate: float = 1e-2
-    strength: float = 1.0
+    strength: float | None = None
     freeze: str = "never"
     distillation: float = 0.0
     post_training: bool = False

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from bitat_tf._tables import ShownAsTable
 from bitat_tf.data import ImageData
 from bitat_tf.export import ExportReport, VerificationReport, to_tflite, verify
 from bitat_tf.workflow.images import calibration_images, load_images
@@ -63,7 +64,7 @@ class ExportOptions:
 
 
 @dataclass(frozen=True)
-class Exported:
+class Exported(ShownAsTable):
     """What `export_file` did.
 
     Attributes:

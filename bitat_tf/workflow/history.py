@@ -4,9 +4,12 @@ import csv
 import io
 import time
 from pathlib import Path
+from statistics import mean
 
 import keras
 from rich import get_console
+
+from bitat_tf.callbacks.progress import format_seconds
 
 COLUMNS = (
     "run",
@@ -27,11 +30,15 @@ COLUMNS = (
 
 
 class EpochLines(keras.callbacks.Callback):
-    """Prints one line an epoch, in terminals and in files, and puts its time into `logs`."""
+    """Prints one line an epoch, in terminals and in files, with the time that is left, and puts its own time into `logs`."""
 
     def __init__(self, name: str):
         super().__init__()
         self._name = name
+
+    def on_train_begin(self, logs=None):
+        """Forget the times of another training."""
+        self._seconds: list[float] = []
 
     def on_epoch_begin(self, epoch, logs=None):
         """Note the time."""
@@ -41,12 +48,17 @@ class EpochLines(keras.callbacks.Callback):
         """Print the epoch's loss and accuracies, and log its seconds."""
         logs = {} if logs is None else logs
         logs["seconds"] = time.monotonic() - self._started
+        self._seconds.append(logs["seconds"])
         parts = [f"{self._name} epoch {epoch + 1}/{self.params['epochs']}", f"loss {logs['loss']:.4f}"]
         parts += [
             f"{text} {logs[key]:.2%}" for key, text in (("accuracy", "train"), ("val_accuracy", "validation")) if key in logs
         ]
         if "stage" in logs:
             parts.append(f"layer {int(logs['stage'])}, Q_rel {logs['q_rel']:.3f}")
+        epochs_left = self.params["epochs"] - epoch - 1
+        if epochs_left > 0:
+            # In the first epoch the step is traced: the others tell more.
+            parts.append(f"{format_seconds(epochs_left * mean(self._seconds[1:] or self._seconds))} left")
         get_console().print("  ".join(parts), highlight=False, soft_wrap=True)
 
 

@@ -24,6 +24,7 @@ from bitat_tf.workflow.config import RunConfig
 from bitat_tf.workflow.history import merge_logs, read_rows
 from bitat_tf.workflow.html_report import Evidence, html_report
 from bitat_tf.workflow.images import calibration_images
+from bitat_tf.workflow.opening import opening_line
 from bitat_tf.workflow.pixels import RAW
 from bitat_tf.workflow.plots import error_plot_width, plot_accuracy, plot_layer_errors, save_figure
 from bitat_tf.workflow.report import layer_errors_of, markdown, results_table
@@ -106,6 +107,9 @@ class Job:
             OSError: If a file cannot be written.
         """
         write_text(folder.labels, "".join(f"{name}\n" for name in self.images.class_names))
+        binary_steps = 0 if self.timeline is None else self.timeline.total_steps
+        opening = opening_line(self.images, self.training.steps * self.config.epochs, binary_steps)
+        get_console().print(opening, highlight=False, soft_wrap=True, markup=False)
         self.source.introduce(self.check_report, self._test_accuracy)
         float_accuracy = self._train_float(folder)
         binary_accuracy = self._binarize(folder)

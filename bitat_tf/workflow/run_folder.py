@@ -38,6 +38,11 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
 
     @property
+    def chatter(self) -> Path:
+        """What TensorFlow has written meanwhile, which does not reach the terminal."""
+        return self.logs / "log.txt"
+
+    @property
     def _own(self) -> list[Path]:
         return [value for name, value in vars(self).items() if name != "path"]
 

@@ -230,7 +230,7 @@ SETTINGS = {
     "validation_share": setting("validation_share", 0, 1.0, -1, "half", None),
     "augment": setting("augment", "spin", 5, None),
     "freeze": setting("freeze", "winter", True, None),
-    "strength": setting("strength", -1, "strong", None),
+    "strength": setting("strength", -1, "strong", True),
     "distillation": setting("distillation", 2, -1, "a bit", None),
     "calibration": setting("calibration", 0, "some", None),
     "width": setting("width", 0, -1, "wide", None),

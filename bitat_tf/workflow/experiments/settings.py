@@ -135,7 +135,7 @@ class GapSettings(ExperimentSettings):
         binarization_learning_rate: Of Adam in both, at the start; decays linearly.
         joint_share: Share of BiTAT's epochs in which all layers train, at the end; the layers' phases have the rest.
         float_reference: Whether BiTAT pulls at the float weights, as in the paper, and not at re-targeted ones.
-        strength: lambda of BiTAT's disentangled loss.
+        strength: lambda of BiTAT's disentangled loss; None for what the layers name, and 1 where they name none.
 
     The others are those of `ExperimentSettings`.
     """
@@ -152,11 +152,12 @@ class GapSettings(ExperimentSettings):
     binarization_learning_rate: float = 1e-2
     joint_share: float = 0.5
     float_reference: bool = False
-    strength: float = 1.0
+    strength: float | None = None
 
     def __post_init__(self):
         super().__post_init__()
         self.check_integers(blocks=1, binarization_epochs=2)
         check_number(self.command, "binarization_learning_rate", self.binarization_learning_rate, exclusive=True)
         check_number(self.command, "joint_share", self.joint_share, maximum=0.99)
-        check_number(self.command, "strength", self.strength)
+        if self.strength is not None:
+            check_number(self.command, "strength", self.strength)
