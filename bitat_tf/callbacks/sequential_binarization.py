@@ -97,7 +97,8 @@ class SequentialBinarization(keras.callbacks.Callback):
     def total_epochs(self, model: keras.Model) -> int:
         """Return what to pass to `fit` as `epochs`."""
         layers = ordered_layers(model, self.order)
-        pulls(self.schedule, layers)  # what `fit` would refuse
+        pulls(self.schedule, layers)  # what `fit` would refuse is refused here
+        resolve_blocks(self.blocks, model, layers)
         return self.schedule.total_epochs(len(layers))
 
     def on_train_begin(self, logs=None):

@@ -250,8 +250,11 @@ def test_layers_get_the_sensitivity_of_their_stage(blocks):
     ],
 )
 def test_refused_blocks_of_a_run(blocks, cross_layer, message):
+    model = basic_block(cross_layer)
     with pytest.raises(ValueError, match=message):
-        fit(basic_block(cross_layer), pictures(), blocks)
+        SequentialBinarization(pictures(), blocks=blocks).total_epochs(model)  # before anything is trained
+    with pytest.raises(ValueError, match=message):
+        model.fit(pictures(), epochs=3, callbacks=[SequentialBinarization(pictures(), blocks=blocks)], verbose=0)
 
 
 def test_a_run_without_shortcuts_names_the_cure():
