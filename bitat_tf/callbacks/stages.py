@@ -11,7 +11,7 @@ from bitat_tf.calibration import Calibration, LayerInputs, NetworkTrace, find_bl
 from bitat_tf.calibration.cross_layer import check_block
 from bitat_tf.calibration.statistics import channel_means, has_statistics, layer_metric
 from bitat_tf.callbacks.schedule import Schedule
-from bitat_tf.callbacks.workers import take_from_first_worker
+from bitat_tf.callbacks.workers import of_first_worker
 from bitat_tf.dependency import Metric, flip_descent, latent_weights
 from bitat_tf.layers import BinaryLayer
 from bitat_tf.quantizers import RSign
@@ -51,8 +51,12 @@ class Stages:
         What the user has frozen (`layer.trainable = False`) becomes binary as it is; so does, but for its thresholds, a grouped
         convolution, which has no single covariance.
         """
-        self._make_binary(layer)
-        take_from_first_worker(layer.variables)
+        inputs = self._inputs_of(layer)
+        if self._schedule.center_thresholds and layer.trainable and isinstance(layer.input_quantizer, RSign):
+            layer.input_quantizer.threshold.assign(of_first_worker(-channel_means(inputs)))
+        if has_statistics(layer):
+            self._take_statistics(layer, inputs)
+        layer.set_binary()
 
     def refresh(self, layer: BinaryLayer) -> None:
         """Measure s and V of a layer again; its groups and its reference weights stay."""
@@ -60,35 +64,30 @@ class Stages:
             return
         state = layer.disentangled_state
         metric = layer_metric(layer, self._inputs_of(layer), ops.convert_to_numpy(state.groups))
-        state.assign(self._in_block(layer, metric), ops.convert_to_numpy(state.reference))
-        take_from_first_worker(state.variables)
+        state.assign(self._shared_metric(layer, metric), ops.convert_to_numpy(state.reference))
 
-    def _make_binary(self, layer: BinaryLayer) -> None:
-        inputs = self._inputs_of(layer)
-        if self._schedule.center_thresholds and layer.trainable and isinstance(layer.input_quantizer, RSign):
-            layer.input_quantizer.threshold.assign(-channel_means(inputs))
-        if not has_statistics(layer):
-            layer.set_binary()
-            return
+    def _take_statistics(self, layer: BinaryLayer, inputs: LayerInputs) -> None:
+        """Store statistics and reference weights, and re-target the latent kernel."""
         statistics = layer_statistics(layer, inputs, self._schedule.retarget, self._seed)
-        metric, reference = self._in_block(layer, statistics.metric), statistics.reference
+        metric, reference = self._shared_metric(layer, statistics.metric), of_first_worker(statistics.reference)
         layer.disentangled_state.assign(metric, reference)
-        if self._schedule.retarget and layer.trainable:
-            binary = np.where(reference >= 0, 1.0, -1.0)
-            if self._schedule.flips and statistics.curvature is not None:  # there is one: flips need `retarget`
-                binary = flip_descent(binary, reference, statistics.curvature)
-            layer.set_latent_kernel(latent_weights(reference, binary, metric.optimal_scale(binary, reference)))
-        layer.set_binary()
+        if not (self._schedule.retarget and layer.trainable):
+            return
+        binary = np.where(reference >= 0, 1.0, -1.0)
+        if self._schedule.flips and statistics.curvature is not None:  # there is one: flips need `retarget`
+            binary = of_first_worker(flip_descent(binary, reference, statistics.curvature))
+        layer.set_latent_kernel(latent_weights(reference, binary, metric.optimal_scale(binary, reference)))
 
     def _inputs_of(self, layer: BinaryLayer) -> LayerInputs:
         return LayerInputs(self._model, layer, self._calibration, trace=self._trace)
 
-    def _in_block(self, layer: BinaryLayer, metric: Metric) -> Metric:
+    def _shared_metric(self, layer: BinaryLayer, metric: Metric) -> Metric:
+        """Return a layer's metric with what its block feels, as all workers are to have it."""
         block = self._blocks.get(layer.name)
-        if block is None:
-            return metric
-        sensitivity = output_sensitivity(self._model, layer, block, self._calibration, seed=self._seed)
-        return replace(metric, sensitivity=sensitivity)
+        if block is not None:
+            sensitivity = output_sensitivity(self._model, layer, block, self._calibration, seed=self._seed)
+            metric = replace(metric, sensitivity=sensitivity)
+        return Metric(**of_first_worker(vars(metric)))
 
 
 def resolve_blocks(blocks: str | Mapping[str, str] | None, model: keras.Model, layers: list[BinaryLayer]) -> dict[str, str]:

@@ -3,12 +3,10 @@
 Keras trains in several processes on JAX alone: `jax.distributed.initialize` and `keras.distribution.DataParallel`.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 
 def has_several_workers() -> bool:
@@ -29,21 +27,26 @@ def is_first_worker() -> bool:
     return jax.process_index() == 0
 
 
-def take_from_first_worker(variables: Iterable[Any]) -> None:
-    """Give the variables of every process the values that those of the first one have; all processes must call it.
+def of_first_worker(arrays: Any) -> Any:
+    """Return arrays as the first process has them; all processes must call it, with as many arrays of as many axes.
 
     Statistics are computed by every process. Machines of several kinds round them differently, and users may give each process
-    other calibration data: the networks would no longer be the same, and gradients of different networks would be added.
+    other calibration data: JAX assigns to a variable of all processes only what is the same in all of them.
 
     Args:
-        variables: Variables of the model; nothing happens in a single process.
+        arrays: An array, or a structure of arrays, numbers and None. A single process gets it back as it is.
     """
     if not has_several_workers():
-        return
+        return arrays
     from jax.experimental import multihost_utils
 
-    for variable in variables:
-        variable.assign(multihost_utils.broadcast_one_to_all(ops.convert_to_numpy(variable)))
+    def of_first(array: Any) -> np.ndarray | None:
+        if array is None:
+            return None
+        shape = tuple(multihost_utils.broadcast_one_to_all(np.array(np.shape(array), np.int32)))
+        return multihost_utils.broadcast_one_to_all(array if np.shape(array) == shape else np.zeros(shape))
+
+    return keras.tree.map_structure(of_first, arrays)
 
 
 def check_equal_on_all_workers(what: str, value: int) -> None:
