@@ -84,7 +84,7 @@ def test_the_linter_finds_nothing_that_costs_accuracy(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_sequential_binarization(name):
     model = build(name)
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     x, y = pixels(), np.arange(16) % 4
     bitat = SequentialBinarization(x[:8], Schedule(1, 0, 1), verbose=0)
     epochs = bitat.total_epochs(model)
