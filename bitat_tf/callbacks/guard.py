@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from bitat_tf.callbacks.workers import has_several_workers
+
 
 class Guard:
     """Undoes what a callback has set in its model: at the end of `fit`, and where an exception ends it.
@@ -82,9 +84,10 @@ class Guard:
 
     @contextlib.contextmanager
     def undone_on_error(self) -> Iterator[None]:
-        """Undo everything where the body raises."""
+        """Undo everything where the body raises; not in one of several processes, where it would wait for the others."""
         with contextlib.ExitStack() as on_error:
-            on_error.callback(self.undo)
+            if not has_several_workers():
+                on_error.callback(self.undo)
             yield
             on_error.pop_all()
 
