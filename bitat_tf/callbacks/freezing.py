@@ -35,11 +35,11 @@ class Freezer:
     """Trains with layers frozen, without touching what the user has set.
 
     Keras reads `trainable` while it traces the training step, so that a change takes effect only with a new train function.
-    That without frozen layers is kept, since tracing takes long. The optimizer is built over all variables first, or it would
-    not know those that are trainable only later.
+    That without frozen layers is kept, since tracing takes long.
 
     Args:
-        model: The compiled model.
+        model: The compiled model. Its optimizer is built over all variables, or it would not know those that are trainable only
+            later.
         guard: Through which the model's training step is called.
         freezes: Whether anything will be frozen.
 
@@ -56,8 +56,6 @@ class Freezer:
         self._model = model
         self._guard = guard
         self._frozen: list[keras.layers.Layer] = []
-        if freezes and not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
 
     def freeze(self, layers: list[keras.layers.Layer]) -> None:
         """Freeze exactly `layers` (all others are as the user set them), from the next step on."""

@@ -114,7 +114,7 @@ class SequentialBinarization(keras.callbacks.Callback):
         self._rate = ScheduledLearningRate(self.model)
         self._guard.undo_by(self._rate.give_back)
         if not self.model.optimizer.built:
-            # Here, or the first step makes its variables, and TensorFlow traces the step once more for a step that makes none.
+            # Before anything is frozen, over all variables. And in the first step TensorFlow would trace twice for making them.
             self.model.optimizer.build(self.model.trainable_variables)
         calibration = Calibration(self.calibration, self.model, "SequentialBinarization")
         # Every batch is checked now, not after hours in the stage that meets it.

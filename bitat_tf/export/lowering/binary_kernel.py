@@ -5,8 +5,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from bitat_tf.quantizers import MagnitudeAwareSign
-
 _UNEQUAL = 1e-5  # relative difference of scales that are one
 
 
@@ -26,10 +24,7 @@ def binary_kernel(layer: Any, path: str) -> tuple[np.ndarray, np.ndarray]:
     """
     latent = layer.latent_kernel.astype(np.float32)
     axes = tuple(range(latent.ndim - 1))
-    if type(layer.kernel_quantizer) is MagnitudeAwareSign:
-        alpha = keras.ops.convert_to_numpy(MagnitudeAwareSign.scale(layer.kernel)).astype(np.float64)  # as the layer's
-        return np.where(latent >= 0, np.int8(1), np.int8(-1)), alpha
-    values = _values(layer.kernel_quantizer, latent).astype(np.float64)
+    values = layer.quantized_kernel(latent).astype(np.float64)
     scales = np.abs(values)
     alpha = scales.max(axis=axes)
     if (scales.min(axis=axes) < (1 - _UNEQUAL) * alpha).any():
@@ -60,9 +55,5 @@ def check_groups(path: str, channels: int, of_group: int) -> None:
 def gives_signs(quantizer: Any) -> bool:
     """Return whether an input quantizer is a sign: -1 below 0, +1 from 0 on."""
     probe = np.concatenate([np.linspace(-3, 3, 121), [-1e-6, 0.0, 1e-6]]).astype(np.float32)
-    found = _values(quantizer, probe[None])[0]
+    found = keras.ops.convert_to_numpy(quantizer(keras.ops.convert_to_tensor(probe[None])))[0]
     return bool(np.array_equal(found, np.where(probe >= 0, 1.0, -1.0)))
-
-
-def _values(quantizer: Any, array: np.ndarray) -> np.ndarray:
-    return keras.ops.convert_to_numpy(quantizer(keras.ops.convert_to_tensor(array)))
