@@ -176,22 +176,6 @@ def test_every_geometry_against_larq_compute_engine_and_keras(padding):
         np.testing.assert_allclose(found, model(x).numpy(), atol=1e-4, err_msg=engine)
 
 
-def test_what_is_reshaped_twice_is_not_changed_in_place():
-    """Interpreters of some releases let an addition after a reshape overwrite what the reshape has read."""
-
-    def build(x):
-        x = L.ReLU()(conv(8, name="binary")(x))
-        wide = BinaryDense(4, name="binary_dense")(L.Flatten()(x))
-        return L.Concatenate()([wide, L.Dense(3)(L.Flatten()(x))])
-
-    model = small(build, (4, 4, 8))
-    binary_layers(model)[1].input_quantizer.threshold.assign(np.linspace(-1, 1, 128))
-    content = written(lower(model))
-    x = np.random.default_rng(0).normal(size=(3, 4, 4, 8)).astype(np.float32)
-    for engine, (found,) in run_everywhere(content, [x]):
-        np.testing.assert_allclose(found, model(x).numpy(), atol=1e-4, err_msg=engine)
-
-
 def test_dense_layers_are_1x1_and_in_a_row_nothing_is_between_them():
     def build(x):
         x = BinaryDense(48, use_bias=False, name="first")(L.Flatten()(x))

@@ -25,7 +25,7 @@ from bitat_tf.export.lowering.file import convert, run
 from bitat_tf.export.lowering.grids import INPUT_TYPES, Int8Input, measure, place_grids
 from bitat_tf.export.lowering.operators import TensorFlowOperators
 from bitat_tf.export.lowering.program import Program
-from bitat_tf.export.lowering.reshapes import change_before_reshapes, sink_reshapes
+from bitat_tf.export.lowering.reshapes import change_before_reshapes, keep_pixels, sink_reshapes
 from bitat_tf.export.lowering.signs import Limits, move_signs, share_signs, write_signs
 from bitat_tf.model_graph import CallGraph
 
@@ -94,6 +94,7 @@ def fold(program: Program, limits: Measure | None = None) -> None:
     """
     merge(program)
     sink_reshapes(program)
+    keep_pixels(program)
     for _ in range(2):  # a threshold that moved may let a sign skip one step more
         move_signs(program, None if limits is None else limits(program))
         merge(program)

@@ -1,11 +1,14 @@
 """Reshapes move behind steps per channel, where they meet and vanish, or before them, where others read what they read."""
 
+import keras
 import numpy as np
 
 from bitat_tf.export.lowering import steps
 from bitat_tf.export.lowering.binary_steps import Sign
 from bitat_tf.export.lowering.program import Program
 from bitat_tf.export.lowering.steps import Affine, Slope
+
+_GLOBAL_POOLING = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 
 
 def sink_reshapes(program: Program) -> None:
@@ -25,6 +28,35 @@ def sink_reshapes(program: Program) -> None:
                 changed = True
             elif below.channels == step.channels and _sink(program, step):
                 changed = True
+
+
+def keep_pixels(program: Program) -> None:
+    """Let what is pooled over a picture and reshaped to one pixel, perhaps behind dense layers, be one pixel from the start.
+
+    So a gate for every channel has the rank of what it multiplies: the reshape vanishes, and several samples stay apart.
+    """
+    for step in program.steps():
+        if not isinstance(step, steps.Reshape) or len(step.shape) != 3 or step.shape[:2] != (1, 1):
+            continue
+        above, below = [], step.inputs[0]
+        while _works_on_pixels(below) and program.only_reader(below) is not None:
+            above.append(below)
+            below = below.inputs[0]
+        if isinstance(below, steps.KerasCall) and type(below.layer) in _GLOBAL_POOLING and len(below.shape) == 1:
+            if program.only_reader(below) is None:
+                continue
+            below.layer = type(below.layer)(data_format=below.layer.data_format, keepdims=True)
+            for one in (*above, below):
+                one.shape = (1, 1, *one.shape)
+            program.replace(step, step.inputs[0])
+
+
+def _works_on_pixels(step: steps.Step) -> bool:
+    """Return whether a step does for one pixel what it does for a vector."""
+    if isinstance(step, steps.Function):
+        return getattr(keras.activations, getattr(step.function, "__name__", ""), None) is step.function
+    dense = isinstance(step, steps.Linear) and step.is_dense
+    return len(step.shape) == 1 and (dense or isinstance(step, (Affine, Slope, steps.Clamp)))
 
 
 def change_before_reshapes(program: Program) -> None:

@@ -211,6 +211,8 @@ class Linear(Step):
             # As one operator also of several rows: of a product along the last axis the converter makes nine.
             if None in self.shape:
                 return tf.tensordot(inputs, kernel, [[-1], [0]])
+            if len(self.shape) == 3 and self.shape[:2] == (1, 1):
+                return tf.matmul(inputs, kernel)
             if len(self.shape) == 3:
                 return tf.nn.conv2d(inputs, kernel[None, None], 1, "VALID")
             rows = inputs if len(self.shape) == 1 else tf.reshape(inputs, (-1, len(self.kernel)))
