@@ -9,8 +9,8 @@ SLOW ?= slow
 EXTRAS ?= test,jax,larq,larq-compute-engine
 BIN = $(VENV)/bin
 # A file's tests run in one worker: what they share (a trained network, a compiled program) is made once.
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=15
-NOTEBOOK = $(BIN)/python -m pytest -n $(WORKERS) --nbmake --nbmake-timeout=900
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
+NOTEBOOK = --nbmake --nbmake-timeout=900
 QUICK_NOTEBOOK = notebooks/01_quickstart.ipynb
 SOURCES = setup.cfg pyproject.toml
 RUNTIME_SOURCES = runtime/pyproject.toml runtime/CMakeLists.txt runtime/README.md runtime/LICENSE \
@@ -28,9 +28,8 @@ demo: $(VENV)/.installed
 test test-slow: export OMP_NUM_THREADS = 1
 
 test: lint
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow" $(NOTEBOOK) $(QUICK_NOTEBOOK) tests
 	$(call test-runtime,not slow)
-	$(NOTEBOOK) $(QUICK_NOTEBOOK)
 
 test-slow: $(VENV)/.installed-test
 	$(PYTEST) -m "$(SLOW)"
@@ -44,8 +43,8 @@ test-core: $(VENV)/.installed-test
 # What a user has: everything about files, and the notebooks.
 test-export: export OMP_NUM_THREADS = 1
 test-export: $(VENV)/.installed-test
-	$(PYTEST) -m "not slow" tests/conversion tests/deployment tests/export tests/kits tests/tflite_file tests/test_lazy_import.py
-	$(NOTEBOOK) notebooks
+	$(PYTEST) -m "not slow" $(NOTEBOOK) notebooks tests/conversion tests/deployment tests/export tests/kits tests/tflite_file \
+		tests/test_lazy_import.py
 
 benchmarks: $(VENV)/.installed
 	$(BIN)/python -m benchmarks

@@ -2,6 +2,7 @@
 
 import gc
 import os
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -23,6 +24,27 @@ def processor_seconds():
     """Return the processor time of this process, and of those that it started and that have ended."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
+
+
+# Files whose tests take longest come first, or one worker waits for the other at the end.
+FIRST = (
+    "test_binary_networks.py",
+    "test_distribution.py",
+    "test_benchmarks.py",
+    "test_readme.py",
+    "test_resume.py",
+    "test_doctests.py",
+    "test_sequential_binarization.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    def rank(item):
+        name = Path(item.path).name
+        whole_runs = "notebooks" in Path(item.path).parts or "workflow" in Path(item.path).parts
+        return FIRST.index(name) if name in FIRST else len(FIRST) + (not whole_runs)
+
+    items.sort(key=rank)
 
 
 def pytest_collection_finish():
@@ -51,6 +73,7 @@ def _clean_session():
 def _free_memory():
     yield
     gc.collect()
+    gc.freeze()  # what a file leaves in caches is not looked through again
 
 
 @pytest.fixture(scope="session")

@@ -654,7 +654,11 @@ print(keras.backend.backend())
 
 
 @pytest.mark.parametrize(
-    "backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.skipif(find_spec("jax") is None, reason="no JAX"))]
+    "backend",
+    [
+        "tensorflow",
+        pytest.param("jax", marks=[pytest.mark.slow, pytest.mark.skipif(find_spec("jax") is None, reason="no JAX")]),
+    ],
 )
 def test_a_training_that_goes_on_has_the_batches_that_it_would_have_had(backend):
     environment = {**os.environ, "KERAS_BACKEND": backend}

@@ -206,6 +206,7 @@ for one, two in zip(*weights):
 """
 
 
+@pytest.mark.slow
 def test_two_replicas_train_like_one():
     """Each replica has half of the batch, and its share of every loss; in a process of its own, for the two devices."""
     done = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True, check=False)

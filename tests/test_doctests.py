@@ -39,9 +39,13 @@ PUBLIC = [
 ]
 
 
+# Their examples build networks of full size, train for a while, or time files.
+SLOW = ("bitat_tf.applications.", "bitat_tf.analysis.gap", "bitat_tf.analysis.flip_rates", "bitat_tf.deployment.benchmarking")
+
+
 def marked(name):
-    """Return the name of a module, marked as slow where the examples build networks of full size."""
-    return pytest.param(name, marks=pytest.mark.slow) if name.startswith("bitat_tf.applications.") else name
+    """Return the name of a module, marked as slow where its examples are."""
+    return pytest.param(name, marks=pytest.mark.slow) if name.startswith(SLOW) else name
 
 
 @pytest.mark.parametrize("name", map(marked, MODULES))

@@ -79,10 +79,7 @@ NUMBER_OF_LAYERS = {
 STRIDED = {"ReActNetA": 4, "ReActNet18": 3, "BiRealNet18": 3, "BiRealNet34": 3, "RealToBinNet18": 3}
 
 
-# Quickly, one with shortcuts and the one whose blocks are dense.
-NAMES = [
-    name if name in ("BiRealNet18", "MeliusNet22") else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES
-]
+NAMES = [name if name == "BiRealNet18" else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -99,6 +99,7 @@ def test_no_readable_backup_and_another_model_are_refused(stopped):
         fit(small_model(), Backup(stopped))
 
 
+@pytest.mark.slow
 def test_short_epochs_are_not_all_backed_up(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("bitat_tf.callbacks.backup.time.monotonic", lambda: clock[0])
@@ -136,6 +137,7 @@ def fill_the_disk():
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_backup_before(tmp_path):
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:

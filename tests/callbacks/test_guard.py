@@ -91,6 +91,7 @@ def test_an_exception_of_another_callback_is_noticed_by_the_next_step(model, ima
         np.testing.assert_array_equal(now, then)  # also the first step was the user's
 
 
+@pytest.mark.slow
 def test_or_by_the_next_schedule_also_if_the_model_is_compiled_anew(model, images):
     with pytest.raises(KeyboardInterrupt):
         fit(model, images, Interrupt())
@@ -101,6 +102,7 @@ def test_or_by_the_next_schedule_also_if_the_model_is_compiled_anew(model, image
     assert (rate(model), strengths(model)) == (USERS, [0.0] * 3)
 
 
+@pytest.mark.slow
 def test_a_run_with_backups_that_was_interrupted_ends_with_the_same_bits(make_network, images, tmp_path):
     whole = make_network()
     start = whole.get_weights()

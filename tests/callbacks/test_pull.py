@@ -83,6 +83,7 @@ def test_presets_of_the_paper_name_theirs_and_the_default_names_none():
     assert [(preset.strength, preset.l1) for preset in PRESETS.values()] == [(None, None), (100.0, 1e-5), (100.0, 1e-5)]
 
 
+@pytest.mark.slow
 def test_without_a_schedule_a_layer_without_a_regularizer_is_not_pulled_at(data):
     model = network(None, DisentangledRegularizer())
     model.fit(*data, callbacks=[QuantizationMonitor(data[0])], verbose=0)

@@ -35,6 +35,7 @@ def test_statistics_are_those_of_the_float_network_and_nothing_else_changes(make
     assert history["q_ratio"][0] == pytest.approx(history["q_ours"][0] / history["q_orig"][0])
 
 
+@pytest.mark.slow
 def test_layers_that_are_float_are_not_counted(make_network, images):
     model = make_network()
     model.get_layer("binary_1").set_binary()

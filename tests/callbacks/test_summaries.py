@@ -60,6 +60,7 @@ def test_every_layer_and_the_schedule_have_their_tags(fitted):
     assert histograms == {0, 2}
 
 
+@pytest.mark.slow
 def test_the_timeline_is_a_table(fitted):
     model, bitat, _, _, events = fitted()
     (event,) = events.Tensors("schedule/timeline")
@@ -70,6 +71,7 @@ def test_the_timeline_is_a_table(fitted):
     assert not any("latent_weights" in tag for tag in events.Tags()["tensors"]), "histograms by option"
 
 
+@pytest.mark.slow
 def test_kerass_own_curves_stand_beside(fitted, tmp_path):
     fitted()
     assert {path.name for path in Path(tmp_path).iterdir()} >= {"binarization", "train"}

@@ -243,6 +243,7 @@ def with_unknown_operator(content):
     return model
 
 
+@pytest.mark.slow
 def test_a_file_that_no_kernel_runs(folder):
     model = with_unknown_operator((folder / "small.tflite").read_bytes())
     with pytest.raises(ValueError, match=r"benchmark: no interpreter can run file 1 \(.*LceUnknown.*Expected a file of"):

@@ -38,6 +38,7 @@ def hidden(monkeypatch):
 
 
 @needs_lce
+@pytest.mark.slow
 def test_without_bitat_runtime_the_report_says_how_to_install_it(folder, hidden):
     hidden("bitat_runtime")
     report = benchmark(folder / "binary.tflite", [folder / "binary.tflite", folder / "float.tflite"], threads=[1], runs=3)
@@ -56,6 +57,7 @@ def test_a_file_without_binary_operators_needs_neither(folder, hidden):
     assert "bitat-runtime" not in " ".join(benchmark(folder / "float.tflite", threads=[1], runs=3).remarks())
 
 
+@pytest.mark.slow
 def test_a_file_with_binary_operators_needs_one_of_them(folder, hidden, monkeypatch, tmp_path):
     hidden("bitat_runtime", "larq_compute_engine")
     (tmp_path / "bitat_runtime.py").write_text("raise ImportError('not installed')\n")  # for the other process

@@ -198,6 +198,7 @@ def exported(tmp_path_factory):
     return get
 
 
+@pytest.mark.slow
 def test_all_types_of_input_give_the_same_outputs(exported):
     outputs = [run_tflite(exported(kind)[0].read_bytes(), PIXELS) for kind in ("float32", "int8", "uint8")]
     assert np.array_equal(outputs[1], outputs[2])

@@ -82,6 +82,7 @@ def test_the_output_that_is_another_one_is_named(name, exported):
     assert str(report).endswith("The file does something else than the model.")
 
 
+@pytest.mark.slow
 def test_a_model_of_batches_of_one_size(exported, tmp_path):
     path = tmp_path / "of_batches.tflite"
     assert to_tflite(four_heads(batch_size=16), path, pictures()).verdict == "same"
@@ -90,6 +91,7 @@ def test_a_model_of_batches_of_one_size(exported, tmp_path):
         assert (report.ok, report.outputs[0].samples, report.inside.compared_layers) == (True, 40, 1)
 
 
+@pytest.mark.slow
 def test_several_inputs_in_the_order_of_the_model(tmp_path):
     """Two pictures of one size: a file that takes them the other way round would not be seen by its shapes."""
     keras.utils.set_random_seed(0)
@@ -133,6 +135,7 @@ def test_what_the_data_cannot_tell(tmp_path):
     assert verify(model, tmp_path / "model.tflite", pictures()).verdict == "different"
 
 
+@pytest.mark.slow
 def test_int8_ranges_from_pictures_that_are_much_too_dark(tmp_path):
     """The file does not do what the network did, odd or even; one with ranges that fit does."""
     data = load_digits()

@@ -73,6 +73,7 @@ def arrays_of(saved, model):
     return dict(np.load(saved / f"{model.name}.npz"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["pictures.h5", *(pytest.param(one, marks=pytest.mark.slow) for one in ("pictures.keras", "pictures", "earlier.h5"))],
@@ -88,6 +89,7 @@ def test_outputs_are_those_of_larq(name, read, saved):
     assert not model.compiled
 
 
+@pytest.mark.slow
 def test_layers_become_what_is_documented(read):
     model = read("pictures.h5")
     kinds = {layer.name: type(layer) for layer in [*model.layers, *model.get_layer("inner").layers]}
@@ -119,6 +121,7 @@ def test_layers_become_what_is_documented(read):
     assert (layers["valid"].groups, layers["strided"].strides, layers["one_padded"].use_bias) == (2, (2, 2), False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pictures.h5", "pictures"])
 def test_binary_layers_have_the_latent_weights_and_others_the_quantized_ones(name, read, saved):
     model = read(name)
@@ -134,6 +137,7 @@ def test_binary_layers_have_the_latent_weights_and_others_the_quantized_ones(nam
     assert {*np.unique(model.get_layer("first").get_weights()[0])} == {-1, 1}
 
 
+@pytest.mark.slow
 def test_it_is_saved_and_read_by_keras_3(read, saved, tmp_path):
     model = read("pictures.h5")
     model.save(tmp_path / "new.keras")
@@ -143,6 +147,7 @@ def test_it_is_saved_and_read_by_keras_3(read, saved, tmp_path):
 
 
 @needs_one
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pictures.h5", "earlier.h5"])
 def test_it_is_exported(name, read, saved, tmp_path):
     model = read(name)
@@ -150,6 +155,7 @@ def test_it_is_exported(name, read, saved, tmp_path):
     assert report.fused_binary == report.expected_binary == len(binary_layers(model))
 
 
+@pytest.mark.slow
 def test_it_trains_on(read):
     model = keras.models.clone_model(read("earlier.h5"))
     model.set_weights(read("earlier.h5").get_weights())
@@ -163,6 +169,7 @@ def test_it_trains_on(read):
     assert {layer.state for layer in binary_layers(model)} == {"binary"}
 
 
+@pytest.mark.slow
 def test_the_command_takes_the_same_files(saved, tmp_path, call):
     code, out, error = call("import", saved / "sequence.keras", tmp_path / "new.keras")
     assert (code, error) == (0, "")
@@ -200,6 +207,7 @@ for name in sys.argv[2:]:
 """
 
 
+@pytest.mark.slow
 def test_what_has_no_counterpart_is_named(saved):
     """Looked at by the child's check, all in one process, as each starts TensorFlow."""
     function = {"module": "evil", "class_name": "function", "config": "relu", "registered_name": "relu"}
@@ -219,6 +227,7 @@ def test_what_has_no_counterpart_is_named(saved):
     assert {name: text[: len(REFUSED[name])] for name, text in found.items()} == REFUSED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind", "message"),
     [

@@ -119,6 +119,7 @@ def test_what_cannot_be_imported_is_said_in_one_line(name, old, tmp_path, call):
     assert [*tmp_path.iterdir()] == []
 
 
+@pytest.mark.slow
 def test_a_file_that_is_there_stays(old, tmp_path, call):
     new = tmp_path / "new.keras"
     new.write_text("mine")
@@ -129,6 +130,7 @@ def test_a_file_that_is_there_stays(old, tmp_path, call):
     assert "must be a .keras file" in call("import", old / "float16.h5", tmp_path / "new.h5")[2]
 
 
+@pytest.mark.slow
 def test_without_keras_2_the_cure_is_named(old, tmp_path, call, monkeypatch):
     (tmp_path / "tf_keras.py").write_text("raise ModuleNotFoundError(name='tf_keras')")
     monkeypatch.setenv("PYTHONPATH", os.fspath(tmp_path))

@@ -48,6 +48,7 @@ def stopped(pictures, tmp_path_factory):
     return out, code, "".join(lines) + rest, err
 
 
+@pytest.mark.slow
 def test_a_run_opens_with_what_there_is_to_do(stopped):
     _, _, shown, err = stopped
     assert shown.splitlines()[0] == (
@@ -57,6 +58,7 @@ def test_a_run_opens_with_what_there_is_to_do(stopped):
     assert re.search(r"  \d+:\d\d left$", epoch)
 
 
+@pytest.mark.slow
 def test_sigterm_says_how_it_goes_on_and_it_does_so_without_a_word_of_tensorflow(stopped):
     out, code, shown, err = stopped
     assert (code, err) == (143, f"bitat-tf: stopped. `bitat-tf train --out {shlex.quote(str(out))} --resume` continues.\n")

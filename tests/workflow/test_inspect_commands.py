@@ -100,6 +100,7 @@ def test_files_that_are_no_models(command, tmp_path, untrained, call):
     assert "has no weights yet. Give its first layer an input shape" in error
 
 
+@pytest.mark.slow
 def test_python_dash_m(broken):
     result = subprocess.run([sys.executable, "-m", "bitat_tf.cli", "check", broken, "--json"], capture_output=True, check=False)
     assert result.returncode == 1
