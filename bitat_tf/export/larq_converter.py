@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from bitat_tf.export.conversion import Conversion
+from bitat_tf.export.lowering.same_padding import write_out_padding
 from bitat_tf.export.plain import count_binary_operators, plain_function, to_plain_network
 from bitat_tf.export.report import count_operators
 from bitat_tf.tflite_file.content import parse
@@ -42,7 +43,9 @@ def convert_with_larq(model: keras.Model, allow_partial: bool = False) -> Conver
             "no form on the device: recurrent layers need unroll=True; bitat_tf.check(model) names what it knows of."
         ) from error
     _check_fused(expected, read_operators(content), allow_partial)
-    return Conversion(parse(content), expected)
+    objects = parse(content)
+    write_out_padding(objects, objects.subgraphs[0])
+    return Conversion(objects, expected)
 
 
 def converted_by_larq(network: keras.Model) -> bytes:

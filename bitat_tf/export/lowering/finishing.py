@@ -10,9 +10,10 @@ from flatbuffers import flexbuffers
 from bitat_tf.export.lowering.binary_steps import BinaryConvolution
 from bitat_tf.export.lowering.integer_input import take_integers
 from bitat_tf.export.lowering.names import SCOPE, scope
-from bitat_tf.export.lowering.objects import code_of, custom_name, readers
+from bitat_tf.export.lowering.objects import code_of, custom_name, new_operator, readers
 from bitat_tf.export.lowering.operators import STEP
 from bitat_tf.export.lowering.program import Program
+from bitat_tf.export.lowering.same_padding import write_out_padding
 from bitat_tf.export.lowering.steps import Step
 from bitat_tf.tflite_file.operators import custom_options
 from bitat_tf.tflite_file.schema import schema
@@ -46,6 +47,7 @@ def finish(model: Any, program: Program, custom: Sequence[Step], input_type: str
     _skip_reshapes(model, graph)
     _join_borders(model, graph)
     _give_floats_to_float_kernels(model, graph)
+    write_out_padding(model, graph)
     if input_type != "float32":
         take_integers(model, graph, input_type)
     _name_ends(model, graph, program)
@@ -181,14 +183,8 @@ def _dequantize(model: Any, graph: Any, reader: Any) -> Any:
     floats.type, floats.quantization = schema.TensorType.FLOAT32, None
     floats.name += b"/float"
     graph.tensors.append(floats)
-    code, operator = schema.OperatorCodeT(), schema.OperatorT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
-    code.version = 2  # that of int8
-    model.operatorCodes.append(code)
-    operator.opcodeIndex = len(model.operatorCodes) - 1
-    operator.inputs, operator.outputs = np.array([integers], np.int32), np.array([len(graph.tensors) - 1], np.int32)
     reader.inputs = np.array([len(graph.tensors) - 1, *reader.inputs[1:]], np.int32)
-    return operator
+    return new_operator(model, schema.BuiltinOperator.DEQUANTIZE, [integers], len(graph.tensors) - 1)
 
 
 def _order_ends(model: Any, graph: Any, program: Program) -> None:
