@@ -64,7 +64,7 @@ def unwritable(program: Program, write: Callable[[Program], Any], errors: tuple[
 
 def _alone(step: Step) -> Program:
     sources = [
-        Source(name=f"input_{number}", inputs=[], shape=one.shape, dtype=getattr(one, "dtype", tf.float32))
+        Source(name=f"input_{number}", inputs=[], shape=one.shape, dtype=getattr(one, "dtype", tf.float32), grid=one.grid)
         for number, one in enumerate(step.inputs)
     ]
-    return Program(step.name, sources, [dataclasses.replace(step, inputs=list(sources), grid=None)], ["output"])
+    return Program(step.name, sources, [dataclasses.replace(step, inputs=list(sources))], ["output"])
