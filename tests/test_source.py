@@ -36,7 +36,7 @@ def test_source(path):
 
 
 # Rooms from the bottom to the top; a file imports from its own room and from those before it.
-ROOMS = ["_lazy", "_saved_models", "_validation", "_files", "_pixels", "_tables", "_tracing"]
+ROOMS = ["_lazy", "_saved_models", "_validation", "_files", "_pixels", "_tables", "_tracing", "_converter"]
 ROOMS += ["_console", "model_graph", "tflite_file", "dependency", "quantizers"]
 ROOMS += ["_disentangled_error", "regularizers", "layers", "inspection", "calibration", "callbacks", "distillation", "analysis"]
 BESIDE_EACH_OTHER = ("conversion", "post_training", "applications", "export", "data", "importing")
@@ -61,7 +61,7 @@ def test_one_direction_of_imports(path):
 
 
 # What trains runs on every backend of Keras; these files have a branch for TensorFlow.
-OF_A_BACKEND = ("_tracing.py", "calibration/jacobian.py", "callbacks/summaries.py")
+OF_A_BACKEND = ("_converter.py", "_tracing.py", "calibration/jacobian.py", "callbacks/summaries.py")
 TRAINS = (
     "quantizers",
     "layers",

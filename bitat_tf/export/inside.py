@@ -216,24 +216,31 @@ def _binary_convolutions(content: bytes) -> list[tuple[int, bytes, int]]:
 def _matched(calls: Sequence[Call], inside: Sequence[tuple[bytes, int, np.ndarray]]) -> list[tuple[Call, np.ndarray]]:
     """Return the calls with the signs that their convolution in the file takes, shape (n, pixels, channels).
 
-    Of several calls of one kernel, each gets the signs that are most like its own.
+    Of several calls of one kernel, each gets the signs that are most like its own. Calls on what is the same may be one.
     """
     by_kernel: dict[bytes, list[tuple[int, np.ndarray]]] = defaultdict(list)
     for key, channels, array in inside:
         by_kernel[key].append((channels, array))
-    found = []
+    found: list[tuple[Call, np.ndarray]] = []
     for call in calls:
         candidates = []
-        for position, (channels, packed) in enumerate(by_kernel[call.kernel]):
+        free = by_kernel[call.kernel]
+        for position, (channels, packed) in enumerate(free):
             if packed.shape[-1] == words(channels) and channels == call.sums.shape[-1]:
                 signs = unpack(packed, channels).reshape(len(call.sums), -1, channels)
                 if signs.shape == call.sums.shape:
-                    candidates.append((int((signs != np.where(call.sums >= 0, 1, -1)).sum()), position, signs))
+                    candidates.append((_unlike(call, signs), position, signs))
+        same = (signs for one, signs in found if one.kernel == call.kernel and np.array_equal(one.sums, call.sums))
+        candidates += [(_unlike(call, signs), len(free), signs) for signs in same]
         if candidates:
             _, position, signs = min(candidates, key=lambda one: one[:2])
-            del by_kernel[call.kernel][position]
+            del free[position : position + 1]
             found.append((call, signs))
     return found
+
+
+def _unlike(call: Call, signs: np.ndarray) -> int:
+    return int((signs != np.where(call.sums >= 0, 1, -1)).sum())
 
 
 def _divergences(found: Sequence[tuple[Call, np.ndarray]], parted: np.ndarray, near: float) -> list[Divergence]:

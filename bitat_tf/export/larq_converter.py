@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from bitat_tf.export.conversion import Conversion
+from bitat_tf.export.lowering.same_padding import write_out_padding
 from bitat_tf.export.plain import count_binary_operators, plain_function, to_plain_network
 from bitat_tf.export.report import count_operators
 from bitat_tf.tflite_file.content import parse
@@ -33,7 +34,6 @@ def convert_with_larq(model: keras.Model, allow_partial: bool = False) -> Conver
             "`pip install larq-compute-engine`. converter='direct', the default, needs nothing."
         ) from error
     plain = to_plain_network(model, allow_partial)
-    expected = count_binary_operators(plain)
     try:
         content = converted_by_larq(plain)
     except RuntimeError as error:
@@ -41,8 +41,10 @@ def convert_with_larq(model: keras.Model, allow_partial: bool = False) -> Conver
             f"to_tflite: larq-compute-engine cannot convert the model ({error}). Received: {plain.name!r}. A layer of it has "
             "no form on the device: recurrent layers need unroll=True; bitat_tf.check(model) names what it knows of."
         ) from error
-    _check_fused(expected, read_operators(content), allow_partial)
-    return Conversion(parse(content), expected)
+    expected = _check_fused(count_binary_operators(plain), read_operators(content), allow_partial)
+    objects = parse(content)
+    write_out_padding(objects, objects.subgraphs[0])
+    return Conversion(objects, expected)
 
 
 def converted_by_larq(network: keras.Model) -> bytes:
@@ -71,13 +73,15 @@ def save_plain(network: keras.Model, folder: str | os.PathLike) -> None:
     tf.saved_model.save(holder, os.fspath(folder), signatures=function)
 
 
-def _check_fused(expected: int, operators: list[Operator], allow_partial: bool) -> None:
+def _check_fused(least: int, operators: list[Operator], allow_partial: bool) -> int:
+    """Return how many binary operators a file must hold: those that it has, where none was left float."""
     fused = count_operators(operators).get("LceBconv2d", 0)
     left = [operator.output for operator in operators if operator.binary_kernel]
-    if (fused < expected or left) and not allow_partial:
+    if (fused < least or left) and not allow_partial:
         raise ValueError(
-            f"to_tflite: {expected} binary layers must become LceBconv2d operators. Received: {fused} of them"
+            f"to_tflite: {least} binary layers must become LceBconv2d operators. Received: {fused} of them"
             + (f", and float operators with a binary kernel at {', '.join(left)}" if left else "")
             + ". larq-compute-engine's converter did not recognize them; converter='direct', the default, writes them all. "
             "Pass allow_partial=True to write the file all the same."
         )
+    return max(least, fused + len(left))

@@ -32,10 +32,15 @@ class PlainLayer(keras.layers.Layer):
         is_binary: Whether its input and its kernel are binary.
     """
 
-    def __init__(self, layer: BinaryLayer):
+    def __init__(self, layer: Any):
         super().__init__(name=layer.name, dtype="float32")
         self.is_binary = layer.state == "binary"
         self._computation = _computation(layer)
+        self._output_shape = layer.compute_output_shape
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the output, or Keras would trace `call`, with sparse tensors after `2.0 * x`."""
+        return self._output_shape(input_shape)
 
     def call(self, inputs):
         """Return what the layer computes."""
@@ -126,8 +131,9 @@ def revive_dead_channels(kernel: np.ndarray) -> np.ndarray:
 
 
 def count_binary_operators(plain: keras.Model) -> int:
-    """Return how many binary convolutions a plain network computes: a layer counts as often as it is called."""
-    return sum(isinstance(call.layer, PlainLayer) and call.layer.is_binary for call in CallGraph(plain).calls)
+    """Return how many binary convolutions the file of a plain network holds at least: what is the same is computed once."""
+    layers = {id(call.layer): call.layer for call in CallGraph(plain).calls}
+    return sum(isinstance(layer, PlainLayer) and layer.is_binary for layer in layers.values())
 
 
 def _computation(layer: BinaryLayer) -> Callable[[Any], Any]:

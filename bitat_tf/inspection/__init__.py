@@ -3,7 +3,7 @@
 | module | what it holds |
 |---|---|
 | `model_check`, `findings`, `rules` | `check`: what of a model cannot be binary, and what costs accuracy or time |
-| `binary_layer_rules`, `surroundings` | the rules: a binary layer itself, what is around it |
+| `binary_layer_rules`, `surroundings`, `device_forms` | the rules: a binary layer itself, what is around it, all other layers |
 | `adaptation` | layers that have to follow binary ones, and cannot: frozen ones |
 | `model_summary`, `summary_rows`, `layer_profile` | `summary`: states, parameters, operations of all layers; size of the file |
 | `plan`, `outlook` | what `bitat_tf.binarize` would make of a float network |

@@ -7,6 +7,7 @@ import keras
 from bitat_tf._validation import check_model
 from bitat_tf.inspection import rules
 from bitat_tf.inspection.binary_layer_rules import findings_of_layer
+from bitat_tf.inspection.device_forms import findings_of_forms
 from bitat_tf.inspection.findings import ERROR, NOTE, WARNING, CheckReport, Finding, sorted_findings
 from bitat_tf.inspection.kernel_layers import (
     first_calls,
@@ -108,6 +109,7 @@ def _model_as_a_whole(graph: CallGraph) -> Iterator[Finding]:
         cure = "Export a model of a fixed input_shape with these weights."
         yield Finding(rules.INPUT_SIZE, WARNING, "", effect, cure)
     severity = ERROR if any(is_binary(call.layer) for call in graph.calls) else NOTE
+    yield from findings_of_forms(graph, severity)
     for call in graph.calls:
         if any(isinstance(part, keras.layers.RNN) and not part.unroll for part in (call.layer, *layers_inside(call.layer))):
             effect = "it is a recurrent layer with a loop, which TensorFlow's converter refuses where the batch size is open"

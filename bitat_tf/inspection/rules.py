@@ -16,6 +16,7 @@ CHANNELS = 13
 ZERO_PADDING = 14
 RESHAPE = 15
 NOT_YET_BINARY = 16
+FORM = 17
 
 CANNOT_ADAPT = (FROZEN,)
 """What training cannot mend: these layers cannot adapt to binary ones."""

@@ -18,6 +18,7 @@ from bitat_tf.model_graph.copies import (
     copy_weights,
     float32_config,
     float32_policy,
+    in_float32,
     set_own_trainable,
 )
 from bitat_tf.model_graph.kinds import RELU, ReLUBounds, activation_of, relu_bounds
@@ -60,6 +61,7 @@ __all__ = [
     "float32_policy",
     "free_name",
     "functional_of",
+    "in_float32",
     "inbound_nodes",
     "input_keys",
     "input_layer",

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from bitat_tf.model_graph.calls import LayerCall, call_on
 from bitat_tf.model_graph.nodes import layers_inside
 
 _OTHER = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16", "float64")  # precisions that the device does not get
@@ -81,6 +82,23 @@ def float32_policy() -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def in_float32(call: LayerCall) -> Any:
+    """Return the layer of a call, or a copy of one that computes in another precision, which the device does not get."""
+    layer = call.layer
+    dtype = getattr(layer, "compute_dtype", None)  # an operator computes in the precision of what it is given
+    if dtype in (None, "float32") or not keras.backend.is_float_dtype(dtype):
+        return layer
+    with float32_policy():
+        copy = copy_layer(layer, in_float32=True)
+        if layer.weights:
+            given = [keras.backend.standardize_dtype(tensor.dtype) for tensor in call.node.input_tensors]
+            kinds = ["float32" if keras.backend.is_float_dtype(kind) else kind for kind in given]
+            tensors = [keras.KerasTensor(shape, kind) for shape, kind in zip(call.input_shapes, kinds, strict=True)]
+            call_on(call, tensors, copy, at_inference=True)
+        copy_weights(layer, copy)
+    return copy
 
 
 def copy_weights(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:

@@ -24,6 +24,8 @@ _BUILTIN_NAMES = _names(schema.BuiltinOperator)
 _TYPE_NAMES = {value: name.lower() for value, name in _names(schema.TensorType).items()}
 _FLOAT32 = schema.TensorType.FLOAT32
 _NOT_ARITHMETIC = ("SHAPE", "RANK")  # they read a tensor of any type, not its values
+# With a state, or a graph of their own: a file with binary operators cannot hold them.
+_NOT_RUN = ("ASSIGN_VARIABLE", "CALL", "CALL_ONCE", "IF", "READ_VARIABLE", "VAR_HANDLE", "WHILE")
 _UNREADABLE_OPTIONS = (struct.error, LookupError, TypeError, ValueError, AssertionError, RecursionError, OverflowError)
 
 
@@ -99,6 +101,18 @@ def operator_name(model: schema.ModelT, operator: schema.OperatorT) -> str:
     code = model.operatorCodes[operator.opcodeIndex]
     builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
     return _text(code.customCode) if code.customCode else _BUILTIN_NAMES.get(builtin, f"BUILTIN_{builtin}")
+
+
+def has_form(name: str) -> bool:
+    """Return whether an operator runs on the device. Custom ones do not, but for larq-compute-engine's.
+
+    TensorFlow's converter writes what TensorFlow Lite has no operator for as a custom one, of TensorFlow's name.
+
+    Examples:
+        >>> [has_form(name) for name in ("CONV_2D", "LceBconv2d", "Erf", "WHILE")]
+        [True, True, False, False]
+    """
+    return name.startswith("Lce") or (name in _BUILTIN_NAMES.values() and name not in _NOT_RUN)
 
 
 def custom_options(operator: schema.OperatorT) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import ctypes
 import operator
 import os
 from collections.abc import Sequence
+from typing import NoReturn
 
 from bitat_runtime._library import ReportError, load
 from bitat_runtime._profile import Profile
@@ -33,7 +34,16 @@ class Delegate:
 
     def _get_native_delegate_pointer(self) -> int:
         """Return the address of the TfLiteDelegate: what interpreters ask a delegate for."""
+        if not self._pointer:
+            raise ValueError("This delegate has ended and cannot be used any more. Make another one: bitat_runtime.delegate().")
         return self._pointer
+
+    def __reduce__(self) -> NoReturn:
+        # What copy and pickle ask for: a second object would free the native one again.
+        raise TypeError(
+            "A bitat_runtime.Delegate cannot be copied or pickled: it holds native memory. Give one delegate to several "
+            "interpreters, or make another one: bitat_runtime.delegate()."
+        )
 
     def __del__(self) -> None:
         # The garbage collector may come here before it takes down an interpreter that still uses the delegate, where both
@@ -45,7 +55,7 @@ class Delegate:
     @property
     def kernel(self) -> str:
         """The kernels that are used: one of `families`."""
-        return self._native.bitat_kernel(self._pointer).decode()
+        return self._native.bitat_kernel(self._get_native_delegate_pointer()).decode()
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -55,27 +65,31 @@ class Delegate:
     @property
     def last_error(self) -> str:
         """What was refused or failed at last, "" if nothing: `LceBconv2d (node 7): ...`."""
-        return self._native.bitat_last_error(self._pointer).decode(errors="replace")
+        return self._native.bitat_last_error(self._get_native_delegate_pointer()).decode(errors="replace")
 
     def profile(self) -> Profile:
         """Return what each step took since the last reset. Not to be called while an interpreter runs.
 
         Without `profile=True` the steps are listed with no times.
         """
-        size = self._native.bitat_profile(self._pointer, None, 0)
+        size = self._native.bitat_profile(pointer := self._get_native_delegate_pointer(), None, 0)
         while True:
             buffer = ctypes.create_string_buffer(size)
-            needed = self._native.bitat_profile(self._pointer, buffer, size)
+            needed = self._native.bitat_profile(pointer, buffer, size)
             if needed <= size:
                 return Profile.from_json(buffer.value.decode(errors="replace"))
             size = needed
 
     def reset_profile(self) -> None:
         """Forget the times measured until now. Not to be called while an interpreter runs."""
-        self._native.bitat_reset_profile(self._pointer)
+        self._native.bitat_reset_profile(self._get_native_delegate_pointer())
 
     def __repr__(self) -> str:
-        return f"<bitat_runtime.Delegate with {self.kernel} kernels>"
+        return (
+            f"<bitat_runtime.Delegate with {self.kernel} kernels>"
+            if self._pointer
+            else "<bitat_runtime.Delegate that has ended>"
+        )
 
 
 def delegate(

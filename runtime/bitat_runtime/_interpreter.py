@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from bitat_runtime._delegate import Delegate, delegate
 from bitat_runtime._details import TensorDetails
 from bitat_runtime._engines import find_engine
 from bitat_runtime._profile import Profile
+from bitat_runtime._resizing import free_size, grows_with_samples, same_results, unlike_samples
 
 
 class Interpreter:
@@ -54,13 +56,15 @@ class Interpreter:
         engine: str | None = None,
         library: str | os.PathLike[str] | None = None,
     ):
+        num_threads = None if num_threads is None else operator.index(num_threads)  # engines take no numpy.int64
         if num_threads is not None and num_threads < 1:
             raise ValueError(f"num_threads={num_threads} is not a number of threads. Expected 1 or more, or None.")
         self._source = _source_of(model)
         self._num_threads = num_threads
         self._engine = find_engine(engine)
         self._delegate = delegate(num_threads or 0, kernel=kernel, fusion=fusion, profile=profile, library=library)
-        self._refused_batches = False  # the file turned out to work at its own batch size only
+        # Whether the file works at other batch sizes than its own: known once that was tried.
+        self._takes_batches: bool | None = None
         self._open()
 
     def _open(self) -> None:
@@ -134,7 +138,8 @@ class Interpreter:
                 `input_details`, or a mapping of their names to arrays. Or an iterator over single samples, each of them
                 without the axis of the samples: an array, a list or a mapping.
             batch_size: How many samples run at once; None: as many as the file was written for, mostly 1. The input is
-                resized where the file allows it. Where it does not, the samples run as the file was written.
+                resized where the file allows it, and where a few samples at once, which are tried first, give what each gives
+                alone. Otherwise the samples run as the file was written. A profile counts what was tried.
             verbose: 1 writes the number of samples that are done to the standard error output.
 
         Returns:
@@ -147,7 +152,7 @@ class Interpreter:
         """
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size={batch_size} is not a number of samples. Expected 1 or more, or None.")
-        size = self._own_batch if batch_size is None or self._refused_batches else batch_size
+        size = self._own_batch if batch_size is None or self._takes_batches is False else batch_size
         parts: list[list[np.ndarray]] = []
         done = 0
         for batch in batches(samples, self._inputs, size):
@@ -165,18 +170,34 @@ class Interpreter:
 
     def _predict_batch(self, batch: list[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
         """Yield the outputs of a batch: at once, or in pieces of the file's own batch size if it allows no other."""
-        if size != self._own_batch and not self._refused_batches:
-            outputs = self._run_resized(padded(batch, size))
+        if size != self._own_batch:
+            if self._takes_batches is None:
+                self._takes_batches = self._gives_each_its_own(batch)
+            outputs = self._run_resized(padded(batch, size)) if self._takes_batches else None
             if outputs is not None:
                 yield _cut(outputs, len(batch[0]), size)
                 return
-            self._open()
+        yield from self._in_pieces(batch)
+        self._takes_batches = self._takes_batches and size == self._own_batch
+
+    def _in_pieces(self, batch: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
         for start in range(0, len(batch[0]), self._own_batch):
             piece = [array[start : start + self._own_batch] for array in batch]
             self._resize(whole := padded(piece, self._own_batch))
             yield _cut(self._run(whole), len(piece[0]), self._own_batch)
-        # Only now: what failed at both sizes was no matter of the batch.
-        self._refused_batches = self._refused_batches or size != self._own_batch
+
+    def _gives_each_its_own(self, batch: list[np.ndarray]) -> bool:
+        """Return whether several samples at once give what they give alone, as far as can be told."""
+        probe = unlike_samples(batch, count := free_size(self._tensor_shapes()))
+        alone = [np.concatenate(arrays) for arrays in zip(*self._in_pieces(probe), strict=True)]
+        shapes = self._tensor_shapes()
+        together = self._run_resized(probe)
+        if together is None:
+            return False
+        return grows_with_samples(shapes, self._tensor_shapes(), self._own_batch, count) and same_results(alone, together)
+
+    def _tensor_shapes(self) -> dict[int, tuple[int, ...]]:
+        return {int(one["index"]): tuple(map(int, one["shape"])) for one in self._native.get_tensor_details()}
 
     def _run_resized(self, arrays: list[np.ndarray]) -> list[np.ndarray] | None:
         """Return the outputs at another batch size than the file's own, None if the file does not allow it.
@@ -189,6 +210,7 @@ class Interpreter:
             self._resize(arrays)
             outputs = self._run(arrays)
         except (RuntimeError, ValueError):
+            self._open()
             return None
         for output, own in zip(outputs, self._own_output_shapes, strict=True):
             if not own or output.shape[0] * self._own_batch != own[0] * size:
@@ -212,6 +234,12 @@ class Interpreter:
                 self._native.set_tensor(details._index, array)
             self._native.invoke()
             return [self._native.get_tensor(details._index) for details in self._outputs]
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "A bitat_runtime.Interpreter cannot be copied or pickled: it holds native memory. "
+            "Make another one of the same file."
+        )
 
     def __repr__(self) -> str:
         model = self._source.get("model_path", "bytes")

@@ -4,8 +4,10 @@ Expected predictions come from larq-compute-engine's own interpreter. The networ
 engines differ by the rounding of the last float operators only.
 """
 
+import copy
 import importlib.util
 import math
+import pickle
 import re
 
 import numpy as np
@@ -14,6 +16,7 @@ from conftest import ConvertedNetwork
 from lce_files import Graph
 
 import bitat_runtime
+from bitat_runtime._engines import find_engine
 
 ENGINES = [
     pytest.param(name, marks=pytest.mark.skipif(importlib.util.find_spec(module) is None, reason=f"{module} is not installed"))
@@ -56,6 +59,8 @@ def test_batches_change_nothing(batch_size, small_network, branched_network):
 
 def test_batches_run_at_once_where_the_file_allows_it(small_network):
     interpreter = bitat_runtime.Interpreter(small_network.content, profile=True)
+    interpreter.predict(small_network.samples[0], batch_size=4)  # the first time it is tried whether they may
+    interpreter.reset_profile()
     interpreter.predict(small_network.samples[0], batch_size=4)
     assert {step.runs for step in interpreter.profile()} == {2}  # 4 and 3 samples
 
@@ -202,6 +207,44 @@ def test_a_profile_without_measurements_says_so(small_network):
 def test_wrong_options_of_a_delegate_are_named(options, error, message):
     with pytest.raises(error, match=message):
         bitat_runtime.delegate(**options)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_what_holds_native_memory_is_not_copied(duplicate, small_network):
+    interpreter = bitat_runtime.Interpreter(small_network.content)
+    with pytest.raises(TypeError, match=r"Interpreter cannot be copied or pickled: .*Make another one of the same file"):
+        duplicate(interpreter)
+    with pytest.raises(TypeError, match=r"Delegate cannot be copied or pickled: .*bitat_runtime.delegate\(\)"):
+        duplicate(interpreter.delegate)
+    assert_predicted(interpreter.predict(small_network.samples[0]), small_network)
+
+
+USES = {
+    "kernel": lambda ended: ended.kernel,
+    "last_error": lambda ended: ended.last_error,
+    "profile": lambda ended: ended.profile(),
+    "reset_profile": lambda ended: ended.reset_profile(),
+    "an interpreter": lambda ended: find_engine(None).interpreter(
+        model_content=Graph().content(), experimental_delegates=[ended]
+    ),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_delegate_that_has_ended_says_so(use):
+    ended = bitat_runtime.delegate()
+    ended.__del__()
+    with pytest.raises(ValueError, match=r"This delegate has ended .*Make another one: bitat_runtime.delegate\(\)"):
+        USES[use](ended)
+    assert "has ended" in repr(ended)
+    assert ended.families == bitat_runtime.kernel_families()
+
+
+def test_numbers_of_threads_may_be_numpys(small_network):
+    interpreter = bitat_runtime.Interpreter(small_network.content, num_threads=np.int64(2))
+    assert_predicted(interpreter.predict(small_network.samples[0], batch_size=np.int64(3)), small_network)
+    with pytest.raises(TypeError, match="float"):
+        bitat_runtime.Interpreter(small_network.content, num_threads=2.0)
 
 
 @pytest.mark.parametrize(

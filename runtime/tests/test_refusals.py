@@ -174,6 +174,16 @@ def test_resized_inputs_that_do_not_fit(shape):
         assert_same(run(interpreter, [x]), expected_for(graph, x), "after a size that does not fit")
 
 
+def test_no_samples_are_called_so():
+    """Other delegates then make shapes with sizes at random: a message about these would help nobody."""
+    interpreter, _ = delegated(convolution(padding="VALID").content())
+    for shape in ((0, 2, 6, 40), (0, 6, 6, 2**30)):
+        with pytest.raises(
+            (RuntimeError, ValueError), match=r"Lce\w+ \(node [01]\): there are no samples; resize .* to at least one"
+        ):
+            run(interpreter, [np.zeros(shape, np.float32)])
+
+
 def expected_for(graph: Graph, x: np.ndarray) -> list[np.ndarray]:
     values = {graph.inputs[0]: x}
     for operator in graph.operators:

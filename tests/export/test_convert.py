@@ -9,7 +9,7 @@ from engines import larq_compute_engine, run_everywhere
 from file_against_keras import assert_close, written
 
 from bitat_tf.applications import ReActNet
-from bitat_tf.export import compare_outputs, to_plain_network, to_tflite
+from bitat_tf.export import compare_outputs, to_plain_network, to_tflite, verify
 from bitat_tf.export.ends import output_names
 from bitat_tf.export.lowering import lower
 from bitat_tf.export.padding import trimmed_paddings
@@ -161,6 +161,29 @@ def test_larq_compute_engines_converter_gives_the_same(tmp_path):
     assert different.sum() <= 1  # a value on a threshold
     with pytest.raises(ValueError, match="an int8 rest is written by converter='direct' only"):
         to_tflite(model, tmp_path / "model.tflite", x, converter="larq-compute-engine", calibration=x)
+
+
+def called_twice_on_the_same():
+    """Four layers, each called twice; but for the last one the two calls give the same at inference."""
+    inputs = keras.Input((6, 6, 32))
+    outputs = []
+    for again in (keras.layers.Dropout(0.5), keras.layers.Activation("linear"), keras.layers.Rescaling(2.0)):
+        layer = conv(8, 3, padding="same")
+        outputs += [layer(inputs), layer(again(inputs))]
+    nested = keras.Sequential([conv(8, 1), keras.layers.BatchNormalization()])
+    outputs += [nested(keras.layers.ReLU()(inputs)), nested(keras.layers.ReLU()(inputs)), nested(2.0 * inputs)]
+    return randomize(keras.Model(inputs, keras.layers.Add()(outputs)))
+
+
+@pytest.mark.parametrize(("converter", "operators"), [("direct", 9), ("larq-compute-engine", 6)])
+def test_a_layer_called_twice_on_what_is_the_same_at_inference(converter, operators, tmp_path):
+    """TensorFlow computes what is the same once, the direct export as often as it is called."""
+    larq_compute_engine()
+    model = called_twice_on_the_same()
+    x = np.random.default_rng(0).normal(size=(20, 6, 6, 32)).astype(np.float32)
+    report = to_tflite(model, tmp_path / "model.tflite", x, converter=converter)
+    assert (report.fused_binary, report.expected_binary) == (operators, operators)
+    assert verify(model, tmp_path / "model.tflite", x).verdict == "same"
 
 
 def test_a_layer_that_larqs_converter_leaves_float_is_an_error(tmp_path):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from engines import run_everywhere
+from engines import needs_runtime, run_everywhere
 
 import bitat_tf
 from bitat_tf.export import to_tflite
@@ -104,6 +104,7 @@ BLOCKS = {
     "separable": lambda x: normalized(L.SeparableConv2D(32, 3, padding="same")(normalized(x))),
     "layer normalization": lambda x: normalized(L.LayerNormalization()(normalized(x))),
     "attention": attention,
+    "division": lambda x: normalized(x / (1.0 + keras.ops.abs(normalized(x)))),
 }
 FAST = ("residual", "chain", "concatenation", "joint grid of a relu", "slices in Python", "zero padding")
 
@@ -125,6 +126,25 @@ def test_files_do_what_the_steps_with_grids_do(name):
     expected = model.predict(PIXELS, verbose=0)
     assert np.abs(rounded - expected).mean() < 0.05
     assert pairs_of_conversions(objects) == ([AFTER_ZEROS] if name == "zero padding" else [])
+
+
+@needs_runtime
+def test_tensorflows_interpreter_divides():
+    """Its int8 division refused a divisor whose integer is 0: half of the range, mostly."""
+    import bitat_runtime
+
+    model = network(BLOCKS["division"])
+    program, _ = lower_to_int8(model, [PIXELS])
+    rounded = run(program, [tf.constant(PIXELS)], TensorFlowOperators())[id(program.outputs[0])].numpy()
+    found = bitat_runtime.Interpreter(serialize(convert(program)), engine="tensorflow").predict(PIXELS)
+    assert np.abs(found - rounded).mean() < 2 / 256
+
+
+def test_what_only_an_int8_rest_has_no_form_for_is_named():
+    model = network(lambda x: x + keras.ops.median(normalized(x), axis=-1, keepdims=True))
+    program, _ = lower_to_int8(model, [PIXELS])
+    with pytest.raises(ValueError, match=r"these layers have no form on the device: 'median\w*' \(Median\)"):
+        convert(program)
 
 
 AFTER_ZEROS = ("LceBconv2d", schema.BuiltinOperator.QUANTIZE)

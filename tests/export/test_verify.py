@@ -242,3 +242,23 @@ def test_unusable_arguments_of_verify(arguments, message, exported):
 def test_what_is_no_model(exported):
     with pytest.raises(TypeError, match="verify"):
         verify("model.keras", exported)
+
+
+@pytest.fixture(params=["float64", "mixed_float16", "mixed_bfloat16"])
+def policy(request):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy(before)
+
+
+def test_the_rounding_of_other_precisions_is_no_fault_of_the_file(policy, tmp_path):
+    model = build()
+    assert model.outputs[0].dtype != "float32"
+    x = np.random.default_rng(0).normal(size=(16, 8, 8, 3))
+    for inputs in (x, x.astype(np.float32)):
+        to_tflite(model, tmp_path / "model.tflite", inputs, minimum_agreement=0.5)
+    report = verify(model, tmp_path / "model.tflite", x, minimum_agreement=0.5)
+    assert report.inside.compared_layers == 3
+    assert report.inside.ok
+    assert report.verdict != "different"

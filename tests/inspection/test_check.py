@@ -155,6 +155,16 @@ CASES = {
         subclassed,
     ),
     "loop": Case((rules.RECURRENT, "error", "tested", "with a loop"), lambda: recurrent(False), lambda: recurrent(True)),
+    "no form": Case(
+        (rules.FORM, "error", "between", "it has no form on the device (ResizeBicubic): the export refuses it"),
+        lambda: around(ours(), L.UpSampling2D(2, interpolation="bicubic", name="between")),
+        lambda: around(ours(), L.UpSampling2D(2, interpolation="bilinear", name="between")),
+    ),
+    "no form of an activation": Case(
+        (rules.FORM, "error", "between", "it has no form on the device (Erf)"),
+        lambda: around(ours(), L.Conv2D(32, 1, activation=tf.math.erf, dtype="mixed_float16", name="between")),
+        lambda: around(ours(), L.Conv2D(32, 1, activation="gelu", name="between")),
+    ),
     "size": Case(
         (rules.INPUT_SIZE, "warning", "", "the size of its input pictures is not known"),
         lambda: around(ours(), shape=(None, None, 3)),

@@ -19,7 +19,6 @@ from bitat_tf.export.lowering.layer_kinds import (
     clamp_bounds,
     elementwise_function,
     geometry_of,
-    in_float32,
     is_cast,
     latent_or_binary,
     normalization,
@@ -30,7 +29,7 @@ from bitat_tf.export.lowering.layer_kinds import (
 from bitat_tf.export.lowering.program import Program
 from bitat_tf.export.lowering.steps import Step
 from bitat_tf.layers import BinaryLayer, RPReLU
-from bitat_tf.model_graph import CallGraph, LayerCall, free_name, relu_bounds
+from bitat_tf.model_graph import CallGraph, LayerCall, free_name, in_float32, relu_bounds
 from bitat_tf.quantizers import RSign
 
 L = keras.layers

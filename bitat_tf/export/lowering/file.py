@@ -1,11 +1,11 @@
 """A program as the content of a `.tflite` file, by TensorFlow's converter."""
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from bitat_tf._converter import converted, converter_errors, first_line
 from bitat_tf.export.lowering.finishing import finish
 from bitat_tf.export.lowering.names import scope
 from bitat_tf.export.lowering.operators import FileOperators
@@ -51,7 +51,7 @@ def convert(program: Program, input_type: str = "float32") -> Any:
         ValueError: If one of the layers has no form on the device; the message names it.
     """
     operators = FileOperators()
-    errors = (tf.errors.OpError, RuntimeError, ValueError, converter_error())
+    errors = converter_errors()
     try:
         content = _write(program, operators)
     except errors as error:
@@ -60,7 +60,7 @@ def convert(program: Program, input_type: str = "float32") -> Any:
         layers = unwritable(program, lambda alone: _write(alone, FileOperators()), errors)
         which = f"these layers have no form on the device: {', '.join(layers)}." if layers else "the model cannot be written."
         raise ValueError(
-            f"to_tflite: {which} TensorFlow's converter says: {_first_line(error).rstrip('.')}. Recurrent layers need "
+            f"to_tflite: {which} TensorFlow's converter says: {first_line(error).rstrip('.')}. Recurrent layers need "
             "unroll=True; others must be made of operators that TensorFlow Lite has."
         ) from error
     model = parse(content)
@@ -72,32 +72,9 @@ def convert(program: Program, input_type: str = "float32") -> Any:
 def _write(program: Program, operators: FileOperators) -> bytes:
     """Return a program as TensorFlow's converter writes it."""
 
-    @tf.function(autograph=False)
     def network(*inputs):
         tensors = run(program, inputs, operators)
         return [tf.identity(tensors[id(output)]) for output in program.outputs]
 
-    signature = [
-        tf.TensorSpec((None, *source.shape), source.dtype, name=f"input_{number}")
-        for number, source in enumerate(program.sources)
-    ]
-    function = network.get_concrete_function(*signature)
-    # With an object it goes through a SavedModel, which keeps the functions apart; without, they would be inlined.
-    # It must know the variables, or they could not be saved, and the converter would go the other way without a word.
-    holder = tf.Module()
-    holder.held = list(function.graph.variables)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], holder)
-    converter.allow_custom_ops = True
-    if any(step.grid is not None for step in program.steps()):
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    return converter.convert()
-
-
-def converter_error() -> type[Exception]:
-    """Return the class of the converter's own errors."""
-    return importlib.import_module("tensorflow.lite.python.convert").ConverterError
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line for line in lines if "error:" in line), (lines or [type(error).__name__])[0])[:300]
+    signature = [(source.shape, source.dtype, f"input_{number}") for number, source in enumerate(program.sources)]
+    return converted(network, signature, any(step.grid is not None for step in program.steps()))

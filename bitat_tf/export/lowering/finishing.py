@@ -10,9 +10,10 @@ from flatbuffers import flexbuffers
 from bitat_tf.export.lowering.binary_steps import BinaryConvolution
 from bitat_tf.export.lowering.integer_input import take_integers
 from bitat_tf.export.lowering.names import SCOPE, scope
-from bitat_tf.export.lowering.objects import code_of, custom_name, readers
+from bitat_tf.export.lowering.objects import code_of, custom_name, new_operator, readers
 from bitat_tf.export.lowering.operators import STEP
 from bitat_tf.export.lowering.program import Program
+from bitat_tf.export.lowering.same_padding import write_out_padding
 from bitat_tf.export.lowering.steps import Step
 from bitat_tf.tflite_file.operators import custom_options
 from bitat_tf.tflite_file.schema import schema
@@ -45,7 +46,8 @@ def finish(model: Any, program: Program, custom: Sequence[Step], input_type: str
     _finish_custom_operators(model, graph, custom)
     _skip_reshapes(model, graph)
     _join_borders(model, graph)
-    _give_floats_to_float_kernels(model, graph)
+    _give_floats_where_needed(model, graph)
+    write_out_padding(model, graph)
     if input_type != "float32":
         take_integers(model, graph, input_type)
     _name_ends(model, graph, program)
@@ -162,33 +164,42 @@ def _leave_out_conversions(model: Any, graph: Any) -> None:
         graph.operators = [one for one in graph.operators if code_of(model, one) not in kinds or read[int(one.outputs[0])]]
 
 
-def _give_floats_to_float_kernels(model: Any, graph: Any) -> None:
-    """Convert what float kernels take: those that the converter makes of an einsum are given the integers themselves."""
+def _give_floats_where_needed(model: Any, graph: Any) -> None:
+    """Convert what operators take that compute with floats, and what they give.
+
+    Float kernels that the converter makes of an einsum are given the integers themselves. Of an int8 DIV TensorFlow's
+    interpreter (2.21) refuses divisors whose integer is 0, whatever that stands for.
+    """
     writing = []
     for operator in graph.operators:
-        given = graph.tensors[int(operator.inputs[0])] if len(operator.inputs) else None
-        if code_of(model, operator) in _KERNELS and given is not None and given.type == schema.TensorType.INT8:
-            if graph.tensors[int(operator.outputs[0])].type == schema.TensorType.FLOAT32:
-                writing.append(_dequantize(model, graph, operator))
+        code, output = code_of(model, operator), int(operator.outputs[0]) if len(operator.outputs) else _NONE
+        is_int8 = output != _NONE and graph.tensors[output].type == schema.TensorType.INT8
+        positions = range(2) if code == schema.BuiltinOperator.DIV and is_int8 else range(code in _KERNELS and not is_int8)
+        for position in positions:
+            if graph.tensors[int(operator.inputs[position])].type == schema.TensorType.INT8:
+                writing.append(_dequantize(model, graph, operator, position))
         writing.append(operator)
+        if code == schema.BuiltinOperator.DIV and is_int8:
+            operator.outputs = np.array([_as_floats(graph, output)], np.int32)
+            writing.append(new_operator(model, schema.BuiltinOperator.QUANTIZE, operator.outputs, output))
     graph.operators = writing
 
 
-def _dequantize(model: Any, graph: Any, reader: Any) -> Any:
-    """Return an operator that converts the first input of another one, which is to take its output."""
-    integers = int(reader.inputs[0])
-    floats = copy.copy(graph.tensors[integers])
-    floats.type, floats.quantization = schema.TensorType.FLOAT32, None
+def _dequantize(model: Any, graph: Any, reader: Any, position: int) -> Any:
+    """Return an operator that converts an input of another one, which is to take its output."""
+    inputs = np.array(reader.inputs, np.int32)
+    integers, inputs[position] = int(inputs[position]), _as_floats(graph, int(inputs[position]))
+    reader.inputs = inputs
+    return new_operator(model, schema.BuiltinOperator.DEQUANTIZE, [integers], int(inputs[position]))
+
+
+def _as_floats(graph: Any, number: int) -> int:
+    """Return the number of a new tensor for the values of one of integers."""
+    floats = copy.copy(graph.tensors[number])
+    floats.type, floats.quantization, floats.buffer = schema.TensorType.FLOAT32, None, 0
     floats.name += b"/float"
     graph.tensors.append(floats)
-    code, operator = schema.OperatorCodeT(), schema.OperatorT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
-    code.version = 2  # that of int8
-    model.operatorCodes.append(code)
-    operator.opcodeIndex = len(model.operatorCodes) - 1
-    operator.inputs, operator.outputs = np.array([integers], np.int32), np.array([len(graph.tensors) - 1], np.int32)
-    reader.inputs = np.array([len(graph.tensors) - 1, *reader.inputs[1:]], np.int32)
-    return operator
+    return len(graph.tensors) - 1
 
 
 def _order_ends(model: Any, graph: Any, program: Program) -> None:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from bitat_tf.export.lowering.steps import Shape
 from bitat_tf.layers import BinaryLayer
-from bitat_tf.model_graph import LayerCall, call_on, copy_layer, copy_weights, float32_policy, relu_bounds
+from bitat_tf.model_graph import LayerCall, relu_bounds
 from bitat_tf.quantizers import hard_tanh
 
 L = keras.layers
@@ -62,23 +62,6 @@ def without_effect(layer: Any) -> bool:
 def is_cast(layer: Any) -> bool:
     """Return whether a layer is an operator that makes another kind of floats of a tensor."""
     return type(layer) is _CAST and tf.as_dtype(getattr(layer, "dtype", None)).is_floating
-
-
-def in_float32(call: LayerCall) -> Any:
-    """Return the layer of a call, or a copy of one that computes in another precision, which the device does not get."""
-    layer = call.layer
-    dtype = getattr(layer, "compute_dtype", None)  # an operator computes in the precision of what it is given
-    if dtype in (None, "float32") or not tf.as_dtype(dtype).is_floating:
-        return layer
-    with float32_policy():
-        copy = copy_layer(layer, in_float32=True)
-        if layer.weights:
-            given = [tf.as_dtype(tensor.dtype) for tensor in call.node.input_tensors]
-            kinds = ["float32" if kind.is_floating else kind.name for kind in given]
-            tensors = [keras.KerasTensor(shape, kind) for shape, kind in zip(call.input_shapes, kinds, strict=True)]
-            call_on(call, tensors, copy, at_inference=True)
-        copy_weights(layer, copy)
-    return copy
 
 
 def clamp_bounds(function: Any) -> tuple[float, float] | None:

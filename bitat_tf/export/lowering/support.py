@@ -7,21 +7,13 @@ from typing import Any
 import tensorflow as tf
 
 from bitat_tf.export.lowering.names import scope
-from bitat_tf.export.lowering.objects import code_of, custom_name
 from bitat_tf.export.lowering.program import Program
 from bitat_tf.export.lowering.steps import Function, KerasCall, Source, Step
-from bitat_tf.tflite_file.schema import schema
-
-_OURS = "Lce"
-# Operators with a state, or with a graph of their own.
-_NOT_WRITTEN = ("ASSIGN_VARIABLE", "CALL", "CALL_ONCE", "IF", "READ_VARIABLE", "VAR_HANDLE", "WHILE")
-_NOT_WRITTEN_CODES = {getattr(schema.BuiltinOperator, name): name for name in _NOT_WRITTEN}
+from bitat_tf.tflite_file.operators import has_form, operator_name
 
 
 def check_operators(model: Any, program: Program) -> None:
     """Raise ValueError if a file as the converter has written it holds operators that nothing runs, naming the steps.
-
-    TensorFlow's converter writes what TensorFlow Lite has no operator for as a custom operator, of TensorFlow's name.
 
     Args:
         model: The objects of the file.
@@ -34,8 +26,8 @@ def check_operators(model: Any, program: Program) -> None:
     returned = {tensor: program.outputs[int(number)].name for tensor, number in ends.items()}
     found: dict[str, dict[str, None]] = {}
     for operator in graph.operators:
-        name = custom_name(model, operator) or _NOT_WRITTEN_CODES.get(code_of(model, operator), "")
-        if not name or name.startswith(_OURS):
+        name = operator_name(model, operator)
+        if has_form(name):
             continue
         numbers = [int(number) for number in (*operator.outputs, *operator.inputs) if number >= 0]
         tensors = [graph.tensors[number].name.decode() for number in numbers]
@@ -72,7 +64,7 @@ def unwritable(program: Program, write: Callable[[Program], Any], errors: tuple[
 
 def _alone(step: Step) -> Program:
     sources = [
-        Source(name=f"input_{number}", inputs=[], shape=one.shape, dtype=getattr(one, "dtype", tf.float32))
+        Source(name=f"input_{number}", inputs=[], shape=one.shape, dtype=getattr(one, "dtype", tf.float32), grid=one.grid)
         for number, one in enumerate(step.inputs)
     ]
-    return Program(step.name, sources, [dataclasses.replace(step, inputs=list(sources), grid=None)], ["output"])
+    return Program(step.name, sources, [dataclasses.replace(step, inputs=list(sources))], ["output"])

@@ -98,7 +98,11 @@ void PartitionKernel::prepare(TfLiteContext* context) {
     try {
       step->set_shapes(shapes_);
     } catch (const Error& error) {
-      throw Error(partition_.operators[step->plan().operators.front()].label() + ": " + error.what());
+      // Of no samples other delegates make shapes of random sizes, of which nothing that is said helps.
+      const bool empty = std::any_of(shapes_.begin(), shapes_.end(),
+                                     [](const auto& shape) { return !shape.second.empty() && shape.second[0] == 0; });
+      throw Error(partition_.operators[step->plan().operators.front()].label() + ": " +
+                  (empty ? "there are no samples; resize the network's input to at least one" : error.what()));
     }
   }
   for (int tensor : partition_.outputs) {
