@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bitat_tf._console import show_or_write
-from bitat_tf._files import file_hash
+from bitat_tf._files import file_hash, readable
 from bitat_tf.cli.chatter import Chatter
 from bitat_tf.importing import import_model
 from bitat_tf.inspection import check
@@ -104,12 +104,12 @@ def _run_options(options: dict[str, Any]) -> tuple[RunFolder, Chatter, bool, boo
 
 
 def _show_finished(folder: RunFolder) -> int:
-    sys.stdout.write(f"The run in {folder.path} is finished:\n\n{folder.report_markdown.read_text()}")
+    sys.stdout.write(f"The run in {readable(str(folder.path))} is finished:\n\n{folder.report_markdown.read_text('utf-8')}")
     return 0
 
 
 def _finish(job: Job, folder: RunFolder, chatter: Chatter) -> int:
     chatter.keep_in(folder.chatter)
     job.run(folder)
-    sys.stdout.write(f"All results are in {folder.path}; start with report.html.\n")
+    sys.stdout.write(f"All results are in {readable(str(folder.path))}; start with report.html.\n")
     return 0

@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bitat_tf._console import warn
+from bitat_tf._files import readable
 from bitat_tf.workflow.experiments import (
     CrossLayerExperiment,
     CrossLayerSettings,
@@ -41,7 +43,9 @@ def experiment(options: dict[str, Any]) -> int:
     if resume:
         config = folder.resume(options, settings)
         if folder.finished:
-            sys.stdout.write(f"The experiment in {folder.path} is finished:\n\n{folder.report_markdown.read_text()}")
+            sys.stdout.write(
+                f"The experiment in {readable(str(folder.path))} is finished:\n\n{folder.report_markdown.read_text('utf-8')}"
+            )
             return 0
         prepared = kind(config, _kept_model(folder) if config.model else None)
     else:
@@ -52,8 +56,10 @@ def experiment(options: dict[str, Any]) -> int:
         prepared = kind(config)  # reads the data and checks all that can be checked, before anything is written
         folder.begin(config, overwrite, Path(config.model) if config.model else None)
     chatter.keep_in(folder.chatter)
+    for text in prepared.images.notes:
+        warn(text)
     prepared.run(folder)
-    sys.stdout.write(f"All results are in {folder.path}; start with report.md.\n")
+    sys.stdout.write(f"All results are in {readable(str(folder.path))}; start with report.md.\n")
     return 0
 
 

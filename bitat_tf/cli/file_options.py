@@ -70,7 +70,6 @@ def _add_export(commands) -> None:
     )
     export.add_argument("--engine", choices=ENGINES, help="what runs the file (default: the first that is installed)")
     export.add_argument("--overwrite", action="store_true", help="replace a file that is there")
-    export.add_argument("--seed", type=int, metavar="N", help="seed of everything random (default 0)")
 
 
 def _add_verify(commands) -> None:
@@ -80,12 +79,13 @@ def _add_verify(commands) -> None:
         description="Compares outputs on all test images, and the signs before binary layers on some: where the two first "
         "differ, and whether values on a threshold explain it. Exit code: 0 if the file does what the model does, 1 if it does "
         "something else or the images cannot tell (no verdict), 2 for unusable input.",
+        argument_default=argparse.SUPPRESS,
     )
     verify.add_argument("model", metavar="MODEL.keras", help=_MODEL)
     verify.add_argument("file", metavar="model.tflite", help=_FILE)
     _add_data(verify, "the images; random inputs without")
     _add_pixels(verify)
-    verify.add_argument("--traced", type=int, default=8, metavar="N", help="images whose signs inside are compared (default 8)")
+    verify.add_argument("--traced", type=int, metavar="N", help="images whose signs inside are compared (default 8)")
     verify.add_argument(
         "--engine",
         choices=ENGINES,
@@ -141,9 +141,23 @@ def _add_kit(commands) -> None:
     kit.add_argument("--overwrite", action="store_true", help="replace files that the folder holds")
 
 
+def add_picture_options(command) -> None:
+    """Add the options that all commands have which read folders of images."""
+    command.add_argument("--test", metavar="DIR", help="folder of class folders of test images; all of --data trains then")
+    command.add_argument(
+        "--aspect",
+        choices=("crop", "stretch", "pad"),
+        help="how images become square: crop cuts to the middle (default), stretch squashes as Keras does, pad adds black",
+    )
+    command.add_argument("--skip-corrupt", action="store_true", help="leave images out that cannot be read (default: an error)")
+
+
 def _add_data(command: argparse.ArgumentParser, what: str) -> None:
     command.add_argument("--data", metavar="digits|DIR", help=f"{what}: 'digits', or a folder of class folders")
-    command.add_argument("--skip-corrupt", action="store_true", help="leave images out that cannot be read (default: an error)")
+    add_picture_options(command)
+    command.add_argument(
+        "--seed", type=int, metavar="N", help="seed of what is drawn: the test images of a folder without (default 0)"
+    )
 
 
 def _add_pixels(command: argparse.ArgumentParser) -> None:

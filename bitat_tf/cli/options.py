@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 from bitat_tf._pixels import NEGATIVE, PIXELS
 from bitat_tf.cli.experiment_options import add_experiment
-from bitat_tf.cli.file_options import add_file_commands
+from bitat_tf.cli.file_options import add_file_commands, add_picture_options
 
 NEGATIVE_CHOICES = (NEGATIVE,)  # values that begin with a dash
 _TRAIN_EXAMPLES = """\
@@ -173,7 +173,7 @@ def _add_data(data, digits: str) -> None:
 
 def _add_data_options(data) -> None:
     data.add_argument("--subset", type=int, metavar="N", help="use N training images, evenly over the classes (default: all)")
-    data.add_argument("--skip-corrupt", action="store_true", help="leave images out that cannot be read (default: an error)")
+    add_picture_options(data)
     data.add_argument(
         "--augment",
         choices=("none", "shift", "shift-flip"),

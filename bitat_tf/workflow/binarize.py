@@ -62,8 +62,7 @@ class LoadedNetwork:
 
     def load_images(self) -> ImageData:
         """Return the images in the size and colors that the model takes."""
-        config = self._config
-        return load_images("binarize", config.data, self._shape, config.seed, config.subset, config.skip_corrupt)
+        return load_images("binarize", self._config, self._shape)
 
     def build(self, images: ImageData) -> keras.Model:
         """Return the network with binary layers, in float state, which takes raw pixels."""

@@ -34,13 +34,11 @@ class RunConfig(Settings):
     """Settings that every run has, wherever its float network comes from; the defaults are those for the digits.
 
     Attributes:
-        data: "digits" (scikit-learn's, embedded) or a folder of class folders of images.
         epochs: Epochs of the float training.
         epochs_per_layer: Epochs of each binary layer, half of them quantization, half fine-tuning.
         joint_epochs: Epochs of the last phase, in which all layers train.
         batch_size: Images of a training step.
         augment: What happens to training images at random: "none", "shift" or "shift-flip".
-        subset: Number of training images to use; None for all.
         validation_share: Share of the training images that the curves are validated on.
         calibration: Number of training images for the statistics of the layers.
         learning_rate: At the start of the float training; decays linearly to 0.
@@ -50,21 +48,19 @@ class RunConfig(Settings):
         distillation: Share of the loss that compares the network's outputs with the float network's, from 0 to 1; the labels
             have the rest.
         post_training: Whether the network is made binary without training, from closed forms.
-        skip_corrupt: Whether images that cannot be read are left out.
         tensorboard: Whether curves, stages and layers are written for TensorBoard as well.
-        seed: Seed of everything random.
+
+    The others are those of `Pictures`.
     """
 
     least_epochs: ClassVar[int] = 1
-    for_folders: ClassVar[tuple[str, ...]] = ("subset", "skip_corrupt")  # of no use for the digits
+    for_folders: ClassVar[tuple[str, ...]] = ()  # of no use for the digits
 
-    data: str = DIGITS
     epochs: int = 20
     epochs_per_layer: float = 2.0
     joint_epochs: float = 20.0
     batch_size: int = 32
     augment: str = "shift"
-    subset: int | None = None
     validation_share: float = 0.1
     calibration: int = 512
     learning_rate: float = 1e-3
@@ -73,13 +69,11 @@ class RunConfig(Settings):
     freeze: str = "never"
     distillation: float = 0.0
     post_training: bool = False
-    skip_corrupt: bool = False
     tensorboard: bool = False
-    seed: int = 0
 
     def __post_init__(self):
         self.check_integers(epochs=self.least_epochs, batch_size=1, subset=2, calibration=1)
-        self.check_for_folders(*self.for_folders)
+        self.check_pictures(self.command, *self.for_folders)
         check_number(self.command, "validation_share", self.validation_share, maximum=0.9, exclusive=True)
         check_choice(self.command, "augment", self.augment, AUGMENTATIONS)
         check_number(self.command, "learning_rate", self.learning_rate, exclusive=True)
@@ -142,7 +136,7 @@ class TrainConfig(RunConfig):
     """
 
     command: ClassVar[str] = "train"
-    for_folders: ClassVar[tuple[str, ...]] = ("subset", "image_size", "skip_corrupt")
+    for_folders: ClassVar[tuple[str, ...]] = ("image_size",)
 
     width: float = 1.0
     blocks: int | None = None

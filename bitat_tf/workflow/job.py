@@ -10,7 +10,8 @@ import keras
 import numpy as np
 from rich import get_console
 
-from bitat_tf._files import save_model, write_text
+from bitat_tf._console import warn
+from bitat_tf._files import readable_values, save_model, write_text
 from bitat_tf.callbacks import SequentialBinarization, StageSummaries, Timeline
 from bitat_tf.data import ImageData
 from bitat_tf.deployment.engine_times import engine_times
@@ -87,6 +88,7 @@ class Job:
                 f"{config.command}: the network would not be binary on the device, or could not be exported. "
                 f"{describe(self.check_report.errors)} Nothing was trained or written."
             )
+        self.warnings = [*self.images.notes]
         self._outputs: dict[str, np.ndarray] = {}
         self.timeline: Timeline | None = None
         if not config.post_training:
@@ -108,8 +110,10 @@ class Job:
         """
         write_text(folder.labels, "".join(f"{name}\n" for name in self.images.class_names))
         binary_steps = 0 if self.timeline is None else self.timeline.total_steps
-        opening = opening_line(self.images, self.training.steps * self.config.epochs, binary_steps)
+        opening = opening_line(self.images, self.training.steps * self.config.epochs, binary_steps, self.config.squares)
         get_console().print(opening, highlight=False, soft_wrap=True, markup=False)
+        for text in self.warnings:
+            warn(text)
         self.source.introduce(self.check_report, self._test_accuracy)
         float_accuracy = self._train_float(folder)
         binary_accuracy = self._binarize(folder)
@@ -194,9 +198,10 @@ class Job:
         return self.training.test_accuracy(outputs)
 
     def _report(self, float_accuracy: float, binary_accuracy: float, exported: ExportReport) -> dict[str, Any]:
-        return {
-            **self.training.facts(self.config.data),
+        report = {
+            **self.training.facts(self.config),
             "skipped_images": list(self.images.skipped),
+            "warnings": self.warnings,
             "source": self.source.facts(),
             "outputs": "logits" if self.source.from_logits else "probabilities",
             "float_accuracy": float_accuracy,
@@ -206,6 +211,7 @@ class Job:
             "settings": self.config.to_dict(),
             "schedule": None if self.config.post_training else asdict(self.schedule),
         }
+        return readable_values(report)
 
     def _write_results(self, folder: RunFolder, report: dict[str, Any]) -> None:
         logs = {name: folder.log(name) for name in ("float", "binary")}

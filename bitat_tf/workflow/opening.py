@@ -7,13 +7,14 @@ from bitat_tf.data import ImageData
 _NAMED_CLASSES = 6
 
 
-def opening_line(images: ImageData, float_steps: int, binary_steps: int) -> str:
+def opening_line(images: ImageData, float_steps: int, binary_steps: int, squares: str = "") -> str:
     """Return one line: pictures of each class, files that were skipped, the size of the pictures, training steps.
 
     Args:
         images: The images of the run.
         float_steps: Training steps of the float network; 0 if it comes trained.
         binary_steps: Training steps of the binarization; 0 if it takes none.
+        squares: How the pictures became square.
 
     Examples:
         >>> print(opening_line(bitat_tf.data.load_digits(), 1640, 820))
@@ -21,7 +22,7 @@ def opening_line(images: ImageData, float_steps: int, binary_steps: int) -> str:
     """
     counts = np.bincount(np.concatenate([images.train_labels, images.test_labels]), minlength=images.num_classes)
     skipped = f", {len(images.skipped)} skipped" if images.skipped else ""
-    size = "x".join(map(str, images.image_shape))
+    size = "x".join(map(str, images.image_shape)) + (f" ({squares})" if squares else "")
     return f"{_classes(images.class_names, counts)}{skipped}, {size}; {_steps(float_steps, binary_steps)}"
 
 

@@ -66,12 +66,13 @@ def result_rows(report: dict[str, Any]) -> list[tuple[str, str, str, str]]:
 def markdown(report: dict[str, Any]) -> str:
     """Return the report as Markdown."""
     export, output = report["export"], report["export"]["outputs"][0]
+    squares = f" ({report['squares']})" if report["squares"] else ""
     lines = [
         f"# Run on {report['data']}",
         "",
         *warning_lines(report),
         f"{report['train_images']} training, {report['validation_images']} validation and {report['test_images']} test "
-        f"images of {'x'.join(map(str, report['image_shape']))}, {report['classes']} classes. "
+        f"images of {'x'.join(map(str, report['image_shape']))}{squares}, {report['classes']} classes. "
         f"{describe_network(report)}",
         "",
         "| network | test accuracy | size | binary layers |",

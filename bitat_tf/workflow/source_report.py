@@ -29,12 +29,14 @@ def describe_input(report: dict[str, Any]) -> str:
     )
 
 
+def warnings_of(report: dict[str, Any]) -> list[str]:
+    """Return the warnings of a report: of the images and the schedule, and of a network that was brought."""
+    return [*report["warnings"], *report.get("source", {}).get("warnings", [])]
+
+
 def warning_lines(report: dict[str, Any]) -> list[str]:
-    """Return the warnings, which stand before everything else."""
-    lines = []
-    for text in report["source"].get("warnings", []):
-        lines += [f"**Warning:** {text}", ""]
-    return lines
+    """Return the warnings as Markdown, which stand before everything else."""
+    return [line for text in warnings_of(report) for line in (f"**Warning:** {text}", "")]
 
 
 def plan_lines(report: dict[str, Any]) -> list[str]:

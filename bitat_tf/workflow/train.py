@@ -27,8 +27,7 @@ class NewReActNet:
 
     def load_images(self) -> ImageData:
         """Return the images in the size that the settings say."""
-        config = self._config
-        return load_own_images(config.data, config.image_size, config.seed, config.subset, config.skip_corrupt)
+        return load_own_images(self._config, self._config.image_size)
 
     def build(self, images: ImageData) -> keras.Model:
         """Return the network for these images."""

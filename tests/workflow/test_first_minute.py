@@ -51,7 +51,8 @@ def stopped(pictures, tmp_path_factory):
 def test_a_run_opens_with_what_there_is_to_do(stopped):
     _, _, shown, err = stopped
     assert shown.splitlines()[0] == (
-        "3 classes of 20 pictures each, 1 skipped, 12x12x3; 24 training steps (6 float, 18 binary), time left with every epoch"
+        "3 classes of 20 pictures each, 1 skipped, 12x12x3 (the central square of each); "
+        "24 training steps (6 float, 18 binary), time left with every epoch"
     ), err
     epoch = next(line for line in shown.splitlines() if line.startswith("binary epoch 1/3"))
     assert re.search(r"  \d+:\d\d left$", epoch)

@@ -15,6 +15,7 @@ from bitat_tf.workflow.experiments.experiment import Experiment
 from bitat_tf.workflow.experiments.folder import ExperimentFolder
 from bitat_tf.workflow.experiments.settings import CrossLayerSettings
 from bitat_tf.workflow.plots import save_figure
+from bitat_tf.workflow.source_report import warning_lines
 from bitat_tf.workflow.training import accuracy_metric
 
 _MOMENTUM = 0.9  # Keras' 0.999 for this network averages over more steps than a short training has
@@ -99,6 +100,7 @@ def _markdown(report: dict[str, Any]) -> str:
     lines = [
         f"# Noise along principal directions, on {report['data']}",
         "",
+        *warning_lines(report),
         f"A float network of {report['float_accuracy']:.2%} on {report['test_images']} test images. Noise goes into {_K} rows "
         f"of w~ = V^T w of each of {report['layers']} layers; accuracy under noise is measured on "
         f"{report['noise_test_images']} test images, {_repetitions(report['settings']['repeats'])}.",

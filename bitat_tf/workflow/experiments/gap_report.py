@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 
 from bitat_tf.analysis import ResultTable
 from bitat_tf.analysis.gap import TOTAL
+from bitat_tf.workflow.source_report import warning_lines
 
 REACTNET, BITAT = "ReActNet", "BiTAT"
 _COLORS = {REACTNET: "#c02020", BITAT: "#2040c0"}
@@ -63,6 +64,7 @@ def gap_markdown(report: dict[str, Any], table: ResultTable) -> str:
     lines = [
         f"# Q_orig and Q_ours of two ways to a binary network, on {report['data']}",
         "",
+        *warning_lines(report),
         f"From one float network ({report['float_accuracy']:.2%} on {report['test_images']} test images), "
         f"{report['settings']['binarization_epochs']} epochs of {report['train_images']} images each way; "
         f"{_repetitions(report['settings']['repeats'])}. Both errors are sums over layers, between the float network's "

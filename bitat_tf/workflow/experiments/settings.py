@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from bitat_tf._validation import check_number
-from bitat_tf.workflow.settings import DIGITS, Settings, option_name
+from bitat_tf.workflow.settings import Settings, option_name
 
 AnyExperimentSettings = TypeVar("AnyExperimentSettings", bound="ExperimentSettings")
 
@@ -20,38 +20,32 @@ class ExperimentSettings(Settings):
     """What both experiments have.
 
     Attributes:
-        data: "digits" or a folder of class folders of images.
         model: Absolute path of a trained float network to start from; empty to train one.
         epochs: Epochs of the float training.
         batch_size: Images of a training step.
         learning_rate: At the start of the float training.
         width: Multiplier of the network's filters.
         image_size: Side in pixels that images are scaled to; None for their own up to 64.
-        subset: Number of training images; None for all.
-        skip_corrupt: Whether images that cannot be read are left out.
         calibration: Number of training images for the covariances.
         repeats: Number of seeds, `seed` and those after it.
-        seed: Seed of everything random.
+
+    The others are those of `Pictures`.
     """
 
     of_float_training: ClassVar[tuple[str, ...]] = ("epochs", "batch_size", "learning_rate", "width", "image_size")
 
-    data: str = DIGITS
     model: str = ""
     epochs: int = 1
     batch_size: int = 128
     learning_rate: float = 0.1
     width: float = 1.0
     image_size: int | None = None
-    subset: int | None = None
-    skip_corrupt: bool = False
     calibration: int = 512
     repeats: int = 3
-    seed: int = 0
 
     def __post_init__(self):
         self.check_integers(epochs=1, batch_size=1, image_size=4, subset=2, calibration=1)
-        self.check_for_folders("subset", "image_size", "skip_corrupt")
+        self.check_pictures(self.command, "image_size")
         check_number(self.command, "learning_rate", self.learning_rate, exclusive=True)
         check_number(self.command, "width", self.width, exclusive=True)
         check_number(self.command, "seed", self.seed, maximum=_LARGEST_SEED)
@@ -77,7 +71,9 @@ class ExperimentSettings(Settings):
         """The settings that count, without paths: a model that was trained before has those of its training no more."""
         unused = self.of_float_training if self.model else ("model",)
         values = {name: value for name, value in self.to_dict().items() if name not in unused}
-        return {name: Path(value).name if name in ("data", "model") else value for name, value in values.items()}
+        return {
+            name: Path(value).name if value and name in ("data", "test", "model") else value for name, value in values.items()
+        }
 
     @property
     def seeds(self) -> list[int]:

@@ -1,0 +1,47 @@
+"""Runs on a folder of pictures that has no test set of its own, files that are no pictures, and names that are no UTF-8."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def odd_run(pictures, build_network, tmp_path_factory):
+    """Return the exit code, what was written, and the folder of a run in which all names are no UTF-8."""
+    root = tmp_path_factory.mktemp("odd")
+    data, model, out = (root / os.fsdecode(name) for name in (b"pictures\xe9", b"model\xe9.keras", b"run\xe9"))
+    shutil.copytree(pictures, data)
+    (data / "rose").rename(data / os.fsdecode(b"ros\xe9"))
+    (data / "grass" / os.fsdecode(b"th\xe9.png")).write_bytes(b"no picture")
+    for name in ("1.HEIC", "2.heic", "Thumbs.db"):
+        (data / "grass" / name).write_bytes(b"\0")
+    build_network((12, 12, 3), 3).save(root / "plain.keras")
+    (root / "plain.keras").rename(model)
+    return root, data, model, out
+
+
+OPTIONS = ("--skip-corrupt", "--post-training", "--calibration", "40")
+
+
+def test_a_whole_run(odd_run, call):
+    _, data, model, out = odd_run
+    code, printed, error = call("binarize", model, "--data", data, "--out", out, *OPTIONS)
+    assert code == 0, error
+    report = json.loads((out / "report.json").read_text("utf-8"))
+    assert (report["data"], report["source"]["model"]) == (r"pictures\xe9", r"model\xe9.keras")
+    assert report["skipped_images"] == [r"grass/th\xe9.png"]
+    assert (out / "labels.txt").read_text("utf-8") == "blue sky\ngrass\n" + r"ros\xe9" + "\n"
+    left_out, drawn = report["warnings"]
+    assert ".HEIC (1), .heic (1). Convert" in left_out
+    assert drawn.startswith("the 12 test pictures are drawn from ")
+    assert "with seed 0. If the model was trained on some of them" in drawn
+    for name in ("report.md", "report.html"):
+        text = (out / name).read_text("utf-8")
+        assert r"th\xe9.png" in text
+        assert "Warning:" in text
+        assert "the 12 test pictures are drawn from" in text
+        assert "12x12x3 (the central square of each)" in text
+    assert f"WARNING {left_out}" in printed
+    assert f"WARNING {drawn}" in printed
