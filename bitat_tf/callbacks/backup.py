@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras
 
-from bitat_tf._files import file_hash, write_atomically, write_text
+from bitat_tf._files import TEMPORARY, file_hash, write_atomically, write_text
 from bitat_tf._validation import check_model, check_number
 from bitat_tf.callbacks.workers import has_several_workers, is_first_worker, wait_for_all_workers
 
@@ -106,7 +106,7 @@ class Backup(keras.callbacks.Callback):
         before = _backups(self.directory)
 
         def write(temporary: Path) -> None:
-            weights = temporary.with_name(f".{os.getpid()}{_WEIGHTS}")
+            weights = temporary.with_name(f"{TEMPORARY}{os.getpid()}{_WEIGHTS}")
             try:
                 model.save_weights(weights)
                 weights.replace(temporary)

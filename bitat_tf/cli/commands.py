@@ -21,44 +21,46 @@ from bitat_tf.workflow.keras_file import check_kind
 def train(options: dict[str, Any]) -> int:
     """Run `bitat-tf train`; returns the exit code."""
     folder, chatter, resume, overwrite = _run_options(options)
-    if resume:
-        config = folder.resume(options, TrainConfig)
-        if folder.finished:
-            return _show_finished(folder)
-    else:
-        config = TrainConfig.for_data(**options)
-        folder.check_free(overwrite)
-    job = TrainJob(config)  # reads the data and checks all that can be checked, before anything is written
-    if not resume:
-        folder.begin(config, overwrite)
-    return _finish(job, folder, chatter)
+    with folder:
+        if resume:
+            config = folder.resume(options, TrainConfig)
+            if folder.finished:
+                return _show_finished(folder)
+        else:
+            config = TrainConfig.for_data(**options)
+            folder.check_free(overwrite)
+        job = TrainJob(config)  # reads the data and checks all that can be checked, before anything is written
+        if not resume:
+            folder.begin(config, overwrite)
+        return _finish(job, folder, chatter)
 
 
 def binarize(options: dict[str, Any]) -> int:
     """Run `bitat-tf binarize`; returns the exit code."""
     folder, chatter, resume, overwrite = _run_options(options)
-    if resume:
-        given = options.pop("model", None)
-        config = folder.resume(options, BinarizeConfig)
-        if folder.finished and given is None:
-            return _show_finished(folder)
-        check_copy(folder.source_model, config, given)
-        if folder.finished:
-            return _show_finished(folder)
-        return _finish(BinarizeJob(config, folder.source_model), folder, chatter)
-    missing = [name for option, name in (("model", "MODEL.keras"), ("data", "--data digits|DIR")) if option not in options]
-    if missing:
-        raise ValueError(
-            f"binarize: {' and '.join(missing)} must be given, but for --resume. Received: neither --resume nor these."
-        )
-    model = Path(options["model"])
-    # Before the hash: for what is no file at all, it has the messages.
-    check_kind(model)
-    config = BinarizeConfig.for_data(**options, sha256=file_hash(model))
-    folder.check_free(overwrite)
-    job = BinarizeJob(config)
-    folder.begin(config, overwrite, model)
-    return _finish(job, folder, chatter)
+    with folder:
+        if resume:
+            given = options.pop("model", None)
+            config = folder.resume(options, BinarizeConfig)
+            if folder.finished and given is None:
+                return _show_finished(folder)
+            check_copy(folder.source_model, config, given)
+            if folder.finished:
+                return _show_finished(folder)
+            return _finish(BinarizeJob(config, folder.source_model), folder, chatter)
+        missing = [name for option, name in (("model", "MODEL.keras"), ("data", "--data digits|DIR")) if option not in options]
+        if missing:
+            raise ValueError(
+                f"binarize: {' and '.join(missing)} must be given, but for --resume. Received: neither --resume nor these."
+            )
+        model = Path(options["model"])
+        # Before the hash: for what is no file at all, it has the messages.
+        check_kind(model)
+        config = BinarizeConfig.for_data(**options, sha256=file_hash(model))
+        folder.check_free(overwrite)
+        job = BinarizeJob(config)
+        folder.begin(config, overwrite, model)
+        return _finish(job, folder, chatter)
 
 
 def check_model(options: dict[str, Any]) -> int:
@@ -100,6 +102,12 @@ def _run_options(options: dict[str, Any]) -> tuple[RunFolder, Chatter, bool, boo
     resume, overwrite = options.pop("resume", False), options.pop("overwrite", False)
     if resume and overwrite:
         raise ValueError("--resume continues a run and --overwrite replaces it. Received: both. Pass one of them.")
+    name = readable(str(folder.path))
+    if options.get("tensorboard") and name != str(folder.path):
+        raise ValueError(
+            f"--tensorboard: TensorFlow writes only into folders whose names are UTF-8. Received: --out {name}. Choose another "
+            "name, or leave --tensorboard out."
+        )
     return folder, chatter, resume, overwrite
 
 

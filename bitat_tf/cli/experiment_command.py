@@ -40,27 +40,27 @@ def experiment(options: dict[str, Any]) -> int:
     resume, overwrite = options.pop("resume", False), options.pop("overwrite", False)
     if resume and overwrite:
         raise ValueError("--resume continues an experiment and --overwrite replaces it. Received: both. Pass one of them.")
-    if resume:
-        config = folder.resume(options, settings)
-        if folder.finished:
-            sys.stdout.write(
-                f"The experiment in {readable(str(folder.path))} is finished:\n\n{folder.report_markdown.read_text('utf-8')}"
-            )
-            return 0
-        prepared = kind(config, _kept_model(folder) if config.model else None)
-    else:
-        config = settings.for_options(options)
-        if config.model:
-            check_kind(Path(config.model))
-        folder.check_free(overwrite)
-        prepared = kind(config)  # reads the data and checks all that can be checked, before anything is written
-        folder.begin(config, overwrite, Path(config.model) if config.model else None)
-    chatter.keep_in(folder.chatter)
-    for text in prepared.images.notes:
-        warn(text)
-    prepared.run(folder)
-    sys.stdout.write(f"All results are in {readable(str(folder.path))}; start with report.md.\n")
-    return 0
+    with folder:
+        if resume:
+            config = folder.resume(options, settings)
+            if folder.finished:
+                page = folder.report_markdown.read_text("utf-8")
+                sys.stdout.write(f"The experiment in {readable(str(folder.path))} is finished:\n\n{page}")
+                return 0
+            prepared = kind(config, _kept_model(folder) if config.model else None)
+        else:
+            config = settings.for_options(options)
+            if config.model:
+                check_kind(Path(config.model))
+            folder.check_free(overwrite)
+            prepared = kind(config)  # reads the data and checks all that can be checked, before anything is written
+            folder.begin(config, overwrite, Path(config.model) if config.model else None)
+        chatter.keep_in(folder.chatter)
+        for text in prepared.images.notes:
+            warn(text)
+        prepared.run(folder)
+        sys.stdout.write(f"All results are in {readable(str(folder.path))}; start with report.md.\n")
+        return 0
 
 
 COMMANDS = {"experiment": experiment}
