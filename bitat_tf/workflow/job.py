@@ -2,6 +2,7 @@
 
 import json
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from rich import get_console
 from bitat_tf._console import warn
 from bitat_tf._files import readable_values, save_model, write_text
 from bitat_tf.callbacks import SequentialBinarization, StageSummaries, Timeline
+from bitat_tf.callbacks.problems import ShortPhaseWarning
 from bitat_tf.data import ImageData
 from bitat_tf.deployment.engine_times import engine_times
 from bitat_tf.distillation import Distiller
@@ -25,7 +27,7 @@ from bitat_tf.workflow.config import RunConfig
 from bitat_tf.workflow.history import merge_logs, read_rows
 from bitat_tf.workflow.html_report import Evidence, html_report
 from bitat_tf.workflow.images import calibration_images
-from bitat_tf.workflow.opening import opening_line
+from bitat_tf.workflow.opening import few_steps, opening_line
 from bitat_tf.workflow.pixels import RAW
 from bitat_tf.workflow.plots import error_plot_width, plot_accuracy, plot_layer_errors, save_figure
 from bitat_tf.workflow.report import layer_errors_of, markdown, results_table
@@ -96,6 +98,8 @@ class Job:
             # network has been trained.
             SequentialBinarization(self.training.train_images, self.schedule).total_epochs(self.model)
             self.timeline = self.schedule.timeline([layer.name for layer in binary_layers(self.model)], self.training.steps)
+            short = few_steps(config, len(self.training.train_images), self.timeline)
+            self.warnings += [] if short is None else [short]
 
     def run(self, folder: RunFolder) -> dict[str, Any]:
         """Do the job in a run's folder, which was begun or resumed with the same settings.
@@ -152,7 +156,9 @@ class Job:
                 self._binarize_post_training(folder, calibration)
             else:
                 bitat = SequentialBinarization(calibration, self.schedule, seed=self.config.seed)
-                self._fit(folder, "binary", bitat.total_epochs(self.model), [bitat], self._with_teacher(folder))
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", ShortPhaseWarning)  # said at the start, with the options of the command
+                    self._fit(folder, "binary", bitat.total_epochs(self.model), [bitat], self._with_teacher(folder))
             save_model(self.model, folder.binary_model)
         self.model = keras.models.load_model(folder.binary_model)
         return self._test_accuracy(self.model, "binary")

@@ -1,10 +1,16 @@
 """The line that a run begins with: what it was given, and how much there is to do."""
 
+import math
+
 import numpy as np
 
+from bitat_tf.callbacks import Timeline
+from bitat_tf.callbacks.problems import ENOUGH_STEPS, shortest_phase
 from bitat_tf.data import ImageData
+from bitat_tf.workflow.config import RunConfig
 
 _NAMED_CLASSES = 6
+_SMALL_BATCH = 8  # a batch normalization learns little of fewer
 
 
 def opening_line(images: ImageData, float_steps: int, binary_steps: int, squares: str = "") -> str:
@@ -24,6 +30,36 @@ def opening_line(images: ImageData, float_steps: int, binary_steps: int, squares
     skipped = f", {len(images.skipped)} skipped" if images.skipped else ""
     size = "x".join(map(str, images.image_shape)) + (f" ({squares})" if squares else "")
     return f"{_classes(images.class_names, counts)}{skipped}, {size}; {_steps(float_steps, binary_steps)}"
+
+
+def few_steps(config: RunConfig, images: int, timeline: Timeline) -> str | None:
+    """Return the warning of phases that have too few steps, with options that would do; None where there are none.
+
+    Args:
+        config: The settings.
+        images: Number of training images.
+        timeline: The phases of the binarization.
+
+    Examples:
+        >>> config = bitat_tf.workflow.TrainConfig(epochs_per_layer=1.0)
+        >>> print(few_steps(config, 90, config.schedule().timeline(["conv"], 3)))
+        in phases of 1 step layers do not find their binary weights, which takes about 20: accuracy will be lost. Pass
+        --batch-size 8 --epochs-per-layer 3.4.
+    """
+    phase = shortest_phase(timeline)
+    if phase is None:
+        return None
+    batch, steps = config.batch_size, phase.stop - phase.start
+    while batch > _SMALL_BATCH and math.ceil(images / batch) * config.epochs_per_layer / 2 < ENOUGH_STEPS:
+        batch = max(batch // 2, _SMALL_BATCH)
+    needed = math.ceil(10 * ENOUGH_STEPS / math.ceil(images / batch)) / 10  # epochs of a phase
+    options = [f"--batch-size {batch}"] if batch != config.batch_size else []
+    options += [f"--epochs-per-layer {2 * needed:g}"] if config.epochs_per_layer < 2 * needed else []
+    options += [f"--joint-epochs {needed:g}"] if 0 < config.joint_epochs < needed else []
+    return (
+        f"in phases of {steps} step{'s' if steps > 1 else ''} layers do not find their binary weights, which takes about "
+        f"{ENOUGH_STEPS}: accuracy will be lost. Pass {' '.join(options)}."
+    )
 
 
 def _classes(names: tuple[str, ...], counts: np.ndarray) -> str:
