@@ -4,22 +4,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bitat_tf import workflow  # the experiments are loaded, and Keras with them, when the options have been checked
 from bitat_tf._console import warn
 from bitat_tf._files import readable
-from bitat_tf.workflow.experiments import (
-    CrossLayerExperiment,
-    CrossLayerSettings,
-    Experiment,
-    ExperimentFolder,
-    ExperimentSettings,
-    GapExperiment,
-    GapSettings,
-)
-from bitat_tf.workflow.keras_file import check_kind
+from bitat_tf.workflow import experiments
+from bitat_tf.workflow.experiments import CrossLayerSettings, ExperimentFolder, ExperimentSettings, GapSettings
 
-_KINDS: dict[str, tuple[type[ExperimentSettings], type[Experiment]]] = {
-    "cross-layer": (CrossLayerSettings, CrossLayerExperiment),
-    "gap": (GapSettings, GapExperiment),
+_KINDS: dict[str, tuple[type[ExperimentSettings], str]] = {
+    "cross-layer": (CrossLayerSettings, "CrossLayerExperiment"),
+    "gap": (GapSettings, "GapExperiment"),
 }
 
 
@@ -47,13 +40,15 @@ def experiment(options: dict[str, Any]) -> int:
                 page = folder.report_markdown.read_text("utf-8")
                 sys.stdout.write(f"The experiment in {readable(str(folder.path))} is finished:\n\n{page}")
                 return 0
-            prepared = kind(config, _kept_model(folder) if config.model else None)
+            prepared = getattr(experiments, kind)(config, _kept_model(folder) if config.model else None)
         else:
             config = settings.for_options(options)
-            if config.model:
-                check_kind(Path(config.model))
             folder.check_free(overwrite)
-            prepared = kind(config)  # reads the data and checks all that can be checked, before anything is written
+            if config.model:
+                workflow.check_kind(Path(config.model))
+            prepared = getattr(experiments, kind)(
+                config
+            )  # reads the data and checks all that can be checked, before anything is written
             folder.begin(config, overwrite, Path(config.model) if config.model else None)
         chatter.keep_in(folder.chatter)
         for text in prepared.images.notes:

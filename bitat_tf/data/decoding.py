@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-ASPECTS = {"crop": "the central square of each", "stretch": "each squashed to a square", "pad": "each padded to a square"}
 # EPS would run Ghostscript. The others are known to Pillow, which cannot read them.
 _NEVER = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
 # Recognized whatever the name ends with. TIFF only where it ends with nothing: files of raw pixels of cameras begin like it.

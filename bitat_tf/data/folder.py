@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image
 
 from bitat_tf._files import readable
+from bitat_tf._pixels import ASPECTS
 from bitat_tf._validation import check_choice
 from bitat_tf.data._checks import check_integer, listed
-from bitat_tf.data.decoding import ASPECTS, decode, native_size
+from bitat_tf.data.decoding import decode, native_size
 from bitat_tf.data.images import ImageData
 from bitat_tf.data.listing import FolderSplit, named, split_folder
 

@@ -1,15 +1,15 @@
 """The settings of a run."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from bitat_tf._pixels import AUGMENTATIONS
 from bitat_tf._validation import check_choice, check_number
-from bitat_tf.applications import REACTNET_A_BLOCKS
-from bitat_tf.callbacks import Schedule
-from bitat_tf.data.pipeline import AUGMENTATIONS
 from bitat_tf.workflow.settings import DIGITS, Settings, option_name
 
-_DIGITS_BLOCKS = ((64, 1), (128, 2), (128, 1))
+if TYPE_CHECKING:
+    from bitat_tf.callbacks import Schedule
+
 _FOLDER_DEFAULTS: dict[str, Any] = {
     "epochs_per_layer": 1.0,
     "joint_epochs": 15.0,
@@ -76,7 +76,12 @@ class RunConfig(Settings):
         self.check_pictures(self.command, *self.for_folders)
         check_number(self.command, "validation_share", self.validation_share, maximum=0.9, exclusive=True)
         check_choice(self.command, "augment", self.augment, AUGMENTATIONS)
-        check_number(self.command, "learning_rate", self.learning_rate, exclusive=True)
+        for name in ("epochs_per_layer", "learning_rate", "binarization_learning_rate"):
+            check_number(self.command, name, getattr(self, name), exclusive=True)
+        check_number(self.command, "joint_epochs", self.joint_epochs)
+        if self.strength is not None:
+            check_number(self.command, "strength", self.strength)
+        check_choice(self.command, "freeze", self.freeze, ("never", "quantization", "always"))
         check_number(self.command, "distillation", self.distillation, maximum=1.0)
         check_number(self.command, "seed", self.seed, maximum=2**31 - 1)
 
@@ -108,9 +113,10 @@ class RunConfig(Settings):
             values = {"binarization_learning_rate": values["learning_rate"], **values}
         return values
 
-    def schedule(self) -> Schedule:
+    def schedule(self) -> "Schedule":
         """Return the schedule of the binarization."""
-        check_number(self.command, "epochs_per_layer", self.epochs_per_layer, exclusive=True)
+        from bitat_tf.callbacks import Schedule  # only here: with it comes Keras, and options are checked before
+
         return Schedule(
             quantization_epochs=self.epochs_per_layer / 2,
             fine_tuning_epochs=self.epochs_per_layer / 2,
@@ -145,22 +151,10 @@ class TrainConfig(RunConfig):
     def __post_init__(self):
         super().__post_init__()
         self.check_integers(blocks=1, image_size=4)
+        self.check_blocks(self.blocks)
         check_number(self.command, "width", self.width, exclusive=True)
 
     @classmethod
     def defaults(cls, given: dict[str, Any]) -> dict[str, Any]:
         """Return the defaults that differ from those of the class, as they follow from what is given."""
         return {**super().defaults(given), **({} if given["data"] == DIGITS else {"epochs": 30})}
-
-    def network_blocks(self, image_shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-        """Return the blocks of the network."""
-        return network_blocks(self.command, image_shape, self.blocks)
-
-
-def network_blocks(command: str, image_shape: tuple[int, ...], blocks: int | None) -> tuple[tuple[int, int], ...]:
-    """Return the blocks of a ReActNet: ReActNet-A's, or three for pictures below 32 pixels; or the first `blocks`."""
-    if blocks is None:
-        return REACTNET_A_BLOCKS if min(image_shape[:2]) >= 32 else _DIGITS_BLOCKS
-    if blocks > len(REACTNET_A_BLOCKS):
-        raise ValueError(f"{command}: a ReActNet has at most {len(REACTNET_A_BLOCKS)} blocks. Received: --blocks {blocks}.")
-    return REACTNET_A_BLOCKS[:blocks]

@@ -13,52 +13,12 @@ from bitat_tf._console import warn
 from bitat_tf._tables import ShownAsTable
 from bitat_tf.data import ImageData
 from bitat_tf.export import ExportReport, VerificationReport, to_tflite, verify
+from bitat_tf.workflow.export_options import ExportOptions
 from bitat_tf.workflow.images import calibration_images, load_images
-from bitat_tf.workflow.load_model import load_model
+from bitat_tf.workflow.loading import load_model
 from bitat_tf.workflow.model_format import check_classes, input_shape
 from bitat_tf.workflow.pixels import RAW, check_channels, taking_pixels
 from bitat_tf.workflow.settings import Pictures
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """What `bitat-tf export` is asked for.
-
-    Attributes:
-        model: A binarized model, `.keras`.
-        out: Where the file goes.
-        pictures: Which images; None for random inputs.
-        pixels: What the model expects of pixels; the scaling becomes part of the file, which takes raw ones.
-        int8: Whether what is not binary becomes int8.
-        input_type: What an int8 file takes: "float32", "int8" or "uint8".
-        calibration: Number of training images for the ranges.
-        converter: "direct", or "larq-compute-engine" for its own converter.
-        engine: What runs the file for the verification; None for the first that is installed.
-        overwrite: Whether a file that is there is replaced.
-    """
-
-    model: str
-    out: str
-    pictures: Pictures | None = None
-    pixels: str = RAW
-    int8: bool = False
-    input_type: str = "float32"
-    calibration: int = 512
-    converter: str = "direct"
-    engine: str | None = None
-    overwrite: bool = False
-
-    def __post_init__(self):
-        if self.int8 and self.pictures is None:
-            raise ValueError("export: --int8 measures ranges on images. Received: no --data. Pass --data digits|DIR.")
-        if not self.int8 and self.input_type != "float32":
-            raise ValueError("export: --input-type is for files with an int8 rest. Received: no --int8.")
-        if self.calibration < 1:
-            raise ValueError(f"export: --calibration must be at least 1. Received: {self.calibration}.")
-        if not self.out.endswith(".tflite"):
-            raise ValueError(f"export: the name of model.tflite must end with .tflite. Received: {self.out!r}.")
-        if Path(self.out).exists() and not self.overwrite:
-            raise FileExistsError(f"export: {self.out} is there already. Pass --overwrite to replace it, or another name.")
 
 
 @dataclass(frozen=True)

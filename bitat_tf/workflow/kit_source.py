@@ -31,7 +31,7 @@ class KitSource(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def kit_source(path: str | os.PathLike, with_picture: bool) -> KitSource:
+def source_of_kit(path: str | os.PathLike, with_picture: bool) -> KitSource:
     """Return a `.tflite` file and a picture for it.
 
     Args:

@@ -5,10 +5,11 @@ from dataclasses import Field, asdict, dataclass, fields
 from types import UnionType
 from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
+from bitat_tf._pixels import ASPECTS
 from bitat_tf._validation import check_choice, check_number
-from bitat_tf.data.decoding import ASPECTS
 
 DIGITS = "digits"
+MOST_BLOCKS = 13  # of a ReActNet: those of ReActNet-A
 
 AnySettings = TypeVar("AnySettings", bound="Settings")
 
@@ -80,6 +81,11 @@ class Settings(Pictures):
             value = getattr(self, name)
             if value is not None:
                 check_number(self.command, name, value, minimum=least)
+
+    def check_blocks(self, blocks: int | None) -> None:
+        """Raise ValueError if a ReActNet has no so many blocks."""
+        if blocks is not None and blocks > MOST_BLOCKS:
+            raise ValueError(f"{self.command}: a ReActNet has at most {MOST_BLOCKS} blocks. Received: --blocks {blocks}.")
 
     @classmethod
     def normalized(cls, given: dict[str, Any]) -> dict[str, Any]:

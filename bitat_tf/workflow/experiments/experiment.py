@@ -10,7 +10,7 @@ from bitat_tf._files import readable_values, save_model
 from bitat_tf.workflow.experiments.folder import ExperimentFolder
 from bitat_tf.workflow.experiments.settings import AnyExperimentSettings
 from bitat_tf.workflow.images import calibration_images, load_images, load_own_images
-from bitat_tf.workflow.load_model import load_model
+from bitat_tf.workflow.loading import load_model
 from bitat_tf.workflow.model_format import check_classes, gives_probabilities, input_shape
 from bitat_tf.workflow.settings import DIGITS
 from bitat_tf.workflow.training import EVALUATION_BATCH, Training

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from bitat_tf._validation import check_number
-from bitat_tf.workflow.settings import Settings, option_name
+from bitat_tf.workflow.settings import DIGITS, Settings, option_name
 
 AnyExperimentSettings = TypeVar("AnyExperimentSettings", bound="ExperimentSettings")
 
 
 _LARGEST_SEED = 2_000_000_000  # those of the repetitions follow on it, and others on these
 _MOST_REPEATS = 1000
+_SMALLEST = 32  # pixels of a side that a MobileNetV2 takes
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,15 @@ class CrossLayerSettings(ExperimentSettings):
     scales: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
     test_images: int | None = 2000
 
+    @classmethod
+    def for_options(cls, given: dict[str, Any]) -> "CrossLayerSettings":
+        """Return the settings for the options that were given; ValueError as well where the network to train needs others."""
+        settings = super().for_options(given)
+        size = 8 if settings.data == DIGITS else settings.image_size
+        if not settings.model and size is not None:
+            check_size_of_mobilenet(settings, size, size)
+        return settings
+
     def __post_init__(self):
         object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))  # JSON has lists
         super().__post_init__()
@@ -118,6 +128,16 @@ class CrossLayerSettings(ExperimentSettings):
             check_number(self.command, "scales", scale)
         if not self.scales:
             raise ValueError(f"{self.command}: --scales must hold at least one number. Received: none.")
+
+
+def check_size_of_mobilenet(settings: CrossLayerSettings, height: int, width: int) -> None:
+    """Raise ValueError if pictures are too small for the MobileNetV2 that is trained."""
+    if min(height, width) < _SMALLEST:
+        raise ValueError(
+            f"{settings.command}: the MobileNetV2 that is trained takes pictures of at least {_SMALLEST}x{_SMALLEST}. "
+            f"Received: {settings.data}, of {height}x{width}. Pass a folder of pictures as --data, with --image-size "
+            f"{_SMALLEST} or more, or a trained network of yours as --model."
+        )
 
 
 @dataclass(frozen=True)
@@ -153,6 +173,7 @@ class GapSettings(ExperimentSettings):
     def __post_init__(self):
         super().__post_init__()
         self.check_integers(blocks=1, binarization_epochs=2)
+        self.check_blocks(self.blocks)
         check_number(self.command, "binarization_learning_rate", self.binarization_learning_rate, exclusive=True)
         check_number(self.command, "joint_share", self.joint_share, maximum=0.99)
         if self.strength is not None:
