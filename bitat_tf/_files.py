@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -50,6 +51,17 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], None]) -> 
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Raise OSError unless a file of `size` bytes can be written in a folder: HDF5 crashes where a disk is full in the end."""
+    if hasattr(os, "posix_fallocate"):
+        with tempfile.NamedTemporaryFile(prefix=TEMPORARY, dir=folder) as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some file systems cannot tell
+                    raise
 
 
 def remove_temporary_files(folder: Path) -> None:

@@ -86,7 +86,7 @@ def warn_of_short_phases(timeline: Timeline, steps_per_epoch: int) -> None:
         epochs = math.ceil(10 * ENOUGH_STEPS / steps_per_epoch) / 10
         warnings.warn(
             f"SequentialBinarization: in less than about {ENOUGH_STEPS} steps a layer does not find its binary weights, which "
-            f"costs accuracy. Received: {phase.kind} phases of {phase.stop - phase.start} of the {steps_per_epoch} steps of an "
+            f"may cost accuracy. Received: {phase.kind} phases of {phase.stop - phase.start} of the {steps_per_epoch} steps of an "
             f"epoch. Use a smaller batch, or Schedule({', '.join(f'{name}={epochs}' for name in short)}).",
             ShortPhaseWarning,
             stacklevel=4,

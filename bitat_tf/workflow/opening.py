@@ -43,7 +43,7 @@ def few_steps(config: RunConfig, images: int, timeline: Timeline) -> str | None:
     Examples:
         >>> config = bitat_tf.workflow.TrainConfig(epochs_per_layer=1.0)
         >>> print(few_steps(config, 90, config.schedule().timeline(["conv"], 3)))
-        in phases of 1 step layers do not find their binary weights, which takes about 20: accuracy will be lost. Pass
+        in phases of 1 step layers do not find their binary weights, which takes about 20, and accuracy may be lost. Pass
         --batch-size 8 --epochs-per-layer 3.4.
     """
     phase = shortest_phase(timeline)
@@ -58,7 +58,7 @@ def few_steps(config: RunConfig, images: int, timeline: Timeline) -> str | None:
     options += [f"--joint-epochs {needed:g}"] if 0 < config.joint_epochs < needed else []
     return (
         f"in phases of {steps} step{'s' if steps > 1 else ''} layers do not find their binary weights, which takes about "
-        f"{ENOUGH_STEPS}: accuracy will be lost. Pass {' '.join(options)}."
+        f"{ENOUGH_STEPS}, and accuracy may be lost. Pass {' '.join(options)}."
     )
 
 
