@@ -85,8 +85,8 @@ def warn_of_short_phases(timeline: Timeline, steps_per_epoch: int) -> None:
         short = {_EPOCHS[one.kind]: None for one in timeline.phases if one.stop - one.start < ENOUGH_STEPS}
         epochs = math.ceil(10 * ENOUGH_STEPS / steps_per_epoch) / 10
         warnings.warn(
-            f"SequentialBinarization: in less than about {ENOUGH_STEPS} steps a layer does not find its binary weights, which "
-            f"may cost accuracy. Received: {phase.kind} phases of {phase.stop - phase.start} of the {steps_per_epoch} steps of an "
+            f"SequentialBinarization: in less than about {ENOUGH_STEPS} steps a layer may not find its binary weights, which "
+            f"costs accuracy. Received: {phase.kind} phases of {phase.stop - phase.start} of the {steps_per_epoch} steps of an "
             f"epoch. Use a smaller batch, or Schedule({', '.join(f'{name}={epochs}' for name in short)}).",
             ShortPhaseWarning,
             stacklevel=4,

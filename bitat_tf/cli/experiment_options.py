@@ -17,7 +17,7 @@ def add_experiment(commands) -> None:
     experiment = commands.add_parser(
         "experiment",
         help="run an experiment of the paper's appendix on data of your own",
-        description="Runs an experiment of the paper's appendix: trains what it needs, writes figures, tables and report.md.",
+        description="Runs an experiment of the paper's appendix: trains what it needs,\nwrites figures, tables and report.md.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

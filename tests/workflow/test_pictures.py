@@ -4,7 +4,14 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
+
+from bitat_tf.data import split_folder
+from bitat_tf.workflow import RunFolder, TrainConfig
+from bitat_tf.workflow.images import load_images, load_own_images
+from bitat_tf.workflow.kit_source import source_of_kit
+from bitat_tf.workflow.settings import Pictures
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +52,31 @@ def test_a_whole_run(odd_run, call):
         assert "12x12x3 (the central square of each)" in text
     assert f"WARNING {left_out}" in printed
     assert f"WARNING {drawn}" in printed
+
+
+def test_test_pictures_are_new_where_the_user_says_so(pictures, tmp_path, call):
+    drawn = load_images("binarize", Pictures(str(pictures), seed=7), (12, 12, 3))
+    (note,) = drawn.notes
+    assert f"drawn from {pictures}, with seed 7" in note
+    assert f"bitat_tf.data.split_folder({str(pictures)!r}, seed=7)" in note
+    split = split_folder(pictures, seed=7)
+    shutil.copytree(pictures, tmp_path / "train")
+    for path, label in zip(split.test.paths, split.test.labels, strict=True):
+        target = tmp_path / "test" / split.class_names[label] / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "train" / path.relative_to(pictures)).rename(target)
+    for named in (Pictures(str(tmp_path)), Pictures(str(tmp_path / "train"), test=str(tmp_path / "test"))):
+        own = load_images("binarize", named, (12, 12, 3))
+        assert own.notes == ()
+        np.testing.assert_array_equal(own.test_images, drawn.test_images)
+    assert load_own_images(Pictures(str(pictures)), 12).notes == ()  # a network that is trained on the others
+
+
+def test_a_kit_takes_a_picture_of_the_run_and_knows_how_it_was_made_square(pictures, tmp_path):
+    config = TrainConfig.for_data(str(pictures), test=str(pictures / "grass"), aspect="stretch")
+    with RunFolder(tmp_path / "run") as folder:
+        folder.begin(config)
+    folder.tflite.write_bytes(b"")
+    source = source_of_kit(folder.path, with_picture=True)
+    assert source.picture == pictures / "grass" / "0.png"
+    assert source.notes[0].startswith("the network was trained with --aspect stretch. The programs of the kit cut pictures")

@@ -352,6 +352,7 @@ def test_help_reads_well(capsys):
         cli.main(["train", "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
     for option in ("--data", "--out", "--epochs", "--width", "--seed", "--subset", "--resume", "--overwrite"):
         assert option in text
     assert SequentialBinarization.__name__ not in text  # words of a user, not of the code
