@@ -40,9 +40,10 @@ def show_or_write(report: Any, as_json: bool) -> None:
         show(report)
 
 
-def warn(text: str) -> None:
+def warn(text: str, to_stderr: bool = False) -> None:
     """Print a warning that nobody overlooks, and that stands in the report as well."""
-    get_console().print(f"[bold yellow]WARNING[/] {escape(text)}", highlight=False, soft_wrap=True)
+    console = Console(stderr=True) if to_stderr else get_console()
+    console.print(f"[bold yellow]WARNING[/] {escape(text)}", highlight=False, soft_wrap=True)
 
 
 class LiveLine:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what writes bytes and text needs no Keras
     import keras
+
+TEMPORARY = ".writing-"  # what the names of temporary files begin with
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def write_atomically(path: str | os.PathLike, write: Callable[[Path], None]) -> Path:
@@ -28,7 +33,7 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], None]) -> 
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -48,15 +53,51 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], None]) -> 
     return path
 
 
+def check_room(folder: Path, size: int) -> None:
+    """Raise OSError unless a file of `size` bytes can be written in a folder: HDF5 crashes where a disk is full in the end."""
+    if hasattr(os, "posix_fallocate"):
+        with tempfile.NamedTemporaryFile(prefix=TEMPORARY, dir=folder) as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some file systems cannot tell
+                    raise
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote have left in a folder, and in the folders in it."""
+    for path in folder.rglob(f"{TEMPORARY}*"):
+        path.unlink(missing_ok=True)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
+def readable(text: str) -> str:
+    r"""Return a name as it can be written: bytes of a file's name that are no UTF-8 escaped, which Python keeps as surrogates.
+
+    Examples:
+        >>> print(readable(os.fsdecode(b"caf\xe9.png")))
+        caf\xe9.png
+    """
+    return _SURROGATE.sub(lambda half: ascii(half[0])[1:-1].replace("\\udc", "\\x"), text)
+
+
+def readable_values(content: Any) -> Any:
+    """Return what JSON can hold with all its texts `readable`."""
+    if isinstance(content, dict):
+        return {readable_values(key): readable_values(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [readable_values(value) for value in content]
+    return readable(content) if isinstance(content, str) else content
+
+
 def write_text(path: str | os.PathLike, text: str) -> Path:
-    """Write UTF-8 `text` to `path` atomically."""
-    return write_atomically(path, lambda temporary: _write_bytes(temporary, text.encode()))
+    """Write UTF-8 `text` to `path` atomically, with `readable` names."""
+    return write_atomically(path, lambda temporary: _write_bytes(temporary, readable(text).encode()))
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> Path:

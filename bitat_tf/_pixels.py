@@ -1,4 +1,4 @@
-"""What a network expects of the pixels of a picture."""
+"""What a network expects of the pixels of a picture, and what can be done to pictures."""
 
 from dataclasses import dataclass
 
@@ -29,6 +29,8 @@ class Scaling:
         return (pixels * np.asarray(self.scale) + np.asarray(self.offset)).astype(np.float32)
 
 
+ASPECTS = {"crop": "the central square of each", "stretch": "each squashed to a square", "pad": "each padded to a square"}
+AUGMENTATIONS = ("none", "shift", "shift-flip")
 RAW = "0..255"
 BYTES = "bytes"  # of files that take integers: the bytes of a picture as they are, less 128 for int8
 NEGATIVE = "-1..1"

@@ -12,6 +12,7 @@ from written_files import small_file
 
 import bitat_tf
 from bitat_tf._saved_models import CLASSES
+from bitat_tf.cli import build_parser
 
 PACKAGE = Path(bitat_tf.__file__).parent
 
@@ -47,6 +48,62 @@ print(codes, [name for name in ("tensorflow", "keras", "jax") if name in sys.mod
 """
     assert run(code).splitlines()[-1] == "[0, 0] []"
     assert (tmp_path / "bits.npz").exists()
+
+
+REFUSED = {
+    "experiment cross-layer --data digits --out {folder}/new": "32 or more, or a trained network of yours as --model",
+    "experiment cross-layer --data x --image-size 16 --out {folder}/new": "of at least 32x32. Received: /",
+    "experiment gap --blocks 20 --out {folder}/new": "a ReActNet has at most 13 blocks. Received: --blocks 20",
+    "experiment gap --resume --out {folder}/new": "holds no run",
+    "train --blocks 99 --out {folder}/new": "a ReActNet has at most 13 blocks. Received: --blocks 99",
+    "train --epochs-per-layer 0 --out {folder}/new": "`epochs_per_layer` must be a finite number > 0",
+    "train --joint-epochs -1 --out {folder}/new": "`joint_epochs` must be a finite number >= 0",
+    "train --strength -1 --out {folder}/new": "`strength` must be a finite number >= 0",
+    "train --binarization-learning-rate 0 --out {folder}/new": "`binarization_learning_rate` must be a finite number > 0",
+    "train --test x --aspect pad --out {folder}/new": "--test, --aspect: only for folders of images",
+    "train --out {folder}": "holds files that are not of a run",
+    "train --resume --out {folder}/new": "holds no run",
+    "binarize x.keras --out {folder}/new": "--data digits|DIR must be given",
+    "binarize x.keras --data x --epochs -1 --out {folder}/new": "`epochs` must be a finite number >= 0",
+    "binarize x.keras --data x --out {folder}": "holds files that are not of a run",
+    "export x.keras x.bin": "must end with .tflite",
+    "export x.keras x.tflite --int8": "--int8 measures ranges on images",
+    "export x.keras x.tflite --test x": "--test: only for images. Received: no --data",
+    "verify x.keras x.tflite --data digits --aspect pad": "--aspect: only for folders of images",
+}
+
+
+def test_what_is_wrong_with_options_is_said_before_anything_is_loaded(tmp_path):
+    (tmp_path / "somebody.txt").write_text("else's")
+    commands = [command.format(folder=tmp_path).split() for command in REFUSED]
+    code = f"""
+import contextlib, io, sys
+from bitat_tf.cli import main
+for command in {commands}:
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        code = main(command)
+    print(code, repr(said.getvalue()), [name for name in ("tensorflow", "keras", "jax", "sklearn") if name in sys.modules])
+"""
+    for (command, message), line in zip(REFUSED.items(), run(code).splitlines(), strict=True):
+        assert line[:13] in ("2 'bitat-tf: ", '2 "bitat-tf: '), (command, line)
+        assert message in line, (command, line)
+        assert line.endswith(" []"), (command, line)
+    assert [path.name for path in tmp_path.iterdir()] == ["somebody.txt"]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("benchmark x.tflite --runs 2", "--runs: expected a whole number >= 3. Received: '2'"),
+        ("benchmark x.tflite --threads 0", "--threads: expected a whole number >= 1. Received: '0'"),
+        ("verify x.keras x.tflite --traced -1", "--traced: expected a whole number >= 0. Received: '-1'"),
+        ("export x.keras x.tflite --calibration 0", "--calibration: expected a whole number >= 1. Received: '0'"),
+    ],
+)
+def test_numbers_are_checked_by_the_parser(command, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        build_parser().parse_args(command.split())
+    assert message in capsys.readouterr().err
 
 
 def test_a_name_that_there_is_not():

@@ -170,13 +170,16 @@ def plot_noise_sensitivity(axes: Axes, curves: ResultTable) -> None:
                 continue
             scale, color = curve.column("scale"), _COLORS[row]
             label = f"{row} rows, layer-{'dependent' if dependent else 'independent'}"
-            axes.plot(scale, 100 * curve.column("accuracy"), "-" if dependent else "--", color=color, label=label)
+            axes.plot(
+                scale, 100 * curve.column("accuracy"), "o-" if dependent else "s--", markersize=4, color=color, label=label
+            )
             axes.fill_between(
                 scale, 100 * curve.column("low"), 100 * curve.column("high"), color=color, alpha=0.12, linewidth=0
             )
     axes.set_xlabel("scale of the noise, in root mean squares of a layer's weights")
     axes.set_ylabel("top-1 accuracy, %")
     axes.set_ylim(bottom=0)
+    axes.set_title("accuracy under noise along principal directions of every layer's input", fontsize=10)
     axes.legend(fontsize=8)
 
 

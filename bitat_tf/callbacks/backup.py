@@ -1,6 +1,7 @@
 """Backups that survive a damaged file and a full disk."""
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import keras
 
-from bitat_tf._files import file_hash, write_atomically, write_text
+from bitat_tf._files import TEMPORARY, check_room, file_hash, write_atomically, write_text
 from bitat_tf._validation import check_model, check_number
 from bitat_tf.callbacks.workers import has_several_workers, is_first_worker, wait_for_all_workers
 
@@ -106,8 +107,9 @@ class Backup(keras.callbacks.Callback):
         before = _backups(self.directory)
 
         def write(temporary: Path) -> None:
-            weights = temporary.with_name(f".{os.getpid()}{_WEIGHTS}")
+            weights = temporary.with_name(f"{TEMPORARY}{os.getpid()}{_WEIGHTS}")
             try:
+                check_room(self.directory, _largest_size(model))
                 model.save_weights(weights)
                 weights.replace(temporary)
             finally:
@@ -128,6 +130,12 @@ class Backup(keras.callbacks.Callback):
         for old in _backups(self.directory)[_KEEP:]:
             _seal(old).unlink(missing_ok=True)
             old.unlink(missing_ok=True)
+
+
+def _largest_size(model: keras.Model) -> int:
+    """Return about the bytes of a backup, rather too many: those of the variables, and what HDF5 says of each."""
+    variables = [*model.variables, *model.optimizer.variables]
+    return sum(math.prod(variable.shape) * (8 if "64" in str(variable.dtype) else 4) + 2048 for variable in variables)
 
 
 def last_backup(model: keras.Model) -> str | None:

@@ -14,7 +14,7 @@ from bitat_tf.callbacks.freezing import Freezer, layers_below
 from bitat_tf.callbacks.guard import Guard
 from bitat_tf.callbacks.learning_rate import ScheduledLearningRate
 from bitat_tf.callbacks.order import ordered_layers
-from bitat_tf.callbacks.problems import warn_of_few_samples, warn_of_problems, warn_of_unfinished
+from bitat_tf.callbacks.problems import warn_of_few_samples, warn_of_problems, warn_of_short_phases, warn_of_unfinished
 from bitat_tf.callbacks.progress import ProgressLine
 from bitat_tf.callbacks.pull import pull_at, pulls
 from bitat_tf.callbacks.schedule import QUANTIZATION, Phase, Schedule, Timeline, get_schedule
@@ -226,6 +226,7 @@ class SequentialBinarization(keras.callbacks.Callback):
             )
         self._steps_per_epoch = steps
         self.timeline: Timeline = self.schedule.timeline(list(self._layers), steps)
+        warn_of_short_phases(self.timeline, steps)
         if self.verbose:
             self._progress = ProgressLine(self.timeline.total_steps, live=not self.params.get("verbose"))
             self._guard.undo_by(self._progress.close)

@@ -9,6 +9,7 @@
 | `experiment_options`, `experiment_command` | the same for the experiments of the paper |
 | `chatter` | what TensorFlow writes to stderr does not reach the terminal |
 | `stopping` | SIGTERM is taken as Ctrl-C is |
+| `shortage` | too little memory and full disks, in words |
 
 What a command does is loaded when it is run: help and a look into a file need not wait for TensorFlow.
 """
@@ -23,6 +24,7 @@ from typing import Any
 
 from bitat_tf.cli.chatter import chatter_apart
 from bitat_tf.cli.options import NEGATIVE_CHOICES, build_parser
+from bitat_tf.cli.shortage import check_memory_limit, in_words
 from bitat_tf.cli.stopping import Terminated, termination_raised
 from bitat_tf.tflite_file.engines import MissingEngineError
 
@@ -30,6 +32,7 @@ __all__ = ["build_parser", "main"]
 
 UNUSABLE, STOPPED, TERMINATED = 2, 130, 143  # the last two as shells have them: 128 and the number of the signal
 _RESUMABLE = ("train", "binarize", "experiment")
+_WITHOUT_TENSORFLOW = ("inspect", "dump")
 _MODULES = {
     "commands": ("train", "binarize", "check", "summary", "import"),
     "look_commands": ("inspect", "dump"),
@@ -59,12 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options["chatter"] = chatter
             stack.enter_context(termination_raised())
         try:
+            sys.stderr.write("" if command in _WITHOUT_TENSORFLOW else check_memory_limit(command in _RESUMABLE))
             code = _handler(command)(options)
         except KeyboardInterrupt as stop:  # before the errors: TensorFlow's cannot be had where its import was interrupted
             sys.stderr.write(f"bitat-tf: stopped.{_continuation(full_command, out)}\n")
             code = TERMINATED if isinstance(stop, Terminated) else STOPPED
         except _errors() as error:
-            sys.stderr.write(f"bitat-tf: {error}\n")
+            sys.stderr.write(f"bitat-tf: {in_words(error)}\n")
             return UNUSABLE
         explained.pop_all()
         return code
@@ -77,7 +81,7 @@ def _handler(command: str) -> Callable[[dict[str, Any]], int]:
 
 def _errors() -> tuple[type[Exception], ...]:
     """Return the errors that the user can mend; TensorFlow has some of its own, where it is loaded."""
-    errors = (ValueError, TypeError, OSError, MissingEngineError)
+    errors = (ValueError, TypeError, OSError, MemoryError, MissingEngineError)
     if "tensorflow" not in sys.modules:
         return errors
     import tensorflow as tf

@@ -4,20 +4,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bitat_tf.workflow.experiments import (
-    CrossLayerExperiment,
-    CrossLayerSettings,
-    Experiment,
-    ExperimentFolder,
-    ExperimentSettings,
-    GapExperiment,
-    GapSettings,
-)
-from bitat_tf.workflow.keras_file import check_kind
+from bitat_tf import workflow  # the experiments are loaded, and Keras with them, when the options have been checked
+from bitat_tf._console import warn
+from bitat_tf._files import readable
+from bitat_tf.workflow import experiments
+from bitat_tf.workflow.experiments import CrossLayerSettings, ExperimentFolder, ExperimentSettings, GapSettings
 
-_KINDS: dict[str, tuple[type[ExperimentSettings], type[Experiment]]] = {
-    "cross-layer": (CrossLayerSettings, CrossLayerExperiment),
-    "gap": (GapSettings, GapExperiment),
+_KINDS: dict[str, tuple[type[ExperimentSettings], str]] = {
+    "cross-layer": (CrossLayerSettings, "CrossLayerExperiment"),
+    "gap": (GapSettings, "GapExperiment"),
 }
 
 
@@ -38,23 +33,29 @@ def experiment(options: dict[str, Any]) -> int:
     resume, overwrite = options.pop("resume", False), options.pop("overwrite", False)
     if resume and overwrite:
         raise ValueError("--resume continues an experiment and --overwrite replaces it. Received: both. Pass one of them.")
-    if resume:
-        config = folder.resume(options, settings)
-        if folder.finished:
-            sys.stdout.write(f"The experiment in {folder.path} is finished:\n\n{folder.report_markdown.read_text()}")
-            return 0
-        prepared = kind(config, _kept_model(folder) if config.model else None)
-    else:
-        config = settings.for_options(options)
-        if config.model:
-            check_kind(Path(config.model))
-        folder.check_free(overwrite)
-        prepared = kind(config)  # reads the data and checks all that can be checked, before anything is written
-        folder.begin(config, overwrite, Path(config.model) if config.model else None)
-    chatter.keep_in(folder.chatter)
-    prepared.run(folder)
-    sys.stdout.write(f"All results are in {folder.path}; start with report.md.\n")
-    return 0
+    with folder:
+        if resume:
+            config = folder.resume(options, settings)
+            if folder.finished:
+                page = folder.report_markdown.read_text("utf-8")
+                sys.stdout.write(f"The experiment in {readable(str(folder.path))} is finished:\n\n{page}")
+                return 0
+            prepared = getattr(experiments, kind)(config, _kept_model(folder) if config.model else None)
+        else:
+            config = settings.for_options(options)
+            folder.check_free(overwrite)
+            if config.model:
+                workflow.check_kind(Path(config.model))
+            prepared = getattr(experiments, kind)(
+                config
+            )  # reads the data and checks all that can be checked, before anything is written
+            folder.begin(config, overwrite, Path(config.model) if config.model else None)
+        chatter.keep_in(folder.chatter)
+        for text in prepared.images.notes:
+            warn(text)
+        prepared.run(folder)
+        sys.stdout.write(f"All results are in {readable(str(folder.path))}; start with report.md.\n")
+        return 0
 
 
 COMMANDS = {"experiment": experiment}

@@ -2,6 +2,8 @@
 
 import argparse
 
+from bitat_tf.cli.file_options import add_picture_options
+
 _EXAMPLES = """\
 examples:
   bitat-tf experiment cross-layer --data cifar100 --out runs/cross-layer
@@ -15,7 +17,7 @@ def add_experiment(commands) -> None:
     experiment = commands.add_parser(
         "experiment",
         help="run an experiment of the paper's appendix on data of your own",
-        description="Runs an experiment of the paper's appendix: trains what it needs, writes figures, tables and report.md.",
+        description="Runs an experiment of the paper's appendix: trains what it needs,\nwrites figures, tables and report.md.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -104,7 +106,7 @@ def _add(
     )
     parser.add_argument("--image-size", type=int, metavar="PIXELS", help="side that images are scaled to")
     parser.add_argument("--subset", type=int, metavar="N", help="use N training images, evenly over the classes (default: all)")
-    parser.add_argument("--skip-corrupt", action="store_true", help="leave images out that cannot be read (default: an error)")
+    add_picture_options(parser)
     parser.add_argument("--width", type=float, metavar="FACTOR", help="multiplier of the network's filters (default 1.0)")
     parser.add_argument("--epochs", type=int, metavar="N", help=f"epochs of the float training (default {epochs})")
     parser.add_argument("--batch-size", type=int, metavar="N", help=f"images of a step (default {batch_size})")

@@ -7,37 +7,32 @@ from typing import Any
 
 from rich import get_console
 
+from bitat_tf import deployment, kits, workflow  # Keras is loaded when the options have been checked
 from bitat_tf._console import show_or_write, warn, write_json
-from bitat_tf.deployment import benchmark
-from bitat_tf.kits import write_kit
 from bitat_tf.kits.targets import ALL
-from bitat_tf.workflow import load_model
-from bitat_tf.workflow.export import ExportOptions, export_file, verify_file
-from bitat_tf.workflow.kit_source import kit_source
+from bitat_tf.workflow.settings import Pictures
 
 
 def export(options: dict[str, Any]) -> int:
     """Run `bitat-tf export`; returns the exit code."""
-    as_json = options.pop("json", False)
-    _write(export_file(ExportOptions(**options)), as_json)
+    as_json, pictures = options.pop("json", False), Pictures.taken_from(options, "export")
+    asked = workflow.ExportOptions(**options, pictures=pictures)
+    _write(workflow.export_file(asked), as_json)
     return 0
 
 
 def verify(options: dict[str, Any]) -> int:
     """Run `bitat-tf verify`; returns the exit code: 1 unless the file was seen to do what the model does."""
-    pixels = {"pixels": options["pixels"]} if "pixels" in options else {}
-    traced, engine = options["traced"], options["engine"]
-    skip = options["skip_corrupt"]
-    data = options["data"]
-    report = verify_file(options["model"], options["file"], data, traced=traced, engine=engine, skip_corrupt=skip, **pixels)
-    _write(report, options["json"])
+    as_json, pictures = options.pop("json", False), Pictures.taken_from(options, "verify")
+    report = workflow.verify_file(options.pop("model"), options.pop("file"), pictures, **options)
+    _write(report, as_json)
     return 0 if report.ok else 1
 
 
 def benchmark_file(options: dict[str, Any]) -> int:
     """Run `bitat-tf benchmark`; returns the exit code."""
-    model = None if options["model"] is None else load_model(options["model"])
-    report = benchmark(options["file"], options["against"], model, threads=options["threads"], runs=options["runs"])
+    model = None if options["model"] is None else workflow.load_model(options["model"])
+    report = deployment.benchmark(options["file"], options["against"], model, threads=options["threads"], runs=options["runs"])
     show_or_write(report, options["json"])
     return 0
 
@@ -46,18 +41,18 @@ def kit(options: dict[str, Any]) -> int:
     """Run `bitat-tf kit`; returns the exit code."""
     names = None if options["labels"] is None else _names(Path(options["labels"]))
     target, picture = options["target"], options["picture"]
-    file, own_picture = kit_source(options["file"], with_picture=picture is None)
-    written = write_kit(
-        file,
+    source = workflow.source_of_kit(options["file"], with_picture=picture is None)
+    written = kits.write_kit(
+        source.file,
         options["out"],
         names,
         options["pixels"],
         options["overwrite"],
         target,
-        own_picture if picture is None else picture,
+        source.picture if picture is None else picture,
         options["runtime"],
     )
-    for note in written.notes:
+    for note in (*source.notes, *written.notes):
         warn(note)
     start = "the README.md of each folder" if target == ALL else "README.md"
     get_console().print(f"The kit is in {written.folder}; start with {start}.", highlight=False, soft_wrap=True)

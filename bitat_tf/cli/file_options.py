@@ -1,6 +1,7 @@
 """The options of the commands for `.tflite` files."""
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from bitat_tf._pixels import BYTES, PIXELS
@@ -9,6 +10,7 @@ from bitat_tf.tflite_file.engines import ENGINES, LCE
 
 _MODEL = "a Keras 3 model, saved with model.save('model.keras')"
 _FILE = "a .tflite file"
+_LEAST_RUNS = 3  # of which there is a median
 
 
 def add_file_commands(commands) -> None:
@@ -43,6 +45,17 @@ def _add(commands, name: str, short: str, long: str, json: bool = True, **argume
     return command
 
 
+def at_least(minimum: int) -> Callable[[str], int]:
+    """Return the type of an option that is a whole number, for argparse, which refuses others before anything is loaded."""
+
+    def number(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or int(text) < minimum:
+            raise argparse.ArgumentTypeError(f"expected a whole number >= {minimum}. Received: {text!r}")
+        return int(text)
+
+    return number
+
+
 def _add_export(commands) -> None:
     export = _add(
         commands,
@@ -62,7 +75,7 @@ def _add_export(commands) -> None:
         choices=("float32", "int8", "uint8"),
         help="what an int8 file takes (default float32); uint8: the bytes of a picture",
     )
-    export.add_argument("--calibration", type=int, metavar="N", help="training images for the ranges (default 512)")
+    export.add_argument("--calibration", type=at_least(1), metavar="N", help="training images for the ranges (default 512)")
     export.add_argument(
         "--converter",
         choices=("direct", LCE),
@@ -70,7 +83,6 @@ def _add_export(commands) -> None:
     )
     export.add_argument("--engine", choices=ENGINES, help="what runs the file (default: the first that is installed)")
     export.add_argument("--overwrite", action="store_true", help="replace a file that is there")
-    export.add_argument("--seed", type=int, metavar="N", help="seed of everything random (default 0)")
 
 
 def _add_verify(commands) -> None:
@@ -80,12 +92,13 @@ def _add_verify(commands) -> None:
         description="Compares outputs on all test images, and the signs before binary layers on some: where the two first "
         "differ, and whether values on a threshold explain it. Exit code: 0 if the file does what the model does, 1 if it does "
         "something else or the images cannot tell (no verdict), 2 for unusable input.",
+        argument_default=argparse.SUPPRESS,
     )
     verify.add_argument("model", metavar="MODEL.keras", help=_MODEL)
     verify.add_argument("file", metavar="model.tflite", help=_FILE)
     _add_data(verify, "the images; random inputs without")
     _add_pixels(verify)
-    verify.add_argument("--traced", type=int, default=8, metavar="N", help="images whose signs inside are compared (default 8)")
+    verify.add_argument("--traced", type=at_least(0), metavar="N", help="images whose signs inside are compared (default 8)")
     verify.add_argument(
         "--engine",
         choices=ENGINES,
@@ -110,9 +123,11 @@ def _add_benchmark(commands) -> None:
         "--against", action="append", default=[], metavar="other.tflite", help="another file; may be given several times"
     )
     benchmark.add_argument(
-        "--threads", type=int, nargs="+", default=[1, 2], metavar="N", help="numbers of threads (default 1 2)"
+        "--threads", type=at_least(1), nargs="+", default=[1, 2], metavar="N", help="numbers of threads (default 1 2)"
     )
-    benchmark.add_argument("--runs", type=int, default=31, metavar="N", help="timed runs of each (default 31)")
+    benchmark.add_argument(
+        "--runs", type=at_least(_LEAST_RUNS), default=31, metavar="N", help="timed runs of each (default 31)"
+    )
 
 
 def _add_kit(commands) -> None:
@@ -141,9 +156,23 @@ def _add_kit(commands) -> None:
     kit.add_argument("--overwrite", action="store_true", help="replace files that the folder holds")
 
 
+def add_picture_options(command) -> None:
+    """Add the options that all commands have which read folders of images."""
+    command.add_argument("--test", metavar="DIR", help="folder of class folders of test images; all of --data trains then")
+    command.add_argument(
+        "--aspect",
+        choices=("crop", "stretch", "pad"),
+        help="how images become square: crop cuts to the middle (default), stretch squashes as Keras does, pad adds black",
+    )
+    command.add_argument("--skip-corrupt", action="store_true", help="leave images out that cannot be read (default: an error)")
+
+
 def _add_data(command: argparse.ArgumentParser, what: str) -> None:
     command.add_argument("--data", metavar="digits|DIR", help=f"{what}: 'digits', or a folder of class folders")
-    command.add_argument("--skip-corrupt", action="store_true", help="leave images out that cannot be read (default: an error)")
+    add_picture_options(command)
+    command.add_argument(
+        "--seed", type=int, metavar="N", help="seed of what is drawn: the test images of a folder without (default 0)"
+    )
 
 
 def _add_pixels(command: argparse.ArgumentParser) -> None:

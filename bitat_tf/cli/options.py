@@ -1,12 +1,14 @@
 """The parser of `bitat-tf`: its commands, their options and help."""
 
 import argparse
+import textwrap
 from importlib.metadata import version
 
 from bitat_tf._pixels import NEGATIVE, PIXELS
 from bitat_tf.cli.experiment_options import add_experiment
-from bitat_tf.cli.file_options import add_file_commands
+from bitat_tf.cli.file_options import add_file_commands, add_picture_options
 
+_WIDTH = 74
 NEGATIVE_CHOICES = (NEGATIVE,)  # values that begin with a dash
 _TRAIN_EXAMPLES = """\
 examples:
@@ -60,7 +62,7 @@ def _add_run(commands, name: str, short: str, long: str, epilog: str) -> argpars
     return commands.add_parser(
         name,
         help=short,
-        description=long,
+        description=textwrap.fill(long, _WIDTH),  # for the sake of the examples it is shown as it stands
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,  # so that only the options that were given are seen
@@ -173,7 +175,7 @@ def _add_data(data, digits: str) -> None:
 
 def _add_data_options(data) -> None:
     data.add_argument("--subset", type=int, metavar="N", help="use N training images, evenly over the classes (default: all)")
-    data.add_argument("--skip-corrupt", action="store_true", help="leave images out that cannot be read (default: an error)")
+    add_picture_options(data)
     data.add_argument(
         "--augment",
         choices=("none", "shift", "shift-flip"),

@@ -3,22 +3,22 @@
 import math
 import os
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from bitat_tf._files import readable
+from bitat_tf._pixels import ASPECTS
 from bitat_tf._validation import check_choice
-from bitat_tf.data._checks import check_integer, check_share, draw_share, listed
-from bitat_tf.data.decoding import EXTENSIONS, ImageFiles, decode, native_size
+from bitat_tf.data._checks import check_integer, listed
+from bitat_tf.data.decoding import decode, native_size
 from bitat_tf.data.images import ImageData
+from bitat_tf.data.listing import FolderSplit, named, split_folder
 
-_HELD_OUT = ("test", "val", "validation")
-_LAYOUT = (
-    "Expected: one folder of images for each class, at least two, either in train/ and test/ "
-    "(or val/, validation/) or directly in the directory"
-)
+
+class FolderWarning(UserWarning):
+    """Something in a folder of images is not as it should be."""
 
 
 def load_folder(
@@ -30,12 +30,15 @@ def load_folder(
     subset: int | None = None,
     skip_corrupt: bool = False,
     max_bytes: int = 8 * 2**30,
+    test: str | os.PathLike | None = None,
+    aspect: str = "crop",
 ) -> ImageData:
     """Load images from folders named after their classes.
 
-    Images are turned upright as their EXIF entry says, laid on white where they are transparent, cut to the
-    central square and scaled (bilinear). Of an animation the first frame counts. Hidden files are ignored,
-    folders within a class folder are searched as well.
+    All that Pillow reads is an image, by the ending of its name or by its content, but EPS. Images are turned upright as their
+    EXIF entry says, laid on white where they are transparent, made square and scaled (bilinear, over all pixels). Of an
+    animation or several pages the first counts. Folders within a class folder are searched as well. What is no image, and
+    neither hidden nor a text, is named in a warning, and so are test images that are training images as well.
 
     Args:
         directory: Holds `train/` and `test/` (or `val/`, `validation/`) with one folder for each class, or
@@ -48,9 +51,12 @@ def load_folder(
         subset: Number of training images to load, as evenly over the classes as these allow; None for all.
         skip_corrupt: Whether files that cannot be read are left out (and not replaced), instead of an error.
         max_bytes: Largest memory that the images may take.
+        test: A folder with the test images in class folders; all of `directory`, or of its `train/`, is for training then.
+        aspect: How images that are not square become so: "crop", the central square; "stretch", squashed, as Keras'
+            `image_dataset_from_directory` does by default; "pad", with black beside them.
 
     Returns:
-        The images, in the order of their file names.
+        The images, in the order of their file names; those of `split_folder`.
 
     Raises:
         OSError: If `directory` does not exist, is no directory, or is not readable.
@@ -62,26 +68,26 @@ def load_folder(
         (32, 32, 3)
     """
     check_choice("load_folder", "color", color, ("rgb", "grayscale"))
-    check_share("load_folder", "test_share", test_share)
-    check_integer("load_folder", "seed", seed, 0)
+    check_choice("load_folder", "aspect", aspect, tuple(ASPECTS))
     check_integer("load_folder", "max_bytes", max_bytes, 1)
     for name, value in (("image_size", image_size), ("subset", subset)):
         if value is not None:
             check_integer("load_folder", name, value, 1)
 
     root = Path(directory)
-    train, test, class_names = list_images(root, test_share, seed)
-    if subset is not None:
-        train = train.take(even_subset(train.labels, subset, len(class_names), seed))
-    paths = [*train.paths, *test.paths]
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
+        split = split_folder(root, test_share, seed, test)
+        train, class_names = split.train, split.class_names
+        if subset is not None:
+            train = train.take(even_subset(train.labels, subset, len(class_names), seed))
+        paths = [*train.paths, *split.test.paths]
         size = image_size or native_size(paths)
         shape = (size, size, 3 if color == "rgb" else 1)
         _check_memory(len(paths), shape, max_bytes)
-        train_images, train_labels, train_corrupt = decode(train, shape)
-        test_images, test_labels, test_corrupt = decode(test, shape)
-    corrupt = {path.relative_to(root).as_posix(): why for path, why in (train_corrupt | test_corrupt).items()}
+        train_images, train_labels, train_corrupt = decode(train, shape, aspect)
+        test_images, test_labels, test_corrupt = decode(split.test, shape, aspect)
+    corrupt = {_name(path, root): why for path, why in (train_corrupt | test_corrupt).items()}
     if corrupt and not skip_corrupt:
         named = "".join(f"\n  {path}: {why}" for path, why in list(corrupt.items())[:10])
         raise ValueError(
@@ -96,81 +102,40 @@ def load_folder(
                 f"load_folder: all {part} images of {listed(lost)} are corrupt. "
                 "Expected: at least one readable image of every class. Replace them, or remove the classes."
             )
-    return ImageData(train_images, train_labels, test_images, test_labels, tuple(class_names), skipped=tuple(corrupt))
+    notes = _notes(split, root, train_images, test_images)
+    for text in notes:
+        warnings.warn(f"load_folder: {text}", FolderWarning, stacklevel=2)
+    return ImageData(
+        train_images,
+        train_labels,
+        test_images,
+        test_labels,
+        class_names,
+        skipped=tuple(corrupt),
+        notes=notes,
+        test_is_drawn=split.drawn,
+    )
 
 
-def list_images(root: Path, test_share: float, seed: int) -> tuple[ImageFiles, ImageFiles, list[str]]:
-    """Return the training and test files below `root`, and the names of the classes."""
-    if not root.exists():
-        raise FileNotFoundError(f"load_folder: there is no directory {root}. Check the path. {_LAYOUT}.")
-    if not root.is_dir():
-        raise NotADirectoryError(f"load_folder: {root} is a file. {_LAYOUT}; unpack an archive first.")
-    folders = {folder.name.lower(): folder for folder in _visible(root) if folder.is_dir()}
-    held_out = [folders[name] for name in _HELD_OUT if name in folders]
-    if "train" in folders and held_out:
-        train_classes, test_classes = _class_folders(folders["train"]), _class_folders(held_out[0])
-        names, others = ([folder.name for folder in each] for each in (train_classes, test_classes))
-        if names != others:
-            raise ValueError(
-                f"load_folder: train and test must have the same classes. Received: only in "
-                f"{folders['train']}: {listed(sorted(set(names) - set(others)))}; only in {held_out[0]}: "
-                f"{listed(sorted(set(others) - set(names)))}. Rename or add the missing folders."
-            )
-        return _files_of(train_classes), _files_of(test_classes), names
-    if "train" in folders:
-        inside = _visible(folders["train"])
-        if inside and all(entry.is_dir() for entry in inside):
-            raise ValueError(
-                f"load_folder: {root} holds train/ but none of test/, val/, validation/. Add "
-                f"one, or load {folders['train']} itself, of which a share then becomes the test set."
-            )
-    classes = _class_folders(root)
-    names = [folder.name for folder in classes]
-    files = _files_of(classes)
-    cure = f"Add images of these classes in {root}, remove the classes, or arrange all images in train/ and test/."
-    test = draw_share("load_folder", files.labels, test_share, seed, names.__getitem__, cure)
-    return files.take(np.flatnonzero(~test)), files.take(np.flatnonzero(test)), names
+def _name(path: Path, root: Path) -> str:
+    return readable((path.relative_to(root) if path.is_relative_to(root) else path).as_posix())
 
 
-def _class_folders(directory: Path) -> list[Path]:
-    folders = [entry for entry in _visible(directory) if entry.is_dir()]
-    if len(folders) < 2:
-        found = f"one class folder, {folders[0].name!r}," if folders else "no class folders"
-        raise ValueError(f"load_folder: {found} in {directory}. {_LAYOUT}.")
-    return folders
-
-
-def _files_of(classes: Sequence[Path]) -> ImageFiles:
-    found = [_images_below(folder) for folder in classes]
-    empty = [str(folder) for folder, paths in zip(classes, found, strict=True) if not paths]
-    if empty:
-        raise ValueError(
-            f"load_folder: no image in {listed(empty)}. Expected: in every class folder files that end "
-            f"with {', '.join(EXTENSIONS)}. Add images, or remove the folders."
+def _notes(split: FolderSplit, root: Path, train_images: np.ndarray, test_images: np.ndarray) -> tuple[str, ...]:
+    notes = []
+    if split.left_out:
+        notes.append(
+            f"left out of {readable(str(root))}, as no images of its classes that Pillow reads: {named(split.left_out)}. "
+            "Convert what should count to JPEG or PNG, or move it into a class folder."
         )
-    labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(paths) for paths in found])
-    return ImageFiles([path for paths in found for path in paths], labels)
-
-
-def _images_below(folder: Path) -> list[Path]:
-    found = []
-    for entry in _visible(folder):
-        if entry.is_dir():
-            found += [] if entry.is_symlink() else _images_below(entry)  # a link may lead in a circle
-        elif entry.suffix.lower() in EXTENSIONS:
-            found.append(entry)
-    return found
-
-
-def _visible(directory: Path) -> list[Path]:
-    try:
-        entries = [entry for entry in directory.iterdir() if not entry.name.startswith(".")]
-    except PermissionError as error:
-        raise PermissionError(
-            f"load_folder: the directory {directory} is not readable ({error.strerror}). Give yourself the "
-            "right to read and enter it and the folders below."
-        ) from error
-    return sorted(entries, key=lambda entry: entry.name)
+    seen = {hash(image.tobytes()) for image in train_images}
+    repeated = sum(hash(image.tobytes()) in seen for image in test_images)
+    if repeated:
+        notes.append(
+            f"{repeated} of {len(test_images)} test images are among the training images as well, pixel for pixel, and say "
+            "nothing of pictures that are new to a network. Leave one of each."
+        )
+    return tuple(notes)
 
 
 def even_subset(labels: np.ndarray, subset: int, num_classes: int, seed: int) -> np.ndarray:

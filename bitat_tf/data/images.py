@@ -21,6 +21,8 @@ class ImageData(ShownAsTable):
         test_labels: As `train_labels`.
         class_names: The name of each class index.
         skipped: Files that were left out because they cannot be read, relative to the directory loaded.
+        notes: What else was left out, in words.
+        test_is_drawn: Whether the test images were drawn from all: a network that was trained elsewhere may have seen them.
     """
 
     train_images: np.ndarray
@@ -29,6 +31,8 @@ class ImageData(ShownAsTable):
     test_labels: np.ndarray
     class_names: tuple[str, ...]
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    test_is_drawn: bool = False
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -68,7 +72,7 @@ def load_digits(test_share: float = 0.2, seed: int = 0) -> ImageData:
         images, labels, test_size=test_share, random_state=seed, stratify=labels
     )
     names = tuple(str(name) for name in digits.target_names)
-    return ImageData(train_images, train_labels, test_images, test_labels, names)
+    return ImageData(train_images, train_labels, test_images, test_labels, names, test_is_drawn=True)
 
 
 def split_validation(

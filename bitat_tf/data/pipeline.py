@@ -7,10 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from bitat_tf._pixels import AUGMENTATIONS
 from bitat_tf._validation import check_choice
 from bitat_tf.data._checks import check_integer, check_samples
-
-AUGMENTATIONS = ("none", "shift", "shift-flip")
 
 
 def training_dataset(

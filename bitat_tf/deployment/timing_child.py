@@ -164,7 +164,8 @@ def prepare_runtime(candidate: Candidate, tensorflow: Any, path: str) -> None:
 
 def _prepare_tf_lite(candidate: Candidate, tensorflow: Any, path: str, shape: tuple[int, ...], *delegates: Any) -> None:
     threads = candidate.threads
-    interpreter = tensorflow.lite.Interpreter(model_path=path, num_threads=threads, experimental_delegates=[*delegates])
+    content = Path(path).read_bytes()  # the interpreter would take no path that is no UTF-8
+    interpreter = tensorflow.lite.Interpreter(model_content=content, num_threads=threads, experimental_delegates=[*delegates])
     for details in interpreter.get_input_details():
         fixed = _fixed_shape(tuple(int(size) for size in details["shape_signature"]), shape)
         if fixed != tuple(details["shape"]):

@@ -12,7 +12,6 @@ import numpy as np
 from rich import get_console
 
 from bitat_tf._console import show, warn
-from bitat_tf._files import file_hash
 from bitat_tf._validation import check_finite
 from bitat_tf.calibration.statistics import has_statistics
 from bitat_tf.conversion import BinarizationPlan, binarize, plan_binarization
@@ -24,7 +23,7 @@ from bitat_tf.model_graph import CallGraph
 from bitat_tf.workflow.binarize_config import BinarizeConfig
 from bitat_tf.workflow.images import load_images
 from bitat_tf.workflow.job import Job
-from bitat_tf.workflow.load_model import load_model
+from bitat_tf.workflow.loading import load_model
 from bitat_tf.workflow.model_format import check_classes, gives_probabilities, input_shape
 from bitat_tf.workflow.pixels import PIXELS, RAW, check_channels, taking_pixels
 
@@ -62,8 +61,7 @@ class LoadedNetwork:
 
     def load_images(self) -> ImageData:
         """Return the images in the size and colors that the model takes."""
-        config = self._config
-        return load_images("binarize", config.data, self._shape, config.seed, config.subset, config.skip_corrupt)
+        return load_images("binarize", self._config, self._shape)
 
     def build(self, images: ImageData) -> keras.Model:
         """Return the network with binary layers, in float state, which takes raw pixels."""
@@ -140,35 +138,6 @@ class BinarizeJob(Job):
 
     def __init__(self, config: BinarizeConfig, path: str | os.PathLike | None = None):
         super().__init__(config, LoadedNetwork(config, config.model if path is None else path))
-
-
-def check_copy(path: Path, config: BinarizeConfig, given: str | os.PathLike | None = None) -> None:
-    """Raise unless a run's copy of the model, and the model that the user names, are those that the run was begun with.
-
-    Args:
-        path: The copy.
-        config: Settings of the run.
-        given: The model named with --resume, if any.
-
-    Raises:
-        OSError: If one of them is missing.
-        ValueError: If one of them is another one.
-    """
-    if not path.exists():
-        raise FileNotFoundError(
-            f"--resume: the run's copy of its model, {path}, is missing. Start the run anew with --overwrite."
-        )
-    if file_hash(path) != config.sha256:
-        raise ValueError(f"--resume: {path} is not the model that the run was begun with. Start the run anew with --overwrite.")
-    if given is None:
-        return
-    if not Path(given).is_file():
-        raise FileNotFoundError(f"--resume: there is no file {given}. Leave the model out: the run has a copy of it.")
-    if file_hash(given) != config.sha256:
-        raise ValueError(
-            f"--resume: {given} is another model than the one that the run was begun with (it may have been changed since). "
-            "Leave it out to continue with the run's own copy, or start the run anew with --overwrite."
-        )
 
 
 def _check_post_training(model: keras.Model) -> None:

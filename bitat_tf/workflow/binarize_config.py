@@ -1,12 +1,14 @@
-"""The settings of a run that starts from a trained network."""
+"""The settings of a run that starts from a trained network, and whether its copy is still that network."""
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
+from bitat_tf._files import file_hash
+from bitat_tf._pixels import PIXELS, RAW
 from bitat_tf._validation import check_choice
 from bitat_tf.workflow.config import RunConfig
-from bitat_tf.workflow.pixels import PIXELS, RAW
 
 _EPOCHS_WITH_SHORTCUTS = 5  # the network computes something else then, and has to learn it
 
@@ -59,3 +61,32 @@ class BinarizeConfig(RunConfig):
         """Return settings as they are stored: a run may be resumed from another folder, so paths are absolute."""
         given = super().normalized(given)
         return {**given, "model": os.path.abspath(given["model"])} if "model" in given else given
+
+
+def check_copy(path: Path, config: BinarizeConfig, given: str | os.PathLike | None = None) -> None:
+    """Raise unless a run's copy of the model, and the model that the user names, are those that the run was begun with.
+
+    Args:
+        path: The copy.
+        config: Settings of the run.
+        given: The model named with --resume, if any.
+
+    Raises:
+        OSError: If one of them is missing.
+        ValueError: If one of them is another one.
+    """
+    if not path.exists():
+        raise FileNotFoundError(
+            f"--resume: the run's copy of its model, {path}, is missing. Start the run anew with --overwrite."
+        )
+    if file_hash(path) != config.sha256:
+        raise ValueError(f"--resume: {path} is not the model that the run was begun with. Start the run anew with --overwrite.")
+    if given is None:
+        return
+    if not Path(given).is_file():
+        raise FileNotFoundError(f"--resume: there is no file {given}. Leave the model out: the run has a copy of it.")
+    if file_hash(given) != config.sha256:
+        raise ValueError(
+            f"--resume: {given} is another model than the one that the run was begun with (it may have been changed since). "
+            "Leave it out to continue with the run's own copy, or start the run anew with --overwrite."
+        )

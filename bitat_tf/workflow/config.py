@@ -1,15 +1,15 @@
 """The settings of a run."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from bitat_tf._pixels import AUGMENTATIONS
 from bitat_tf._validation import check_choice, check_number
-from bitat_tf.applications import REACTNET_A_BLOCKS
-from bitat_tf.callbacks import Schedule
-from bitat_tf.data.pipeline import AUGMENTATIONS
 from bitat_tf.workflow.settings import DIGITS, Settings, option_name
 
-_DIGITS_BLOCKS = ((64, 1), (128, 2), (128, 1))
+if TYPE_CHECKING:
+    from bitat_tf.callbacks import Schedule
+
 _FOLDER_DEFAULTS: dict[str, Any] = {
     "epochs_per_layer": 1.0,
     "joint_epochs": 15.0,
@@ -34,13 +34,11 @@ class RunConfig(Settings):
     """Settings that every run has, wherever its float network comes from; the defaults are those for the digits.
 
     Attributes:
-        data: "digits" (scikit-learn's, embedded) or a folder of class folders of images.
         epochs: Epochs of the float training.
         epochs_per_layer: Epochs of each binary layer, half of them quantization, half fine-tuning.
         joint_epochs: Epochs of the last phase, in which all layers train.
         batch_size: Images of a training step.
         augment: What happens to training images at random: "none", "shift" or "shift-flip".
-        subset: Number of training images to use; None for all.
         validation_share: Share of the training images that the curves are validated on.
         calibration: Number of training images for the statistics of the layers.
         learning_rate: At the start of the float training; decays linearly to 0.
@@ -50,21 +48,19 @@ class RunConfig(Settings):
         distillation: Share of the loss that compares the network's outputs with the float network's, from 0 to 1; the labels
             have the rest.
         post_training: Whether the network is made binary without training, from closed forms.
-        skip_corrupt: Whether images that cannot be read are left out.
         tensorboard: Whether curves, stages and layers are written for TensorBoard as well.
-        seed: Seed of everything random.
+
+    The others are those of `Pictures`.
     """
 
     least_epochs: ClassVar[int] = 1
-    for_folders: ClassVar[tuple[str, ...]] = ("subset", "skip_corrupt")  # of no use for the digits
+    for_folders: ClassVar[tuple[str, ...]] = ()  # of no use for the digits
 
-    data: str = DIGITS
     epochs: int = 20
     epochs_per_layer: float = 2.0
     joint_epochs: float = 20.0
     batch_size: int = 32
     augment: str = "shift"
-    subset: int | None = None
     validation_share: float = 0.1
     calibration: int = 512
     learning_rate: float = 1e-3
@@ -73,16 +69,19 @@ class RunConfig(Settings):
     freeze: str = "never"
     distillation: float = 0.0
     post_training: bool = False
-    skip_corrupt: bool = False
     tensorboard: bool = False
-    seed: int = 0
 
     def __post_init__(self):
         self.check_integers(epochs=self.least_epochs, batch_size=1, subset=2, calibration=1)
-        self.check_for_folders(*self.for_folders)
+        self.check_pictures(self.command, *self.for_folders)
         check_number(self.command, "validation_share", self.validation_share, maximum=0.9, exclusive=True)
         check_choice(self.command, "augment", self.augment, AUGMENTATIONS)
-        check_number(self.command, "learning_rate", self.learning_rate, exclusive=True)
+        for name in ("epochs_per_layer", "learning_rate", "binarization_learning_rate"):
+            check_number(self.command, name, getattr(self, name), exclusive=True)
+        check_number(self.command, "joint_epochs", self.joint_epochs)
+        if self.strength is not None:
+            check_number(self.command, "strength", self.strength)
+        check_choice(self.command, "freeze", self.freeze, ("never", "quantization", "always"))
         check_number(self.command, "distillation", self.distillation, maximum=1.0)
         check_number(self.command, "seed", self.seed, maximum=2**31 - 1)
 
@@ -114,9 +113,10 @@ class RunConfig(Settings):
             values = {"binarization_learning_rate": values["learning_rate"], **values}
         return values
 
-    def schedule(self) -> Schedule:
+    def schedule(self) -> "Schedule":
         """Return the schedule of the binarization."""
-        check_number(self.command, "epochs_per_layer", self.epochs_per_layer, exclusive=True)
+        from bitat_tf.callbacks import Schedule  # only here: with it comes Keras, and options are checked before
+
         return Schedule(
             quantization_epochs=self.epochs_per_layer / 2,
             fine_tuning_epochs=self.epochs_per_layer / 2,
@@ -142,7 +142,7 @@ class TrainConfig(RunConfig):
     """
 
     command: ClassVar[str] = "train"
-    for_folders: ClassVar[tuple[str, ...]] = ("subset", "image_size", "skip_corrupt")
+    for_folders: ClassVar[tuple[str, ...]] = ("image_size",)
 
     width: float = 1.0
     blocks: int | None = None
@@ -151,22 +151,10 @@ class TrainConfig(RunConfig):
     def __post_init__(self):
         super().__post_init__()
         self.check_integers(blocks=1, image_size=4)
+        self.check_blocks(self.blocks)
         check_number(self.command, "width", self.width, exclusive=True)
 
     @classmethod
     def defaults(cls, given: dict[str, Any]) -> dict[str, Any]:
         """Return the defaults that differ from those of the class, as they follow from what is given."""
         return {**super().defaults(given), **({} if given["data"] == DIGITS else {"epochs": 30})}
-
-    def network_blocks(self, image_shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-        """Return the blocks of the network."""
-        return network_blocks(self.command, image_shape, self.blocks)
-
-
-def network_blocks(command: str, image_shape: tuple[int, ...], blocks: int | None) -> tuple[tuple[int, int], ...]:
-    """Return the blocks of a ReActNet: ReActNet-A's, or three for pictures below 32 pixels; or the first `blocks`."""
-    if blocks is None:
-        return REACTNET_A_BLOCKS if min(image_shape[:2]) >= 32 else _DIGITS_BLOCKS
-    if blocks > len(REACTNET_A_BLOCKS):
-        raise ValueError(f"{command}: a ReActNet has at most {len(REACTNET_A_BLOCKS)} blocks. Received: --blocks {blocks}.")
-    return REACTNET_A_BLOCKS[:blocks]

@@ -2,6 +2,7 @@
 
 import json
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Protocol
@@ -10,8 +11,10 @@ import keras
 import numpy as np
 from rich import get_console
 
-from bitat_tf._files import save_model, write_text
+from bitat_tf._console import warn
+from bitat_tf._files import readable_values, save_model, write_text
 from bitat_tf.callbacks import SequentialBinarization, StageSummaries, Timeline
+from bitat_tf.callbacks.problems import ShortPhaseWarning
 from bitat_tf.data import ImageData
 from bitat_tf.deployment.engine_times import engine_times
 from bitat_tf.distillation import Distiller
@@ -24,7 +27,7 @@ from bitat_tf.workflow.config import RunConfig
 from bitat_tf.workflow.history import merge_logs, read_rows
 from bitat_tf.workflow.html_report import Evidence, html_report
 from bitat_tf.workflow.images import calibration_images
-from bitat_tf.workflow.opening import opening_line
+from bitat_tf.workflow.opening import few_steps, opening_line
 from bitat_tf.workflow.pixels import RAW
 from bitat_tf.workflow.plots import error_plot_width, plot_accuracy, plot_layer_errors, save_figure
 from bitat_tf.workflow.report import layer_errors_of, markdown, results_table
@@ -87,6 +90,7 @@ class Job:
                 f"{config.command}: the network would not be binary on the device, or could not be exported. "
                 f"{describe(self.check_report.errors)} Nothing was trained or written."
             )
+        self.warnings = [*self.images.notes]
         self._outputs: dict[str, np.ndarray] = {}
         self.timeline: Timeline | None = None
         if not config.post_training:
@@ -94,6 +98,8 @@ class Job:
             # network has been trained.
             SequentialBinarization(self.training.train_images, self.schedule).total_epochs(self.model)
             self.timeline = self.schedule.timeline([layer.name for layer in binary_layers(self.model)], self.training.steps)
+            short = few_steps(config, len(self.training.train_images), self.timeline)
+            self.warnings += [] if short is None else [short]
 
     def run(self, folder: RunFolder) -> dict[str, Any]:
         """Do the job in a run's folder, which was begun or resumed with the same settings.
@@ -108,8 +114,10 @@ class Job:
         """
         write_text(folder.labels, "".join(f"{name}\n" for name in self.images.class_names))
         binary_steps = 0 if self.timeline is None else self.timeline.total_steps
-        opening = opening_line(self.images, self.training.steps * self.config.epochs, binary_steps)
+        opening = opening_line(self.images, self.training.steps * self.config.epochs, binary_steps, self.config.squares)
         get_console().print(opening, highlight=False, soft_wrap=True, markup=False)
+        for text in self.warnings:
+            warn(text)
         self.source.introduce(self.check_report, self._test_accuracy)
         float_accuracy = self._train_float(folder)
         binary_accuracy = self._binarize(folder)
@@ -148,7 +156,9 @@ class Job:
                 self._binarize_post_training(folder, calibration)
             else:
                 bitat = SequentialBinarization(calibration, self.schedule, seed=self.config.seed)
-                self._fit(folder, "binary", bitat.total_epochs(self.model), [bitat], self._with_teacher(folder))
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", ShortPhaseWarning)  # said at the start, with the options of the command
+                    self._fit(folder, "binary", bitat.total_epochs(self.model), [bitat], self._with_teacher(folder))
             save_model(self.model, folder.binary_model)
         self.model = keras.models.load_model(folder.binary_model)
         return self._test_accuracy(self.model, "binary")
@@ -194,9 +204,10 @@ class Job:
         return self.training.test_accuracy(outputs)
 
     def _report(self, float_accuracy: float, binary_accuracy: float, exported: ExportReport) -> dict[str, Any]:
-        return {
-            **self.training.facts(self.config.data),
+        report = {
+            **self.training.facts(self.config),
             "skipped_images": list(self.images.skipped),
+            "warnings": self.warnings,
             "source": self.source.facts(),
             "outputs": "logits" if self.source.from_logits else "probabilities",
             "float_accuracy": float_accuracy,
@@ -206,6 +217,7 @@ class Job:
             "settings": self.config.to_dict(),
             "schedule": None if self.config.post_training else asdict(self.schedule),
         }
+        return readable_values(report)
 
     def _write_results(self, folder: RunFolder, report: dict[str, Any]) -> None:
         logs = {name: folder.log(name) for name in ("float", "binary")}

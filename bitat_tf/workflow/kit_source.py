@@ -4,18 +4,34 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from bitat_tf.data import load_digits
-from bitat_tf.data.decoding import EXTENSIONS
+from bitat_tf.data.decoding import is_image
 from bitat_tf.workflow.config import DIGITS
 from bitat_tf.workflow.run_folder import RunFolder
 
+_OF_KITS = "crop"
 _TEST_FOLDERS = ("test", "val", "validation", "")
 
 
-def kit_source(path: str | os.PathLike, with_picture: bool) -> tuple[Path, Path | np.ndarray | None]:
+class KitSource(NamedTuple):
+    """What a kit is made from.
+
+    Attributes:
+        file: The `.tflite` file.
+        picture: A picture for it: a file, or an array of shape (height, width, channels), uint8; None without one.
+        notes: What the user of the kit should know.
+    """
+
+    file: Path
+    picture: Path | np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+
+def source_of_kit(path: str | os.PathLike, with_picture: bool) -> KitSource:
     """Return a `.tflite` file and a picture for it.
 
     Args:
@@ -23,8 +39,7 @@ def kit_source(path: str | os.PathLike, with_picture: bool) -> tuple[Path, Path 
         with_picture: Whether a picture is wanted.
 
     Returns:
-        The file, and a picture: a file, or an array of shape (height, width, channels), uint8; None if `path` is no run, or
-        the run's pictures are not there any more.
+        The file, and a picture; none if `path` is no run, or the run's pictures are not there any more.
 
     Raises:
         ValueError: If `path` is a folder that holds no finished run.
@@ -32,25 +47,32 @@ def kit_source(path: str | os.PathLike, with_picture: bool) -> tuple[Path, Path 
     """
     path = Path(path)
     if not path.is_dir():
-        return path, None
+        return KitSource(path)
     folder = RunFolder(path)
     if not folder.config.is_file() or not folder.tflite.is_file():
         raise ValueError(
             f"kit: expected a .tflite file, or the folder of a finished run. Received: {path}, a folder without config.json "
             "and model.tflite. Name the file itself."
         )
-    return folder.tflite, _picture(folder) if with_picture else None
-
-
-def _picture(folder: RunFolder) -> Path | np.ndarray | None:
-    """Return a test picture of a run's data, or whichever comes first where the test set is drawn."""
     try:
-        data = json.loads(folder.config.read_text("utf-8"))["settings"]["data"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        settings = json.loads(folder.config.read_text("utf-8"))["settings"]
+        data, test, aspect = settings["data"], settings.get("test"), settings.get("aspect", _OF_KITS)
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"kit: {folder.config} is damaged ({error!r}). Name the .tflite file itself.") from error
+    notes = (
+        f"the network was trained with --aspect {aspect}. The programs of the kit cut pictures to their central square: give "
+        "them square pictures, or change their preparation of pictures.",
+    )
+    picture = _picture(data, test) if with_picture else None
+    return KitSource(folder.tflite, picture, () if aspect == _OF_KITS else notes)
+
+
+def _picture(data: str, test: str | None) -> Path | np.ndarray | None:
+    """Return a test picture of a run's data, or whichever comes first where the test set is drawn."""
     if data == DIGITS:
         return load_digits().test_images[0].astype(np.uint8)
-    return next((picture for part in _TEST_FOLDERS for picture in _pictures(Path(data) / part)), None)
+    folders = [Path(test)] if test else [Path(data) / part for part in _TEST_FOLDERS]
+    return next((picture for folder in folders for picture in _pictures(folder)), None)
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
@@ -58,5 +80,5 @@ def _pictures(folder: Path) -> Iterator[Path]:
     for name, folders, names in os.walk(folder):
         folders.sort()
         for each in sorted(names):
-            if each.lower().endswith(EXTENSIONS) and not each.startswith("."):
-                yield Path(name) / each
+            if not each.startswith(".") and is_image(Path(name, each)):
+                yield Path(name, each)

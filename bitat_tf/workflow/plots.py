@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from bitat_tf._files import write_atomically
 from bitat_tf.callbacks import Timeline
 
+_NUMBERED_LAYERS = 10  # at most, or the numbers would be too small to read
 _STAGE_LABELS = 12  # at most, or the numbers would overlap
 PHASE_COLORS = {"quantization": "#f4c7a1", "fine-tuning": "#fbe8d5", "joint": "#dfeadb"}
 
@@ -35,7 +36,7 @@ def plot_accuracy(axes: Axes, rows: list[dict[str, Any]], timeline: Timeline | N
         length = offset + timeline.total_steps / steps_per_epoch
     for key, label, color in (("accuracy", "training", "#7090b0"), ("val_accuracy", "validation", "#103060")):
         epochs = [(offset if row["run"] == "binary" else 0) + int(row["epoch"]) + 1 for row in rows]
-        axes.plot(epochs, [100 * float(row[key]) for row in rows], color=color, label=label)
+        axes.plot(epochs, [100 * float(row[key]) for row in rows], ".-", color=color, label=label, markersize=4)
     axes.set_xlabel("epochs of the float training" if timeline is None else "epochs (float training, then binarization)")
     axes.set_ylabel("top-1 accuracy, %")
     axes.set_xlim(0, length)
@@ -67,13 +68,16 @@ def plot_layer_errors(axes: Axes, errors: list[dict[str, Any]]) -> None:
     positions = range(len(errors))
     axes.bar([p - 0.2 for p in positions], [e["q_rel_start"] for e in errors], 0.4, label="sign of w_ref", color="#c0c8d0")
     axes.bar([p + 0.2 for p in positions], [e["q_rel"] for e in errors], 0.4, label="final", color="#103060")
-    for position, error in zip(positions, errors, strict=True):
-        axes.text(position + 0.2, error["q_rel"], f"{error['q_ours']:.3g}", ha="center", va="bottom", fontsize=6, rotation=90)
-    axes.set_xticks(list(positions), [error["layer"] for error in errors], rotation=60, ha="right", fontsize=7)
+    numbers = len(errors) <= _NUMBERED_LAYERS
+    for position, error in zip(positions, errors, strict=True) if numbers else ():
+        axes.text(position + 0.2, error["q_rel"], f"{error['q_ours']:.2g}", ha="center", va="bottom", fontsize=9)
+    axes.set_xticks(
+        list(positions), [error["layer"] for error in errors], rotation=60, ha="right", fontsize=8, parse_math=False
+    )
     axes.set_ylabel("Q_ours / energy of w_ref (Q_rel)")
     axes.margins(y=0.15)
-    axes.set_title("error of every layer in the metric of its input; the number is Q_ours", fontsize=9)
-    axes.legend(fontsize=8)
+    axes.set_title(f"error of every layer in the metric of its input{'; numbers are Q_ours' if numbers else ''}", fontsize=10)
+    axes.legend(fontsize=9)
 
 
 def error_plot_width(errors: list[dict[str, Any]]) -> float:

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from bitat_tf.dependency import quantization_errors
 from bitat_tf.layers import binary_layers
-from bitat_tf.workflow.source_report import describe_input, describe_network, plan_lines, warning_lines
+from bitat_tf.workflow.source_report import describe_agreement, describe_input, describe_network, plan_lines, warning_lines
 
 
 def layer_errors_of(model: keras.Model) -> list[dict[str, Any]]:
@@ -65,21 +65,21 @@ def result_rows(report: dict[str, Any]) -> list[tuple[str, str, str, str]]:
 
 def markdown(report: dict[str, Any]) -> str:
     """Return the report as Markdown."""
-    export, output = report["export"], report["export"]["outputs"][0]
+    export = report["export"]
+    squares = f" ({report['squares']})" if report["squares"] else ""
     lines = [
         f"# Run on {report['data']}",
         "",
         *warning_lines(report),
         f"{report['train_images']} training, {report['validation_images']} validation and {report['test_images']} test "
-        f"images of {'x'.join(map(str, report['image_shape']))}, {report['classes']} classes. "
+        f"images of {'x'.join(map(str, report['image_shape']))}{squares}, {report['classes']} classes. "
         f"{describe_network(report)}",
         "",
         "| network | test accuracy | size | binary layers |",
         "|---|---|---|---|",
         *(f"| {' | '.join(row)} |" for row in result_rows(report)),
         "",
-        f"Top-1 of the file and of the Keras model agree on {output['agreement']:.2%} of {output['samples']} test "
-        f"images; the largest difference of an output is {output['largest_difference']:.2g}.",
+        describe_agreement(report),
         "",
         *([report["times"]["text"], ""] if "times" in report else []),
         *(["![accuracy](accuracy.png)", ""] if report["curves"] else []),

@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from bitat_tf._files import write_bytes, write_text
+from bitat_tf._files import TEMPORARY, remove_temporary_files, write_bytes, write_text
+from bitat_tf.workflow.folder_lock import LOCK, FolderLock
 from bitat_tf.workflow.settings import AnySettings, Settings
 
 _FORMAT = 1
@@ -15,12 +16,15 @@ _FIRST_COMMAND = "train"  # of the runs whose config.json does not say which com
 class RunFolder:
     """Names and checks of a run's files.
 
+    From `begin` or `resume` on no other process can use it; the end of a `with` block gives it back.
+
     Args:
         path: The folder; made if it is not there.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self._lock = FolderLock(self.path)
         self.config = self.path / "config.json"
         self.source_model = self.path / "source.keras"
         self.float_model = self.path / "float.keras"
@@ -44,7 +48,13 @@ class RunFolder:
 
     @property
     def _own(self) -> list[Path]:
-        return [value for name, value in vars(self).items() if name != "path"]
+        return [value for name, value in vars(self).items() if name not in ("path", "_lock")]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
 
     def log(self, name: str) -> Path:
         """Return the CSV log of the float or the binary training."""
@@ -60,7 +70,7 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(f"--out must be a folder. Received: the file {self.path}. Choose another name.")
         # Of a run that was killed while it wrote its first file, that file's temporary form is left.
-        if not self.path.is_dir() or all(path.name.startswith(".config-") for path in self.path.iterdir()):
+        if not self.path.is_dir() or all(path.name.startswith((TEMPORARY, LOCK)) for path in self.path.iterdir()):
             return
         if not self.config.exists():
             raise FileExistsError(
@@ -82,7 +92,7 @@ class RunFolder:
 
         Raises:
             FileExistsError: If the folder holds a run and `overwrite` is False, or files that are not of a run.
-            OSError: If the folder cannot be written.
+            OSError: If the folder cannot be written, or another process uses it.
             ValueError: If `source` is a file of the run that `overwrite` would remove.
         """
         self.check_free(overwrite)
@@ -91,6 +101,10 @@ class RunFolder:
                 f"--overwrite would remove the model itself: {source} is a file of the run in {self.path}. Nothing was "
                 "changed. Copy the model to another place, or choose another folder as --out."
             )
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock.take()
+        self.check_free(overwrite)  # another process may have been faster
+        remove_temporary_files(self.path)
         # config.json says that the folder is a run's. It is there before, and as long as, anything else of the run is: else a
         # run that is killed here would leave files that --overwrite takes for those of somebody else.
         for own in self._own:
@@ -118,6 +132,7 @@ class RunFolder:
 
         Raises:
             FileNotFoundError: If the folder holds no run.
+            OSError: If the folder cannot be written, or another process uses it.
             ValueError: If it is a run of another version or command, or a given setting differs.
         """
         if not self.config.exists():
@@ -148,5 +163,8 @@ class RunFolder:
         changed = [f"{name} is {stored[name]!r}, received {value!r}" for name, value in given.items() if stored[name] != value]
         if changed:
             raise ValueError(f"--resume continues a run with its own settings: {'; '.join(changed)}. Leave these options out.")
-        self.logs.mkdir(exist_ok=True)
+        if not self.finished:
+            self._lock.take()
+            remove_temporary_files(self.path)
+            self.logs.mkdir(exist_ok=True)
         return config

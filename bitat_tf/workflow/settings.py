@@ -1,35 +1,79 @@
 """What the settings of every command that writes a folder share: names and values that can be stored and read again."""
 
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import Field, asdict, dataclass, fields
 from types import UnionType
 from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
-from bitat_tf._validation import check_number
+from bitat_tf._pixels import ASPECTS
+from bitat_tf._validation import check_choice, check_number
 
 DIGITS = "digits"
+MOST_BLOCKS = 13  # of a ReActNet: those of ReActNet-A
 
 AnySettings = TypeVar("AnySettings", bound="Settings")
 
 
 @dataclass(frozen=True)
-class Settings:
+class Pictures:
+    """Which images a command takes, and how.
+
+    Attributes:
+        data: "digits" (scikit-learn's, embedded) or a folder of class folders of images.
+        test: A folder of class folders of test images; None for those that `data` has, or a share drawn from it.
+        aspect: How images become square: "crop", "stretch" or "pad", as in `load_folder`.
+        subset: Number of training images to use; None for all.
+        skip_corrupt: Whether images that cannot be read are left out.
+        seed: Seed of what is drawn: of everything random.
+    """
+
+    data: str = DIGITS
+    test: str | None = None
+    aspect: str = "crop"
+    subset: int | None = None
+    skip_corrupt: bool = False
+    seed: int = 0
+
+    def check_pictures(self, command: str, *names: str) -> None:
+        """Raise ValueError if what is of no use for the digits, further settings named among it, is given with them."""
+        check_choice(command, "aspect", self.aspect, tuple(ASPECTS))
+        names = ("test", "aspect", "subset", "skip_corrupt", *names)
+        given = [option_name(field.name) for field in fields(self) if field.name in names and self._differs(field)]
+        if self.data == DIGITS and given:
+            raise ValueError(f"{command}: {', '.join(given)}: only for folders of images. Received: the digits as data.")
+
+    @classmethod
+    def taken_from(cls, options: dict[str, Any], command: str) -> "Pictures | None":
+        """Take what was given of images out of the options of a command; None where no images are named."""
+        given = {field.name: options.pop(field.name) for field in fields(cls) if field.name in options}
+        if "data" not in given:
+            if given:
+                raise ValueError(f"{command}: {', '.join(map(option_name, given))}: only for images. Received: no --data.")
+            return None
+        pictures = cls(**given)
+        pictures.check_pictures(command)
+        return pictures
+
+    @property
+    def squares(self) -> str:
+        """How images of folders became square, in words; empty for the digits, which are."""
+        return "" if self.data == DIGITS else ASPECTS[self.aspect]
+
+    def _differs(self, field: Field) -> bool:
+        return getattr(self, field.name) != field.default
+
+
+@dataclass(frozen=True)
+class Settings(Pictures):
     """Base of the settings of a command; subclasses are dataclasses of plain values.
 
     Attributes:
         command: The command that they belong to.
-        data: "digits" (scikit-learn's, embedded) or a folder of class folders of images.
+
+    The others are those of `Pictures`.
     """
 
     command: ClassVar[str]
-
-    data: str = DIGITS
-
-    def check_for_folders(self, *names: str) -> None:
-        """Raise ValueError if one of the settings named, which are of no use for the digits, is given with them."""
-        given = [option_name(name) for name in names if getattr(self, name)]
-        if self.data == DIGITS and given:
-            raise ValueError(f"{self.command}: {', '.join(given)}: only for folders of images. Received: the digits as data.")
 
     def check_integers(self, **minimum: int) -> None:
         """Raise ValueError if one of the settings named is given and below its minimum."""
@@ -38,11 +82,16 @@ class Settings:
             if value is not None:
                 check_number(self.command, name, value, minimum=least)
 
+    def check_blocks(self, blocks: int | None) -> None:
+        """Raise ValueError if a ReActNet has no so many blocks."""
+        if blocks is not None and blocks > MOST_BLOCKS:
+            raise ValueError(f"{self.command}: a ReActNet has at most {MOST_BLOCKS} blocks. Received: --blocks {blocks}.")
+
     @classmethod
     def normalized(cls, given: dict[str, Any]) -> dict[str, Any]:
         """Return settings as they are stored: a run may be resumed from another folder, so paths are absolute."""
-        data = given.get("data", DIGITS)
-        return given if data == DIGITS else {**given, "data": os.path.abspath(data)}
+        folders = {name: given[name] for name in ("data", "test") if given.get(name) not in (None, DIGITS)}
+        return {**given, **{name: os.path.abspath(folder) for name, folder in folders.items()}}
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:

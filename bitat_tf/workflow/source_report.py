@@ -29,12 +29,28 @@ def describe_input(report: dict[str, Any]) -> str:
     )
 
 
+def describe_agreement(report: dict[str, Any]) -> str:
+    """Return what the file has in common with the Keras model on the test images."""
+    output = report["export"]["outputs"][0]
+    samples, largest = output["samples"], output["largest_difference"]
+    text = f"Top-1 of the file and of the Keras model agree on {output['agreement']:.2%} of {samples} test images. "
+    different = round(output["share_different"] * samples)
+    if not different:
+        return f"{text}Their outputs differ by rounding alone, by {largest:#.2g} at most."
+    return (
+        f"{text}On {_count(different, 'image')} their outputs differ by more than rounding, by {largest:#.2g} at most, as "
+        "where a value before a binary layer lies on the threshold of its sign, and rounding decides the bit."
+    )
+
+
+def warnings_of(report: dict[str, Any]) -> list[str]:
+    """Return the warnings of a report: of the images and the schedule, and of a network that was brought."""
+    return [*report["warnings"], *report.get("source", {}).get("warnings", [])]
+
+
 def warning_lines(report: dict[str, Any]) -> list[str]:
-    """Return the warnings, which stand before everything else."""
-    lines = []
-    for text in report["source"].get("warnings", []):
-        lines += [f"**Warning:** {text}", ""]
-    return lines
+    """Return the warnings as Markdown, which stand before everything else."""
+    return [line for text in warnings_of(report) for line in (f"**Warning:** {text}", "")]
 
 
 def plan_lines(report: dict[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from bitat_tf.callbacks import Backup
 from bitat_tf.data import ImageData, evaluation_dataset, split_validation, training_dataset
 from bitat_tf.workflow.history import EpochLines
 from bitat_tf.workflow.run_folder import RunFolder
-from bitat_tf.workflow.settings import DIGITS
+from bitat_tf.workflow.settings import DIGITS, Pictures
 
 EVALUATION_BATCH = 256
 
@@ -104,10 +104,11 @@ class Training:
         """Return top-1 of outputs for all test images."""
         return float(np.mean(outputs.argmax(axis=-1) == self.images.test_labels))
 
-    def facts(self, data: str) -> dict[str, Any]:
-        """Return what a report says of the images that `--data` has named."""
+    def facts(self, pictures: Pictures) -> dict[str, Any]:
+        """Return what a report says of the images that were named."""
         return {
-            "data": data if data == DIGITS else Path(data).name,
+            "data": pictures.data if pictures.data == DIGITS else Path(pictures.data).name,
+            "squares": pictures.squares,
             "classes": self.images.num_classes,
             "image_shape": list(self.images.image_shape),
             "train_images": len(self.train_images),

@@ -1,12 +1,14 @@
 """The schedule as plain data: phases, fractions of epochs, learning rates, presets."""
 
 import math
+import warnings
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitat_tf.callbacks import PRESETS, Schedule
+from bitat_tf.callbacks.problems import ShortPhaseWarning, warn_of_short_phases
 
 LAYERS = ["a", "b", "c"]
 
@@ -117,3 +119,28 @@ def test_a_phase_shorter_than_a_step_is_an_error():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         Schedule(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "cure"),
+    [
+        (
+            (0.5, 0.5, 10),
+            3,
+            r"fine-tuning phases of 1 of the 3 steps of an .*Schedule\(quantization_epochs=6.7, fine_tuning_epochs=6.7\)",
+        ),
+        ((2, 1, 10), 12, r"fine-tuning phases of 12 of the 12 steps of an epoch.*Schedule\(fine_tuning_epochs=1.7\)"),
+        ((2, 2, 0.5), 12, r"joint phases of 12 of the 12 steps of an epoch.*Schedule\(joint_epochs=1.7\)"),
+        ((0.5, 0.5, 1), 40, None),
+        ((5, 0, 0), 4, None),
+    ],
+)
+def test_phases_of_few_steps_are_noticed(epochs, steps, cure):
+    timeline = Schedule(*epochs).timeline(["a", "b"], steps)
+    if cure is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warn_of_short_phases(timeline, steps)
+    else:
+        with pytest.warns(ShortPhaseWarning, match=f"in less than about 20 steps.*Received: {cure}"):
+            warn_of_short_phases(timeline, steps)

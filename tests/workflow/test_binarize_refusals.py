@@ -151,7 +151,7 @@ def test_gray_models_get_gray_pictures_and_squares_only(pictures, untrained):
 
     assert images_for((10, 10, 1)).image_shape == (10, 10, 1)
     assert images_for((10, 10, 3)).image_shape == (10, 10, 3)
-    with pytest.raises(ValueError, match="cut to squares. Received: a model of 10x12"):
+    with pytest.raises(ValueError, match="made square. Received: a model of 10x12"):
         images_for((10, 12, 3))
 
 

@@ -108,7 +108,6 @@ def test_int8_takes_bytes_and_keeps_the_accuracy(model, call, tmp_path):
     [
         (["--int8"], "--int8 measures ranges on images. Received: no --data"),
         (["--input-type", "uint8"], "--input-type is for files with an int8 rest. Received: no --int8"),
-        (["--int8", "--data", "digits", "--calibration", "0"], "--calibration must be at least 1. Received: 0"),
         (["--data", "nowhere"], "nowhere"),
         (["--pixels", "imagenet"], "--pixels imagenet is for pictures of 3 channels"),
     ],
@@ -191,9 +190,6 @@ def test_benchmark_times_files(file, call):
     code, printed, error = call("benchmark", file, "--runs", 3, "--threads", 1, "--json")
     assert (code, error) == (0, "")
     assert json.loads(printed)
-    code, _, error = call("benchmark", file, "--runs", 0)
-    assert code == 2
-    assert "runs" in error
 
 
 def test_kit_is_a_folder(file, call, tmp_path):

@@ -1,5 +1,6 @@
 """What a terminal shows of a command: its own lines, and not those of TensorFlow; and how it is stopped. In real processes."""
 
+import math
 import os
 import re
 import shlex
@@ -7,13 +8,15 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from bitat_tf.cli import build_parser
 from bitat_tf.data import ImageData
-from bitat_tf.workflow import RunFolder
-from bitat_tf.workflow.opening import opening_line
+from bitat_tf.workflow import RunFolder, TrainConfig
+from bitat_tf.workflow.opening import few_steps, opening_line
 
 SMALL = ["--epochs", "1", "--epochs-per-layer", "0.5", "--joint-epochs", "2", "--blocks", "1", "--width", "0.25"]
 SMALL += ["--batch-size", "8", "--image-size", "12", "--calibration", "32"]
@@ -52,8 +55,10 @@ def stopped(pictures, tmp_path_factory):
 def test_a_run_opens_with_what_there_is_to_do(stopped):
     _, _, shown, err = stopped
     assert shown.splitlines()[0] == (
-        "3 classes of 20 pictures each, 1 skipped, 12x12x3; 24 training steps (6 float, 18 binary), time left with every epoch"
+        "3 classes of 20 pictures each, 1 skipped, 12x12x3 (the central square of each); "
+        "24 training steps (6 float, 18 binary), time left with every epoch"
     ), err
+    assert shown.splitlines()[1].startswith("WARNING in phases of 1 step layers do not find their binary weights"), shown
     epoch = next(line for line in shown.splitlines() if line.startswith("binary epoch 1/3"))
     assert re.search(r"  \d+:\d\d left$", epoch)
 
@@ -182,6 +187,22 @@ def test_the_package_is_imported_in_a_moment():
     """Of processor time, so that other programs do not matter; at best of three, since caches may be cold."""
     program = "import time; start = time.process_time(); import bitat_tf; print(time.process_time() - start)"
     assert min(float(finish(start(code=program))[1]) for _ in range(3)) < 0.3
+
+
+@pytest.mark.parametrize("images", [90, 500, 2400])
+@pytest.mark.parametrize("given", [{}, {"joint_epochs": 0.5}, {"batch_size": 7, "joint_epochs": 0.0}])
+def test_what_is_advised_for_few_steps_will_do(images, given):
+    def advised(config):
+        timeline = config.schedule().timeline(["a", "b", "c"], math.ceil(images / config.batch_size))
+        return few_steps(config, images, timeline)
+
+    config = TrainConfig.for_data("pictures", **given)
+    text = advised(config)
+    assert (text is None) == (images >= 500 and "batch_size" in given)
+    if text is not None:
+        options = vars(build_parser().parse_args(["train", "--out", "x", *text.split("Pass ")[1].rstrip(".").split()]))
+        advice = {name: value for name, value in options.items() if name not in ("command", "out")}
+        assert advised(replace(config, **advice)) is None
 
 
 def test_many_classes_are_counted_and_few_named():

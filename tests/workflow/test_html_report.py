@@ -8,12 +8,17 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+from bitat_tf.analysis import ResultTable
 from bitat_tf.callbacks import Schedule
 from bitat_tf.data import ImageData
+from bitat_tf.workflow.experiments.gap_report import draw_agreement, draw_curves, draw_gap
 from bitat_tf.workflow.html_report import Evidence, figures, html_report
 from bitat_tf.workflow.html_report.predictions import confusion_matrix, confusions, examples
+from bitat_tf.workflow.plots import error_plot_width, plot_layer_errors
+from bitat_tf.workflow.source_report import describe_agreement
 
 VOID = {"meta", "img", "br", "link", "input"}
 
@@ -51,6 +56,8 @@ def report():
         "data": "pets <3",
         "classes": 3,
         "image_shape": [6, 6, 3],
+        "squares": "the central square of each",
+        "warnings": [],
         "train_images": 90,
         "validation_images": 10,
         "test_images": 30,
@@ -66,7 +73,7 @@ def report():
             "fused_binary": 2,
             "accuracy": 0.8,
             "sha256": "ab" * 32,
-            "outputs": [{"agreement": 1.0, "samples": 30, "largest_difference": 1e-4}],
+            "outputs": [{"agreement": 1.0, "samples": 30, "largest_difference": 1e-4, "share_different": 0.0}],
             "operators": {"LceBconv2d": 2, "ADD": 7},
             "versions": {"tensorflow": "2.21.0"},
         },
@@ -109,11 +116,11 @@ def test_says_what_the_report_says(report, evidence):
     text = " ".join(" ".join(Page(html_report(report, evidence)).texts).split())
     for expected in (
         "Run on pets <3",
-        "90 training, 10 validation and 30 test images of 6x6x3, 3 classes. ReActNet of 2 binary layers",
+        "90 training, 10 validation and 30 test images of 6x6x3 (the central square of each), 3 classes. ReActNet of 2 binary",
         "float 90.00%",
         "model.tflite 80.00%",
         "2 of 2 fused",
-        "agree on 100.00 %",
+        "agree on 100.00% of 30 test images. Their outputs differ by rounding alone, by 0.00010 at most.",
         "conv_1 3.75 1.25 7.5 2.5 0.375 0.125",  # before and after: Q_orig, Q_ours, Q_rel
         "LceBconv2d 2",
         "123,456 bytes",
@@ -149,6 +156,38 @@ def test_figures_show_names_as_they_are(report, evidence):
     svgs = [base64.b64decode(address.split(",")[1]).decode() for address in page.addresses if "svg" in address]
     assert "cat $_$ 猫" in svgs[2], "neither mathematics nor boxes"
     assert all(f">{name}<" in svgs[0] for name in ("conv_1", "conv_2"))
+
+
+def test_a_bit_on_a_threshold_is_explained(report):
+    report["export"]["outputs"] = [{"agreement": 1.0, "samples": 360, "largest_difference": 1.0, "share_different": 1 / 360}]
+    assert describe_agreement(report) == (
+        "Top-1 of the file and of the Keras model agree on 100.00% of 360 test images. On 1 image their outputs differ by more "
+        "than rounding, by 1.0 at most, as where a value before a binary layer lies on the threshold of its sign, and rounding "
+        "decides the bit."
+    )
+
+
+@pytest.mark.parametrize("layers", [3, 26])
+def test_numbers_over_bars_can_be_read(layers):
+    """Upright and not below 9 points; where they do not fit beside one another, the table has them."""
+    axes = Figure((error_plot_width([None] * layers), 4.5)).subplots()
+    plot_layer_errors(axes, [layer_row(f"$conv_{number}$", 1.0) for number in range(layers)])
+    assert len(axes.texts) == (layers if layers == 3 else 0)
+    assert all(text.get_rotation() == 0 and text.get_fontsize() >= 9 for text in axes.texts)
+    assert not any(label.get_parse_math() for label in axes.get_xticklabels())
+    axes.figure.draw_without_rendering()
+    boxes = sorted((text.get_window_extent() for text in axes.texts), key=lambda box: box.x0)
+    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+
+
+@pytest.mark.parametrize("draw", [draw_gap, draw_agreement, draw_curves])
+def test_figures_of_experiments_have_titles_and_markers(draw):
+    gap = [{"network": name, "layer": "conv", "q_ours": 1.0} for name in ("ReActNet", "BiTAT")]
+    part = {"curve": [{"epoch": 1, "q_ratio": 0.5}], "agreement": [{"layer": "conv", "correlation": 0.5}]}
+    axes = Figure().subplots()
+    draw(axes, ResultTable(tuple(gap)) if draw is draw_gap else [{**part, "network": one["network"]} for one in gap])
+    assert len(axes.get_title()) > 30
+    assert {line.get_marker() for line in axes.lines if line.get_linestyle() != "--"} <= {".", "o"}
 
 
 def test_figures_draw_what_they_say(evidence, monkeypatch):

@@ -137,13 +137,15 @@ def test_a_folder_that_holds_a_run_is_left_alone(finished, pictures, capsys):
 
 def test_overwrite_replaces_the_runs_own_files_only(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    folder.begin(TrainConfig())
+    with folder:
+        folder.begin(TrainConfig())
     (folder.path / "notes.txt").write_text("mine")
     (folder.path / "binary.keras").write_text("old")
     (folder.path / "checkpoints" / "float").mkdir(parents=True)
     with pytest.raises(FileExistsError, match="already holds a run"):
         folder.begin(TrainConfig())
-    folder.begin(TrainConfig(), overwrite=True)
+    with folder:
+        folder.begin(TrainConfig(), overwrite=True)
     assert sorted(path.name for path in folder.path.iterdir()) == ["config.json", "logs", "notes.txt"]
 
 
@@ -350,6 +352,7 @@ def test_help_reads_well(capsys):
         cli.main(["train", "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
     for option in ("--data", "--out", "--epochs", "--width", "--seed", "--subset", "--resume", "--overwrite"):
         assert option in text
     assert SequentialBinarization.__name__ not in text  # words of a user, not of the code

@@ -1,5 +1,7 @@
 """A program as the content of a `.tflite` file, by TensorFlow's converter."""
 
+import errno
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,6 +51,7 @@ def convert(program: Program, input_type: str = "float32") -> Any:
 
     Raises:
         ValueError: If one of the layers has no form on the device; the message names it.
+        OSError: If the temporary folder is full.
     """
     operators = FileOperators()
     errors = converter_errors()
@@ -64,6 +67,12 @@ def convert(program: Program, input_type: str = "float32") -> Any:
             "unroll=True; others must be made of operators that TensorFlow Lite has."
         ) from error
     model = parse(content)
+    if not model.signatureDefs:  # then the converter has tried a way that writes nothing, which loses names
+        raise OSError(
+            errno.ENOSPC,
+            f"to_tflite: TensorFlow's converter could not write into the temporary folder {tempfile.gettempdir()}. Free some "
+            "space there, or name another folder by TMPDIR",
+        )
     check_operators(model, program)
     finish(model, program, operators.steps, input_type)
     return model

@@ -13,12 +13,12 @@ from bitat_tf.analysis.kernel_layers import kernel_layers
 from bitat_tf.applications import MobileNetV2
 from bitat_tf.workflow.experiments.experiment import Experiment
 from bitat_tf.workflow.experiments.folder import ExperimentFolder
-from bitat_tf.workflow.experiments.settings import CrossLayerSettings
+from bitat_tf.workflow.experiments.settings import CrossLayerSettings, check_size_of_mobilenet
 from bitat_tf.workflow.plots import save_figure
+from bitat_tf.workflow.source_report import warning_lines
 from bitat_tf.workflow.training import accuracy_metric
 
 _MOMENTUM = 0.9  # Keras' 0.999 for this network averages over more steps than a short training has
-_MINIMUM = 32
 _K = 5  # rows of w~, as in the paper
 
 
@@ -34,12 +34,7 @@ class CrossLayerExperiment(Experiment[CrossLayerSettings]):
         Raises:
             ValueError: If the pictures are too small for it.
         """
-        if min(self.images.image_shape[:2]) < _MINIMUM:
-            raise ValueError(
-                f"{self.config.command}: the MobileNetV2 that is trained takes pictures of at least {_MINIMUM}x{_MINIMUM}. "
-                f"Received: {self.config.data}, of {'x'.join(map(str, self.images.image_shape))}. Pass a folder of pictures as "
-                f"--data, with --image-size {_MINIMUM} or more, or a trained network of yours as --model."
-            )
+        check_size_of_mobilenet(self.config, *self.images.image_shape[:2])
         model = MobileNetV2(self.images.image_shape, self.images.num_classes, width=self.config.width)
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
@@ -99,6 +94,7 @@ def _markdown(report: dict[str, Any]) -> str:
     lines = [
         f"# Noise along principal directions, on {report['data']}",
         "",
+        *warning_lines(report),
         f"A float network of {report['float_accuracy']:.2%} on {report['test_images']} test images. Noise goes into {_K} rows "
         f"of w~ = V^T w of each of {report['layers']} layers; accuracy under noise is measured on "
         f"{report['noise_test_images']} test images, {_repetitions(report['settings']['repeats'])}.",

@@ -6,11 +6,11 @@ from typing import Any, Generic
 import keras
 from rich import get_console
 
-from bitat_tf._files import save_model
+from bitat_tf._files import readable_values, save_model
 from bitat_tf.workflow.experiments.folder import ExperimentFolder
 from bitat_tf.workflow.experiments.settings import AnyExperimentSettings
 from bitat_tf.workflow.images import calibration_images, load_images, load_own_images
-from bitat_tf.workflow.load_model import load_model
+from bitat_tf.workflow.loading import load_model
 from bitat_tf.workflow.model_format import check_classes, gives_probabilities, input_shape
 from bitat_tf.workflow.settings import DIGITS
 from bitat_tf.workflow.training import EVALUATION_BATCH, Training
@@ -37,10 +37,10 @@ class Experiment(Generic[AnyExperimentSettings]):
         self._given = None if given is None else load_model(given)
         if self._given is not None:
             shape = input_shape(self._given, config.command)
-            self.images = load_images(config.command, config.data, shape, config.seed, config.subset, config.skip_corrupt)
+            self.images = load_images(config.command, config, shape)
             check_classes(self._given, self.images.class_names, config.command)
         else:
-            self.images = load_own_images(config.data, config.image_size, config.seed, config.subset, config.skip_corrupt)
+            self.images = load_own_images(config, config.image_size)
         augment = "shift" if config.data == DIGITS else "shift-flip"
         self.training = Training(self.images, _VALIDATION_SHARE, config.batch_size, augment, config.seed)
         self.calibration = calibration_images(self.training.train_images, config.calibration, config.seed)
@@ -88,4 +88,5 @@ class Experiment(Generic[AnyExperimentSettings]):
 
     def facts(self) -> dict[str, Any]:
         """Return what the report says of data and settings."""
-        return {**self.training.facts(self.config.data), "settings": self.config.in_use}
+        facts = {**self.training.facts(self.config), "warnings": list(self.images.notes), "settings": self.config.in_use}
+        return readable_values(facts)

@@ -12,7 +12,6 @@ from bitat_tf.applications import ReActNet
 from bitat_tf.calibration.statistics import check_statistics_possible
 from bitat_tf.callbacks import Schedule, SequentialBinarization
 from bitat_tf.layers import binary_layers
-from bitat_tf.workflow.config import network_blocks
 from bitat_tf.workflow.experiments.experiment import Experiment
 from bitat_tf.workflow.experiments.folder import ExperimentFolder
 from bitat_tf.workflow.experiments.gap_report import (
@@ -26,6 +25,7 @@ from bitat_tf.workflow.experiments.gap_report import (
 from bitat_tf.workflow.experiments.settings import GapSettings
 from bitat_tf.workflow.history import read_log
 from bitat_tf.workflow.plots import save_figure
+from bitat_tf.workflow.train import network_blocks
 from bitat_tf.workflow.training import accuracy_metric
 
 _SECOND_HALF = 1000  # no fewer than the repetitions that are allowed, whose seeds follow one another
@@ -42,7 +42,7 @@ class GapExperiment(Experiment[GapSettings]):
 
     def build(self) -> keras.Model:
         """Return a ReActNet in float state."""
-        blocks = network_blocks(self.config.command, self.images.image_shape, self.config.blocks)
+        blocks = network_blocks(self.images.image_shape, self.config.blocks)
         return ReActNet(self.images.image_shape, self.images.num_classes, width=self.config.width, blocks=blocks)
 
     def compile(self, model: keras.Model) -> None:

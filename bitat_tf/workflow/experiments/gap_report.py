@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 
 from bitat_tf.analysis import ResultTable
 from bitat_tf.analysis.gap import TOTAL
+from bitat_tf.workflow.source_report import warning_lines
 
 REACTNET, BITAT = "ReActNet", "BiTAT"
 _COLORS = {REACTNET: "#c02020", BITAT: "#2040c0"}
@@ -16,6 +17,7 @@ def draw_gap(axes: Axes, table: ResultTable) -> None:
     """Draw Q_ours of every layer: bars are means over seeds, dots the seeds."""
     _draw_bars(axes, table, "q_ours")
     axes.set_ylabel("Q_ours")
+    axes.set_title("error of every layer in the metric of its input: means, and dots for the seeds", fontsize=10)
 
 
 def _draw_bars(axes: Axes, table: ResultTable, column: str) -> None:
@@ -25,8 +27,8 @@ def _draw_bars(axes: Axes, table: ResultTable, column: str) -> None:
         positions = np.arange(len(layers)) + shift
         axes.bar(positions, [value.mean() for value in values], 0.4, color=_COLORS[network], alpha=0.6, label=network)
         for position, value in zip(positions, values, strict=True):
-            axes.plot([position] * len(value), value, ".", color="black", markersize=3)
-    axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7)
+            axes.plot([position] * len(value), value, "o", color="black", markersize=4)
+    axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=8, parse_math=False)
     axes.legend(fontsize=8)
 
 
@@ -37,11 +39,12 @@ def draw_curves(axes: Axes, rows: list[dict[str, Any]]) -> None:
         network, curve = row["network"], ResultTable(tuple(row["curve"]))
         label = None if network in labelled else network
         labelled.add(network)
-        axes.plot(curve.column("epoch"), curve.column("q_ratio"), color=_COLORS[network], label=label, linewidth=1)
+        axes.plot(curve.column("epoch"), curve.column("q_ratio"), ".-", color=_COLORS[network], label=label, linewidth=1)
         if network == BITAT:
             axes.axhline(curve.column("q_ratio")[-1], color=_COLORS[network], linestyle="--", linewidth=0.7)
     axes.set_xlabel("epoch")
     axes.set_ylabel("r = Q_ours / Q_orig")
+    axes.set_title("errors of all layers over training; dashed: where BiTAT ends", fontsize=10)
     axes.legend(fontsize=8)
 
 
@@ -50,6 +53,7 @@ def draw_agreement(axes: Axes, rows: list[dict[str, Any]]) -> None:
     found = ({"network": row["network"], **one} for row in rows for one in row["agreement"])
     _draw_bars(axes, ResultTable(tuple(found)), "correlation")
     axes.set_ylabel("correlation with the float layer's output")
+    axes.set_title("what binary layers keep of their float ones: means, and dots for the seeds", fontsize=10)
 
 
 def gap_markdown(report: dict[str, Any], table: ResultTable) -> str:
@@ -63,6 +67,7 @@ def gap_markdown(report: dict[str, Any], table: ResultTable) -> str:
     lines = [
         f"# Q_orig and Q_ours of two ways to a binary network, on {report['data']}",
         "",
+        *warning_lines(report),
         f"From one float network ({report['float_accuracy']:.2%} on {report['test_images']} test images), "
         f"{report['settings']['binarization_epochs']} epochs of {report['train_images']} images each way; "
         f"{_repetitions(report['settings']['repeats'])}. Both errors are sums over layers, between the float network's "

@@ -13,6 +13,7 @@ AnyExperimentSettings = TypeVar("AnyExperimentSettings", bound="ExperimentSettin
 
 _LARGEST_SEED = 2_000_000_000  # those of the repetitions follow on it, and others on these
 _MOST_REPEATS = 1000
+_SMALLEST = 32  # pixels of a side that a MobileNetV2 takes
 
 
 @dataclass(frozen=True)
@@ -20,38 +21,32 @@ class ExperimentSettings(Settings):
     """What both experiments have.
 
     Attributes:
-        data: "digits" or a folder of class folders of images.
         model: Absolute path of a trained float network to start from; empty to train one.
         epochs: Epochs of the float training.
         batch_size: Images of a training step.
         learning_rate: At the start of the float training.
         width: Multiplier of the network's filters.
         image_size: Side in pixels that images are scaled to; None for their own up to 64.
-        subset: Number of training images; None for all.
-        skip_corrupt: Whether images that cannot be read are left out.
         calibration: Number of training images for the covariances.
         repeats: Number of seeds, `seed` and those after it.
-        seed: Seed of everything random.
+
+    The others are those of `Pictures`.
     """
 
     of_float_training: ClassVar[tuple[str, ...]] = ("epochs", "batch_size", "learning_rate", "width", "image_size")
 
-    data: str = DIGITS
     model: str = ""
     epochs: int = 1
     batch_size: int = 128
     learning_rate: float = 0.1
     width: float = 1.0
     image_size: int | None = None
-    subset: int | None = None
-    skip_corrupt: bool = False
     calibration: int = 512
     repeats: int = 3
-    seed: int = 0
 
     def __post_init__(self):
         self.check_integers(epochs=1, batch_size=1, image_size=4, subset=2, calibration=1)
-        self.check_for_folders("subset", "image_size", "skip_corrupt")
+        self.check_pictures(self.command, "image_size")
         check_number(self.command, "learning_rate", self.learning_rate, exclusive=True)
         check_number(self.command, "width", self.width, exclusive=True)
         check_number(self.command, "seed", self.seed, maximum=_LARGEST_SEED)
@@ -77,7 +72,9 @@ class ExperimentSettings(Settings):
         """The settings that count, without paths: a model that was trained before has those of its training no more."""
         unused = self.of_float_training if self.model else ("model",)
         values = {name: value for name, value in self.to_dict().items() if name not in unused}
-        return {name: Path(value).name if name in ("data", "model") else value for name, value in values.items()}
+        return {
+            name: Path(value).name if value and name in ("data", "test", "model") else value for name, value in values.items()
+        }
 
     @property
     def seeds(self) -> list[int]:
@@ -113,6 +110,15 @@ class CrossLayerSettings(ExperimentSettings):
     scales: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
     test_images: int | None = 2000
 
+    @classmethod
+    def for_options(cls, given: dict[str, Any]) -> "CrossLayerSettings":
+        """Return the settings for the options that were given; ValueError as well where the network to train needs others."""
+        settings = super().for_options(given)
+        size = 8 if settings.data == DIGITS else settings.image_size
+        if not settings.model and size is not None:
+            check_size_of_mobilenet(settings, size, size)
+        return settings
+
     def __post_init__(self):
         object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))  # JSON has lists
         super().__post_init__()
@@ -122,6 +128,16 @@ class CrossLayerSettings(ExperimentSettings):
             check_number(self.command, "scales", scale)
         if not self.scales:
             raise ValueError(f"{self.command}: --scales must hold at least one number. Received: none.")
+
+
+def check_size_of_mobilenet(settings: CrossLayerSettings, height: int, width: int) -> None:
+    """Raise ValueError if pictures are too small for the MobileNetV2 that is trained."""
+    if min(height, width) < _SMALLEST:
+        raise ValueError(
+            f"{settings.command}: the MobileNetV2 that is trained takes pictures of at least {_SMALLEST}x{_SMALLEST}. "
+            f"Received: {settings.data}, of {height}x{width}. Pass a folder of pictures as --data, with --image-size "
+            f"{_SMALLEST} or more, or a trained network of yours as --model."
+        )
 
 
 @dataclass(frozen=True)
@@ -157,6 +173,7 @@ class GapSettings(ExperimentSettings):
     def __post_init__(self):
         super().__post_init__()
         self.check_integers(blocks=1, binarization_epochs=2)
+        self.check_blocks(self.blocks)
         check_number(self.command, "binarization_learning_rate", self.binarization_learning_rate, exclusive=True)
         check_number(self.command, "joint_share", self.joint_share, maximum=0.99)
         if self.strength is not None:

@@ -12,7 +12,7 @@ from bitat_tf.workflow.html_report.figures import draw, draw_confusion, draw_tim
 from bitat_tf.workflow.html_report.predictions import confusion_matrix, confusions, examples
 from bitat_tf.workflow.plots import error_plot_width, plot_layer_errors
 from bitat_tf.workflow.report import result_rows, shown_settings
-from bitat_tf.workflow.source_report import describe_input, describe_network
+from bitat_tf.workflow.source_report import describe_agreement, describe_input, describe_network, warnings_of
 
 _MATRIX = 40  # classes from which on a matrix says nothing to the eye
 
@@ -61,9 +61,10 @@ def html_report(report: dict[str, Any], evidence: Evidence) -> str:
         export=report["export"],
         # Written for Markdown.
         network=describe_network(report).replace("`", ""),
+        agreement=describe_agreement(report),
         file_input=describe_input(report).replace("`", ""),
         results=result_rows(report),
-        warnings=report["source"].get("warnings", []),
+        warnings=warnings_of(report),
         timeline=draw_timeline(evidence.rows, evidence.timeline, evidence.steps_per_epoch) if report["curves"] else None,
         phases=evidence.timeline.rows(evidence.steps_per_epoch) if evidence.timeline else [],
         errors=draw(lambda axes: plot_layer_errors(axes, layers), size) if layers else None,
