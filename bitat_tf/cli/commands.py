@@ -37,6 +37,7 @@ def train(options: dict[str, Any]) -> int:
 def binarize(options: dict[str, Any]) -> int:
     """Run `bitat-tf binarize`; returns the exit code."""
     folder, chatter, resume, overwrite = _run_options(options)
+    any_size = options.pop("any_size", False)
     if resume:
         given = options.pop("model", None)
         config = folder.resume(options, BinarizeConfig)
@@ -45,7 +46,7 @@ def binarize(options: dict[str, Any]) -> int:
         check_copy(folder.source_model, config, given)
         if folder.finished:
             return _show_finished(folder)
-        return _finish(BinarizeJob(config, folder.source_model), folder, chatter)
+        return _finish(BinarizeJob(config, folder.source_model, any_size=True), folder, chatter)
     missing = [name for option, name in (("model", "MODEL.keras"), ("data", "--data digits|DIR")) if option not in options]
     if missing:
         raise ValueError(
@@ -56,28 +57,28 @@ def binarize(options: dict[str, Any]) -> int:
     check_kind(model)
     config = BinarizeConfig.for_data(**options, sha256=file_hash(model))
     folder.check_free(overwrite)
-    job = BinarizeJob(config)
+    job = BinarizeJob(config, any_size=any_size)
     folder.begin(config, overwrite, model)
     return _finish(job, folder, chatter)
 
 
 def check_model(options: dict[str, Any]) -> int:
     """Run `bitat-tf check`; returns the exit code: 1 with errors in the report."""
-    report = check(load_model(options["model"]))
+    report = check(load_model(options["model"], options["any_size"]))
     show_or_write(report, options["json"])
     return 0 if report.ok else 1
 
 
 def summarize(options: dict[str, Any]) -> int:
     """Run `bitat-tf summary`; returns the exit code."""
-    result = summary(load_model(options["model"]))
+    result = summary(load_model(options["model"], options["any_size"]))
     show_or_write(result, options["json"])
     return 0
 
 
 def import_old_model(options: dict[str, Any]) -> int:
     """Run `bitat-tf import`; returns the exit code."""
-    model = import_model(options["old"], options["new"], options["overwrite"])
+    model = import_model(options["old"], options["new"], options["overwrite"], options["any_size"])
     parameters = sum(math.prod(weight.shape) for weight in device_weights(model))
     binary = len(binary_layers(model))
     layers = f", {binary} binary layer{'s' if binary > 1 else ''}" if binary else ""

@@ -36,6 +36,7 @@ def experiment(options: dict[str, Any]) -> int:
     settings, kind = _KINDS[options.pop("experiment")]
     folder, chatter = ExperimentFolder(options.pop("out")), options.pop("chatter")
     resume, overwrite = options.pop("resume", False), options.pop("overwrite", False)
+    any_size = options.pop("any_size", False)
     if resume and overwrite:
         raise ValueError("--resume continues an experiment and --overwrite replaces it. Received: both. Pass one of them.")
     if resume:
@@ -43,13 +44,15 @@ def experiment(options: dict[str, Any]) -> int:
         if folder.finished:
             sys.stdout.write(f"The experiment in {folder.path} is finished:\n\n{folder.report_markdown.read_text()}")
             return 0
-        prepared = kind(config, _kept_model(folder) if config.model else None)
+        prepared = kind(config, _kept_model(folder) if config.model else None, any_size=True)
     else:
         config = settings.for_options(options)
         if config.model:
             check_kind(Path(config.model))
         folder.check_free(overwrite)
-        prepared = kind(config)  # reads the data and checks all that can be checked, before anything is written
+        prepared = kind(
+            config, any_size=any_size
+        )  # reads the data and checks all that can be checked, before anything is written
         folder.begin(config, overwrite, Path(config.model) if config.model else None)
     chatter.keep_in(folder.chatter)
     prepared.run(folder)

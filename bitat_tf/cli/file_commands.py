@@ -29,14 +29,15 @@ def verify(options: dict[str, Any]) -> int:
     traced, engine = options["traced"], options["engine"]
     skip = options["skip_corrupt"]
     data = options["data"]
-    report = verify_file(options["model"], options["file"], data, traced=traced, engine=engine, skip_corrupt=skip, **pixels)
+    model, file, any_size = options["model"], options["file"], options["any_size"]
+    report = verify_file(model, file, data, traced=traced, engine=engine, skip_corrupt=skip, any_size=any_size, **pixels)
     _write(report, options["json"])
     return 0 if report.ok else 1
 
 
 def benchmark_file(options: dict[str, Any]) -> int:
     """Run `bitat-tf benchmark`; returns the exit code."""
-    model = None if options["model"] is None else load_model(options["model"])
+    model = None if options["model"] is None else load_model(options["model"], options["any_size"])
     report = benchmark(options["file"], options["against"], model, threads=options["threads"], runs=options["runs"])
     show_or_write(report, options["json"])
     return 0

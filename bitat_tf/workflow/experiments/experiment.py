@@ -24,17 +24,18 @@ class Experiment(Generic[AnyExperimentSettings]):
     Args:
         config: The settings.
         path: File of the float network, where there is one. Default: `config.model`; a resumed experiment has its own copy.
+        any_size: As in `load_model`.
 
     Raises:
         ValueError: If the data, the network or the settings are unusable.
         OSError: If the data or the network cannot be read.
     """
 
-    def __init__(self, config: AnyExperimentSettings, path: str | Path | None = None):
+    def __init__(self, config: AnyExperimentSettings, path: str | Path | None = None, any_size: bool = False):
         self.config = config
         keras.utils.set_random_seed(config.seed)
         given = path or config.model or None
-        self._given = None if given is None else load_model(given)
+        self._given = None if given is None else load_model(given, any_size)
         if self._given is not None:
             shape = input_shape(self._given, config.command)
             self.images = load_images(config.command, config.data, shape, config.seed, config.subset, config.skip_corrupt)
