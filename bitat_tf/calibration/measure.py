@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from rich.table import Table
 
-from bitat_tf._tables import ShownAsTable, as_text
+from bitat_tf._tables import ShownAsTable, TextTable, as_text
 from bitat_tf._validation import check_model
 from bitat_tf.calibration.data import Calibration, LayerInputs, NetworkTrace
 from bitat_tf.calibration.statistics import check_statistics_possible, float_outputs, layer_statistics
@@ -75,7 +75,7 @@ class NetworkDependency(ShownAsTable):
 
     def table(self) -> Table:
         """Return the table for a terminal or a notebook."""
-        table = Table()
+        table = TextTable()
         for column in ("layer", "inputs", "outputs", "groups", "Q_orig", "Q_ours", "Q_rel", "Q_ours / Q_orig"):
             table.add_column(column, justify="left" if column == "layer" else "right")
         for row in self.to_dicts():

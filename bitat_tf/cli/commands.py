@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bitat_tf._console import show_or_write
+from bitat_tf._console import say, show_or_write
 from bitat_tf._files import file_hash
 from bitat_tf.cli.chatter import Chatter
 from bitat_tf.importing import import_model
@@ -82,7 +82,7 @@ def import_old_model(options: dict[str, Any]) -> int:
     parameters = sum(math.prod(weight.shape) for weight in device_weights(model))
     binary = len(binary_layers(model))
     layers = f", {binary} binary layer{'s' if binary > 1 else ''}" if binary else ""
-    sys.stdout.write(f"{options['new']} holds {model.name} with {parameters:,} parameters{layers}.\n")
+    say(f"{options['new']} holds {model.name} with {parameters:,} parameters{layers}.")
     return 0
 
 

@@ -1,13 +1,10 @@
 """What the commands do that make `.tflite` files, run them, or take them to a device."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich import get_console
-
-from bitat_tf._console import show_or_write, warn, write_json
+from bitat_tf._console import say, show_or_write, warn, write_json
 from bitat_tf.deployment import benchmark
 from bitat_tf.kits import write_kit
 from bitat_tf.kits.targets import ALL
@@ -61,7 +58,7 @@ def kit(options: dict[str, Any]) -> int:
     for note in written.notes:
         warn(note)
     start = "the README.md of each folder" if target == ALL else "README.md"
-    get_console().print(f"The kit is in {written.folder}; start with {start}.", highlight=False, soft_wrap=True)
+    say(f"The kit is in {written.folder}; start with {start}.")
     return 0
 
 
@@ -84,4 +81,4 @@ def _write(report: Any, as_json: bool) -> None:
     if as_json:
         write_json(report.to_dict())
     else:
-        sys.stdout.write(f"{report}\n")
+        say(str(report))

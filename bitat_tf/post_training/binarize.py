@@ -9,6 +9,7 @@ import numpy as np
 from rich.markup import escape
 
 from bitat_tf._console import LiveLine
+from bitat_tf._printable import message
 from bitat_tf._validation import check_choice, check_model
 from bitat_tf.calibration import Calibration, layer_statistics
 from bitat_tf.calibration.statistics import channel_means, check_memory, check_statistics_possible, float_outputs
@@ -87,7 +88,7 @@ def binarize_post_training(
 
         def visit(layer: keras.layers.Layer, float_layer: keras.layers.Layer, flow: Flow) -> None:
             if isinstance(layer, BinaryLayer):
-                line.update(names.index(layer.name), f"{_PROGRESS}: {escape(layer.name)}")
+                line.update(names.index(layer.name), f"{_PROGRESS}: {escape(message(layer.name))}")
                 binarize_layer(layer, float_layer, flow, seed, memory_limit)
             elif isinstance(layer, keras.layers.BatchNormalization) and flow.changed:
                 if uses[layer.name] > 1:

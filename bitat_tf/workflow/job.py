@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from rich import get_console
 
+from bitat_tf._console import say
 from bitat_tf._files import save_model, write_text
 from bitat_tf.callbacks import SequentialBinarization, StageSummaries, Timeline
 from bitat_tf.data import ImageData
@@ -109,7 +110,7 @@ class Job:
         write_text(folder.labels, "".join(f"{name}\n" for name in self.images.class_names))
         binary_steps = 0 if self.timeline is None else self.timeline.total_steps
         opening = opening_line(self.images, self.training.steps * self.config.epochs, binary_steps)
-        get_console().print(opening, highlight=False, soft_wrap=True, markup=False)
+        say(opening)
         self.source.introduce(self.check_report, self._test_accuracy)
         float_accuracy = self._train_float(folder)
         binary_accuracy = self._binarize(folder)

@@ -14,6 +14,7 @@ from typing import IO, Any
 import h5py
 import numpy as np
 
+from bitat_tf._printable import printable, shortened
 from bitat_tf.importing.file_sizes import check_archive, check_datasets
 from bitat_tf.importing.saved_graph import check_graph
 from bitat_tf.workflow.keras_objects import CODE, is_called_at_once, is_known, is_operator, names_an_operator, objects_in
@@ -32,6 +33,7 @@ _DAMAGED = (
     UnicodeDecodeError,
     RecursionError,
 )
+_LONGEST_NAME, _SHOWN = 1_000, 200  # characters: of a layer, and of a name in a message
 _IMPORT = "`bitat-tf import {path} NEW.keras` makes one of it."
 
 
@@ -98,7 +100,7 @@ def read_config(path: Path, any_size: bool = False) -> dict[str, Any]:
         missing = "config.json" if config is None else "a configuration" if not isinstance(config, dict) else _WEIGHTS
         raise ValueError(
             f"{path} is a zip archive without {missing}. Expected: a model as model.save('model.keras') writes it. "
-            f"Received: {', '.join(names[:5]) or 'an empty archive'}."
+            f"Received: {_listed(names) or 'an empty archive'}."
         )
     return config
 
@@ -115,10 +117,13 @@ def check_config(path: Path, config: dict[str, Any], any_size: bool = False) -> 
         any_size: Whether its models may call layers any number of times; calls without end are refused in any case.
     """
     config = {key: value for key, value in config.items() if key != "compile_config"}
-    code, operators, unknown = [], [], []
+    code, operators, unknown, odd = [], [], [], []
     for entry in objects_in(config):
         kind, inner = str(entry.get("class_name")), entry.get("config")
         name = (inner.get("name") if isinstance(inner, dict) else None) or entry.get("name") or kind
+        for text in (name, entry.get("name")):
+            if isinstance(text, str) and (len(text) > _LONGEST_NAME or printable(text) != text):
+                odd.append(repr(text))
         if {kind, str(entry.get("registered_name")).rsplit(">")[-1]} & {*CODE}:
             code.append(f"{name} ({kind})")
         elif is_called_at_once(entry):
@@ -150,6 +155,11 @@ def check_config(path: Path, config: dict[str, Any], any_size: bool = False) -> 
             "read no further files, and of bitat_tf. In Python, decorate yours with "
             "@keras.saving.register_keras_serializable(), load the model and use bitat_tf.binarize, bitat_tf.check and "
             "bitat_tf.summary."
+        )
+    if odd:
+        raise ValueError(
+            f"{path} has names that cannot be shown: {_listed(odd)}. Expected: at most {_LONGEST_NAME:,} characters, none of "
+            "which controls a terminal. Name the layers anew and save the model again."
         )
     with _named(path):
         check_graph(config, limited=not any_size)
@@ -224,5 +234,5 @@ def _json(archive: zipfile.ZipFile, name: str) -> Any:
 
 
 def _listed(names: list[str]) -> str:
-    unique = list(dict.fromkeys(names))
+    unique = [printable(shortened(name, _SHOWN)) for name in dict.fromkeys(names)]
     return ", ".join(unique[:10]) + (f" and {len(unique) - 10} more" if len(unique) > 10 else "")

@@ -69,7 +69,9 @@ def plot_layer_errors(axes: Axes, errors: list[dict[str, Any]]) -> None:
     axes.bar([p + 0.2 for p in positions], [e["q_rel"] for e in errors], 0.4, label="final", color="#103060")
     for position, error in zip(positions, errors, strict=True):
         axes.text(position + 0.2, error["q_rel"], f"{error['q_ours']:.3g}", ha="center", va="bottom", fontsize=6, rotation=90)
-    axes.set_xticks(list(positions), [error["layer"] for error in errors], rotation=60, ha="right", fontsize=7)
+    axes.set_xticks(
+        list(positions), [error["layer"] for error in errors], rotation=60, ha="right", fontsize=7, parse_math=False
+    )
     axes.set_ylabel("Q_ours / energy of w_ref (Q_rel)")
     axes.margins(y=0.15)
     axes.set_title("error of every layer in the metric of its input; the number is Q_ours", fontsize=9)

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any, Generic
 
 import keras
-from rich import get_console
 
+from bitat_tf._console import say
 from bitat_tf._files import save_model
 from bitat_tf.workflow.experiments.folder import ExperimentFolder
 from bitat_tf.workflow.experiments.settings import AnyExperimentSettings
@@ -85,7 +85,7 @@ class Experiment(Generic[AnyExperimentSettings]):
 
     def say(self, text: str) -> None:
         """Print a line."""
-        get_console().print(text, highlight=False, soft_wrap=True)
+        say(text)
 
     def facts(self) -> dict[str, Any]:
         """Return what the report says of data and settings."""

@@ -26,7 +26,7 @@ def _draw_bars(axes: Axes, table: ResultTable, column: str) -> None:
         axes.bar(positions, [value.mean() for value in values], 0.4, color=_COLORS[network], alpha=0.6, label=network)
         for position, value in zip(positions, values, strict=True):
             axes.plot([position] * len(value), value, ".", color="black", markersize=3)
-    axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7)
+    axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7, parse_math=False)
     axes.legend(fontsize=8)
 
 

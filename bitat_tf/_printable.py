@@ -1,0 +1,46 @@
+"""Names from files and folders as they can be shown: nothing in them controls a terminal, and none is longer than a page."""
+
+import unicodedata
+
+MOST = 4_000
+"""Characters of a message: more is cut in its middle."""
+
+# Control characters, halves of a character (from file names that are no UTF-8), ends of a line and of a paragraph.
+_NO_TEXT = frozenset(("Cc", "Cs", "Zl", "Zp"))
+_DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they turn what follows
+
+
+def printable(text: str, lines: bool = False) -> str:
+    r"""Return a text with an escape sequence, as of Python, in the place of all that is no character of a line.
+
+    Args:
+        text: The text.
+        lines: Whether it may have several lines.
+
+    Examples:
+        >>> printable("größte Maus"), printable("two\nlines"), printable("\x1b]0;title\x07"), printable("caf\udce9")
+        ('größte Maus', 'two\\nlines', '\\x1b]0;title\\x07', 'caf\\udce9')
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(one if lines and one == "\n" or _is_text(one) else ascii(one)[1:-1] for one in text)
+
+
+def shortened(text: str, most: int = MOST) -> str:
+    """Return a text of at most about `most` characters: of a longer one beginning and end, and how much was left out.
+
+    Examples:
+        >>> shortened("a" * 70, 20)
+        'aaaaaaaaaa ... (50 characters more) ... aaaaaaaaaa'
+    """
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]} ... ({len(text) - 2 * half:,} characters more) ... {text[-half:]}"
+
+
+def message(text: str) -> str:
+    """Return what is said to a user, in one or several lines, `printable` and `shortened`."""
+    return printable(shortened(text), lines=True)
+
+
+def _is_text(character: str) -> bool:
+    return unicodedata.category(character) not in _NO_TEXT and character not in _DIRECTIONS
