@@ -5,19 +5,24 @@ import os
 import subprocess
 import sys
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 
 from bitat_tf._files import save_model
 from bitat_tf._validation import first_line
 from bitat_tf.importing import keras2_child
+from bitat_tf.importing.hdf5_files import is_of_keras3, way_out_of
 from bitat_tf.importing.keras2_model import model_of
 from bitat_tf.layers import BinaryLayer, binary_layers
 
 _TOLERANCE, _TOLERANCE_OF_HALF = 1e-3, 2e-2  # of the largest output
+_METADATA = 10_000  # bytes, of a file that Keras writes with less than 100
 _SHAKEN = 2  # times what rounding does to the outputs of Keras 2
 
 
@@ -95,6 +100,10 @@ def _imported(where: str, old: Path, any_size: bool) -> keras.Model:
     """Return the model of a file; `where` is the public function, for messages."""
     if not old.exists():
         raise FileNotFoundError(f"{where}: there is no {old}. Check the path. Expected: a .keras or .h5 file, or a SavedModel.")
+    if zipfile.is_zipfile(old) and _saved_by_keras3(old):
+        raise ValueError(f"{where}: expected a model of Keras 2. Received: {old}, of Keras 3 already. Use it as it is.")
+    if h5py.is_hdf5(old) and is_of_keras3(old):
+        raise ValueError(f"{where}: expected a model of Keras 2. Received: {old}, of Keras 3. {way_out_of(old)}")
     with tempfile.TemporaryDirectory() as folder:
         _read(where, old, folder, any_size)
         described = json.loads((Path(folder) / "model.json").read_text())
@@ -112,6 +121,15 @@ def _imported(where: str, old: Path, any_size: bool) -> keras.Model:
             "weights over with set_weights."
         ) from error
     return model
+
+
+def _saved_by_keras3(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("metadata.json") as file:
+            found = json.loads(file.read(_METADATA))
+    except (OSError, KeyError, ValueError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error):
+        return False  # the child says what is wrong with it
+    return isinstance(found, dict) and str(found.get("keras_version")).startswith("3")
 
 
 def _read(where: str, old: Path, folder: str, any_size: bool) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from bitat_tf._printable import printable, shortened
 from bitat_tf.importing.file_sizes import check_archive, check_datasets
+from bitat_tf.importing.hdf5_files import way_out_of
 from bitat_tf.importing.saved_graph import check_graph
 from bitat_tf.workflow.keras_objects import CODE, is_called_at_once, is_known, is_operator, names_an_operator, objects_in
 
@@ -58,10 +59,7 @@ def check_kind(path: Path) -> None:
             f"{path} is not readable ({error.strerror}). Give yourself the right to read it, and to enter the folders above."
         ) from error
     if start == _HDF5:
-        raise ValueError(
-            f"{path} is an HDF5 file, the old format of Keras (.h5). Expected: a .keras file. {_IMPORT.format(path=path)} If "
-            "it holds weights only, build the model first and use model.load_weights."
-        )
+        raise ValueError(f"{path} is an HDF5 file, the old format of Keras (.h5). Expected: a .keras file. {way_out_of(path)}")
     if path.suffix != ".keras":
         raise ValueError(f"the model must be a .keras file. Received: {path}. Save the model with model.save('model.keras').")
     if not zipfile.is_zipfile(path):
