@@ -13,17 +13,19 @@ _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 def printable(text: str, lines: bool = False) -> str:
     r"""Return a text with an escape sequence, as of Python, in the place of all that is no character of a line.
 
+    Bytes of file names that are no UTF-8, which Python keeps as halves of characters, are shown as these bytes.
+
     Args:
         text: The text.
         lines: Whether it may have several lines.
 
     Examples:
         >>> printable("größte Maus"), printable("two\nlines"), printable("\x1b]0;title\x07"), printable("caf\udce9")
-        ('größte Maus', 'two\\nlines', '\\x1b]0;title\\x07', 'caf\\udce9')
+        ('größte Maus', 'two\\nlines', '\\x1b]0;title\\x07', 'caf\\xe9')
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(one if lines and one == "\n" or _is_text(one) else ascii(one)[1:-1] for one in text)
+    return "".join(one if lines and one == "\n" or _is_text(one) else _escaped(one) for one in text)
 
 
 def shortened(text: str, most: int = MOST) -> str:
@@ -40,6 +42,10 @@ def shortened(text: str, most: int = MOST) -> str:
 def message(text: str) -> str:
     """Return what is said to a user, in one or several lines, `printable` and `shortened`."""
     return printable(shortened(text), lines=True)
+
+
+def _escaped(character: str) -> str:
+    return ascii(character)[1:-1].replace(r"\udc", r"\x")
 
 
 def _is_text(character: str) -> bool:

@@ -12,6 +12,7 @@ from rich import get_console
 
 from bitat_tf._console import say
 from bitat_tf._files import save_model, write_text
+from bitat_tf._printable import printable
 from bitat_tf.callbacks import SequentialBinarization, StageSummaries, Timeline
 from bitat_tf.data import ImageData
 from bitat_tf.deployment.engine_times import engine_times
@@ -107,7 +108,7 @@ class Job:
         Raises:
             OSError: If a file cannot be written.
         """
-        write_text(folder.labels, "".join(f"{name}\n" for name in self.images.class_names))
+        write_text(folder.labels, "".join(f"{printable(name)}\n" for name in self.images.class_names))
         binary_steps = 0 if self.timeline is None else self.timeline.total_steps
         opening = opening_line(self.images, self.training.steps * self.config.epochs, binary_steps)
         say(opening)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from rich.table import Table
 
+from bitat_tf._printable import printable
 from bitat_tf._tables import TextTable
 from bitat_tf.dependency import quantization_errors
 from bitat_tf.layers import binary_layers
@@ -110,7 +111,7 @@ def markdown(report: dict[str, Any]) -> str:
         *([f"- skipped images: {', '.join(report['skipped_images'])}"] if report["skipped_images"] else []),
         f"- seconds: {', '.join(f'{name} {seconds:.0f}' for name, seconds in report['seconds'].items())}",
     ]
-    return "\n".join(lines) + "\n"
+    return printable("\n".join(lines), lines=True) + "\n"
 
 
 def shown_settings(settings: dict[str, Any]) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def test_names_of_any_kind_stand_in_one_line_each():
     assert names == (
         *HOSTILE[:3],
         "two\\nlines\\r\\u2028",
-        "\\udcff?",
+        "\\xff?",
         "\\x1b]0;title\\x07\\x1b[31m",
         "\\u202e*/ turned",
     )
