@@ -11,6 +11,9 @@ from rich.console import Console, RenderableType
 from rich.markup import escape, render
 from rich.progress import BarColumn, Progress, TextColumn
 
+from bitat_tf._printable import message
+from bitat_tf._tables import shown_text
+
 _SECONDS = 0.2  # between two states of a line in a notebook
 _BAR = 30  # characters
 
@@ -25,6 +28,11 @@ def show(report: RenderableType) -> None:
         get_console().print(report)
     else:
         sys.stdout.write(f"{report}\n")  # rich would fold it to 80 columns
+
+
+def say(text: str) -> None:
+    """Print lines as they stand, with names of strangers in them."""
+    get_console().print(shown_text(text), soft_wrap=True)
 
 
 def write_json(content: dict[str, Any]) -> None:
@@ -43,7 +51,7 @@ def show_or_write(report: Any, as_json: bool) -> None:
 def warn(text: str, to_stderr: bool = False) -> None:
     """Print a warning that nobody overlooks, and that stands in the report as well."""
     console = Console(stderr=True) if to_stderr else get_console()
-    console.print(f"[bold yellow]WARNING[/] {escape(text)}", highlight=False, soft_wrap=True)
+    console.print(f"[bold yellow]WARNING[/] {escape(message(text))}", highlight=False, soft_wrap=True)
 
 
 class LiveLine:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bitat_tf._printable import readable
 
 if TYPE_CHECKING:  # what writes bytes and text needs no Keras
     import keras
 
 TEMPORARY = ".writing-"  # what the names of temporary files begin with
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def write_atomically(path: str | os.PathLike, write: Callable[[Path], None]) -> Path:
@@ -74,25 +74,6 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def readable(text: str) -> str:
-    r"""Return a name as it can be written: bytes of a file's name that are no UTF-8 escaped, which Python keeps as surrogates.
-
-    Examples:
-        >>> print(readable(os.fsdecode(b"caf\xe9.png")))
-        caf\xe9.png
-    """
-    return _SURROGATE.sub(lambda half: ascii(half[0])[1:-1].replace("\\udc", "\\x"), text)
-
-
-def readable_values(content: Any) -> Any:
-    """Return what JSON can hold with all its texts `readable`."""
-    if isinstance(content, dict):
-        return {readable_values(key): readable_values(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [readable_values(value) for value in content]
-    return readable(content) if isinstance(content, str) else content
 
 
 def write_text(path: str | os.PathLike, text: str) -> Path:

@@ -7,15 +7,36 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.errors import MarkupError
-from rich.markup import render
 from rich.table import Table
 from rich.text import Text
+
+from bitat_tf._printable import printable, shortened
 
 _ROWS = 60  # of a table in a notebook
 _CHARACTERS = 300  # of a value of which nothing is known
 _KEY_WIDTH = 16
 _NAMED = re.compile(r"(\S.{0,30}?) {2,}(.*)")  # a line "name            value"
+
+
+class TextTable(Table):
+    """A table of texts as they stand: rich would take names of layers and files for markup where they look like it.
+
+    Args:
+        title: What stands above it.
+        options: Of rich's `Table`.
+    """
+
+    def __init__(self, title: str | None = None, **options: Any):
+        super().__init__(title=None if title is None else shown_text(title), **options)
+
+    def add_row(self, *cells: str | Text) -> None:  # type: ignore[override]
+        """Add a row; what is a `Text` already keeps its style."""
+        super().add_row(*(shown_text(cell) if isinstance(cell, str) else cell for cell in cells))
+
+
+def shown_text(text: str) -> Text:
+    """Return a text for rich as it stands, in which nothing controls the terminal, and of which too long lines are cut."""
+    return Text(printable("\n".join(map(shortened, text.split("\n"))), lines=True))
 
 
 def as_text(renderable: RenderableType, width: int) -> str:
@@ -116,10 +137,4 @@ def _paragraph(text: str) -> str:
 
 
 def _plain(cell: Any) -> str:
-    """Return the text of a cell, whose strings rich takes for markup where they are that."""
-    if isinstance(cell, Text):
-        return cell.plain
-    try:
-        return render(str(cell)).plain
-    except MarkupError:
-        return str(cell)
+    return cell.plain if isinstance(cell, Text) else str(cell)

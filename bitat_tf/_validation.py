@@ -23,8 +23,8 @@ def check_model(model: Any, where: str) -> None:
         if any(base.__module__.split(".")[0] == "tf_keras" for base in type(model).__mro__):
             raise TypeError(
                 f"{where}: received a model of Keras 2 ({kind}), but bitat_tf works on models of Keras 3. Save it and use "
-                "`bitat-tf import old.keras new.keras`, or build it with `keras` in place of `tf_keras`; where "
-                "TF_USE_LEGACY_KERAS is set in the environment, `tf.keras` is Keras 2."
+                "`bitat-tf import old.keras new.keras` or bitat_tf.from_larq: layers of Larq become binary ones. Or build it "
+                "with `keras` in place of `tf_keras`: where TF_USE_LEGACY_KERAS is set in the environment, `tf.keras` is that."
             )
         raise TypeError(f"{where}: expected a keras.Model. Received: {model!r} of type {kind}.")
     if not model.built:

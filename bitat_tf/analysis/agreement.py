@@ -92,7 +92,7 @@ def plot_layer_agreement(axes: Axes, table: ResultTable) -> None:
     layers = table.distinct("layer")
     axes.bar(range(len(layers)), table.column("correlation"), color="#7090b0", label="mean over channels")
     axes.plot(range(len(layers)), table.column("lowest"), ".", color="#c02020", label="lowest channel")
-    axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7)
+    axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7, parse_math=False)
     axes.set_ylabel("correlation with the float layer's output")
     axes.set_ylim(min(0.0, float(table.column("lowest").min())), 1)
     axes.legend(fontsize=8, loc="lower left")

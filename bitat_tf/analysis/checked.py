@@ -8,7 +8,7 @@ import numpy as np
 
 from bitat_tf._validation import check_finite, check_labels, check_model
 from bitat_tf.analysis.kernel_layers import kernel_layers
-from bitat_tf.layers import BinaryLayer, binary_layers
+from bitat_tf.layers import BinaryLayer, binary_layers, required_binary_layers
 
 
 def checked_binary_layers(where: str, model: keras.Model, only_float: bool = False) -> list[BinaryLayer]:
@@ -24,12 +24,7 @@ def checked_binary_layers(where: str, model: keras.Model, only_float: bool = Fal
         ValueError: If it has no binary layers, several of one name, or some that are not float though they must be.
     """
     check_model(model, where)
-    layers = binary_layers(model)
-    if not layers:
-        raise ValueError(
-            f"{where}: model {model.name!r} has no binary layers. Build it with bitat_tf.layers.BinaryConv2D or BinaryDense, "
-            "or pass a network of yours through bitat_tf.binarize."
-        )
+    layers = required_binary_layers(where, model)
     _check_names(where, [layer.name for layer in layers])
     started = [layer.name for layer in layers if layer.state != "float"]
     if only_float and started:

@@ -99,11 +99,11 @@ def plot_sign_flips(axes: Axes, flips: ResultTable | list[dict[str, Any]]) -> No
     axes.set_ylabel("weights whose sign changed, %")
     if "epoch" not in history.columns:
         axes.bar(range(len(layers)), 100 * history.column("rate"), color="#7090b0")
-        axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7)
+        axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7, parse_math=False)
         return
     for layer in layers:
         own = history.where(layer=layer)
-        axes.plot(own.column("epoch") + 1, 100 * own.column("rate"), label=layer)
+        axes.plot(own.column("epoch") + 1, 100 * own.column("rate"), label=layer.replace("$", r"\$"))
     axes.set_xlabel("epoch")
     if len(layers) <= 12:
         axes.legend(fontsize=7)

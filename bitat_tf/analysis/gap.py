@@ -184,7 +184,7 @@ def plot_quantization_gap(axes: Axes, gap: ResultTable, error: str = "q_ours") -
         values = [own.where(layer=layer).column(error)[0] for layer in layers]
         positions = np.arange(len(layers)) + (number - (len(networks) - 1) / 2) * width
         axes.bar(positions, values, width, label=f"{network} (network: {total:.4g})")
-    axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7)
+    axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7, parse_math=False)
     axes.set_ylabel(error)
     axes.legend(fontsize=8)
 

@@ -119,7 +119,7 @@ def plot_histograms(figure: Figure, table: ResultTable) -> list[Axes]:
         own = table.where(layer=layer)
         axes.stairs(own.column("density"), [*own.column("left"), own.column("right")[-1]], fill=True, color="#7090b0")
         axes.axvline(0, color="#c02020", linewidth=0.7)
-        axes.set_title(layer, fontsize=7)
+        axes.set_title(layer, fontsize=7, parse_math=False)
         axes.tick_params(labelsize=6)
         drawn.append(axes)
     for axes in grid.flat[len(layers) :]:

@@ -11,7 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from bitat_tf._files import write_text
-from bitat_tf._tables import as_html, as_text
+from bitat_tf._tables import TextTable, as_html, as_text
 
 _SHOWN = 60  # rows of a long table that are printed
 
@@ -78,7 +78,7 @@ class ResultTable:
 
     def table(self) -> Table:
         """Return the table for a terminal: the first rows where it is long."""
-        table = Table()
+        table = TextTable()
         for name in self.columns:
             table.add_column(name, justify="left" if isinstance(self.rows[0][name], str) else "right")
         for row in self.rows[:_SHOWN]:

@@ -102,7 +102,12 @@ def plot_spectra(axes: Axes, table: ResultTable, column: str = "share") -> None:
     for number, layer in enumerate(layers):
         own = table.where(layer=layer)
         shade = 0.85 * number / max(len(layers) - 1, 1)
-        axes.plot(own.column("index"), own.column(column), color=(shade, 0.3 + 0.5 * shade, 0.6 + 0.3 * shade), label=layer)
+        axes.plot(
+            own.column("index"),
+            own.column(column),
+            color=(shade, 0.3 + 0.5 * shade, 0.6 + 0.3 * shade),
+            label=layer.replace("$", r"\$"),
+        )
     axes.set_xscale("log")
     if column != "cumulative_share":
         axes.set_yscale("log")

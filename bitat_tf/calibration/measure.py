@@ -7,12 +7,12 @@ import keras
 import numpy as np
 from rich.table import Table
 
-from bitat_tf._tables import ShownAsTable, as_text
+from bitat_tf._tables import ShownAsTable, TextTable, as_text
 from bitat_tf._validation import check_model
 from bitat_tf.calibration.data import Calibration, LayerInputs, NetworkTrace
 from bitat_tf.calibration.statistics import check_statistics_possible, float_outputs, layer_statistics
 from bitat_tf.dependency import Metric, QuantizationErrors, network_errors, quantization_errors, reduce_inputs
-from bitat_tf.layers import BinaryLayer, binary_layers
+from bitat_tf.layers import BinaryLayer, binary_layers, required_binary_layers
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class NetworkDependency(ShownAsTable):
 
     def table(self) -> Table:
         """Return the table for a terminal or a notebook."""
-        table = Table()
+        table = TextTable()
         for column in ("layer", "inputs", "outputs", "groups", "Q_orig", "Q_ours", "Q_rel", "Q_ours / Q_orig"):
             table.add_column(column, justify="left" if column == "layer" else "right")
         for row in self.to_dicts():
@@ -127,12 +127,7 @@ def measure_dependency(
         ((72,), (72, 8))
     """
     check_model(model, "measure_dependency")
-    layers = binary_layers(model)
-    if not layers:
-        raise ValueError(
-            f"measure_dependency: model {model.name!r} has no binary layers. Build it with bitat_tf.layers.BinaryConv2D or "
-            "BinaryDense."
-        )
+    layers = required_binary_layers("measure_dependency", model)
     check_statistics_possible("measure_dependency", layers)
     sources = layers
     if float_model is not None:

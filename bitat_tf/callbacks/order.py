@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from bitat_tf._validation import check_model
-from bitat_tf.layers import BinaryLayer, binary_layers
+from bitat_tf.layers import BinaryLayer, required_binary_layers
 
 
 def ordered_layers(model: keras.Model, order: str | Sequence[str]) -> list[BinaryLayer]:
@@ -20,12 +20,7 @@ def ordered_layers(model: keras.Model, order: str | Sequence[str]) -> list[Binar
         TypeError: If `model` is no Keras model.
     """
     check_model(model, "SequentialBinarization")
-    layers = binary_layers(model)
-    if not layers:
-        raise ValueError(
-            f"SequentialBinarization: model {model.name!r} has no binary layers. Build it with BinaryConv2D or BinaryDense "
-            "of bitat_tf.layers in place of the layers that are to become binary, or use bitat_tf.applications.ReActNet."
-        )
+    layers = required_binary_layers("SequentialBinarization", model)
     names = [layer.name for layer in layers]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bitat_tf._console import LiveLine
+from bitat_tf._printable import message
 from bitat_tf.callbacks.schedule import Phase
 
 
@@ -40,7 +41,7 @@ class ProgressLine:
 
     def phase(self, phase: Phase, num_layers: int, step: int) -> None:
         """Show that a phase begins."""
-        name = f" [bold]{escape(phase.layer)}[/bold]" if phase.layer else ""
+        name = f" [bold]{escape(message(phase.layer))}[/bold]" if phase.layer else ""
         stage = f"layer {phase.stage}/{num_layers}{name}, " if phase.layer else f"all {num_layers} layers, "
         self._text = f"{stage}{phase.kind} phase"
         self.update(step)

@@ -8,7 +8,7 @@ from bitat_tf._validation import check_model
 from bitat_tf.calibration import Calibration, LayerInputs, NetworkTrace, layer_statistics
 from bitat_tf.calibration.statistics import check_statistics_possible
 from bitat_tf.callbacks.error_log import error_logs, layer_errors, layer_rows
-from bitat_tf.layers import binary_layers
+from bitat_tf.layers import required_binary_layers
 
 
 class QuantizationMonitor(keras.callbacks.Callback):
@@ -45,12 +45,7 @@ class QuantizationMonitor(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Measure the statistics of every binary layer in the float network."""
         check_model(self.model, "QuantizationMonitor")
-        self._layers = binary_layers(self.model)
-        if not self._layers:
-            raise ValueError(
-                f"QuantizationMonitor: model {self.model.name!r} has no binary layers. Build it with "
-                "bitat_tf.layers.BinaryConv2D or BinaryDense, and make them binary with `layer.set_binary()`."
-            )
+        self._layers = required_binary_layers("QuantizationMonitor", self.model)
         check_statistics_possible("QuantizationMonitor", self._layers)
         self.layer_history = []
         calibration = Calibration(self.calibration, self.model, "QuantizationMonitor")

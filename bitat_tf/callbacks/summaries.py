@@ -11,7 +11,7 @@ import numpy as np
 from bitat_tf._validation import check_model, check_number
 from bitat_tf.callbacks.schedule import Timeline
 from bitat_tf.callbacks.sequential_binarization import SequentialBinarization
-from bitat_tf.layers import binary_layers
+from bitat_tf.layers import required_binary_layers
 
 _FOLDER = "binarization"
 
@@ -70,9 +70,7 @@ class StageSummaries(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Open the file."""
         check_model(self.model, "StageSummaries")
-        self._layers = binary_layers(self.model)
-        if not self._layers:
-            raise ValueError(f"StageSummaries: model {self.model.name!r} has no binary layers, of which it writes.")
+        self._layers = required_binary_layers("StageSummaries", self.model)
         import tensorflow as tf  # only here: on other backends who writes no summaries need not load it
 
         self._summary = tf.summary

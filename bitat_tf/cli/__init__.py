@@ -15,13 +15,15 @@ What a command does is loaded when it is run: help and a look into a file need n
 """
 
 import contextlib
+import io
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from bitat_tf._printable import message, printable
 from bitat_tf.cli.chatter import chatter_apart
 from bitat_tf.cli.options import NEGATIVE_CHOICES, build_parser
 from bitat_tf.cli.shortage import check_memory_limit, in_words
@@ -56,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     full_command = " ".join([command, *([options["experiment"]] if "experiment" in options else [])])
     with contextlib.ExitStack() as stack:
         chatter = stack.enter_context(chatter_apart())
+        stack.enter_context(_any_name_written())
         explained = stack.enter_context(contextlib.ExitStack())
-        explained.callback(lambda: sys.stderr.write(chatter.explanation()))  # also before a traceback
+        explained.callback(lambda: sys.stderr.write(printable(chatter.explanation(), lines=True)))  # also before a traceback
         if command in _RESUMABLE:
             options["chatter"] = chatter
             stack.enter_context(termination_raised())
@@ -68,10 +71,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"bitat-tf: stopped.{_continuation(full_command, out)}\n")
             code = TERMINATED if isinstance(stop, Terminated) else STOPPED
         except _errors() as error:
-            sys.stderr.write(f"bitat-tf: {in_words(error)}\n")
+            sys.stderr.write(f"bitat-tf: {message(in_words(error))}\n")
             return UNUSABLE
         explained.pop_all()
         return code
+
+
+@contextlib.contextmanager
+def _any_name_written() -> Iterator[None]:
+    """Let standard output take what its encoding has no character for, as standard error does: escaped."""
+    stream = sys.stdout
+    if not isinstance(stream, io.TextIOWrapper):  # of a notebook
+        yield
+        return
+    before = stream.errors
+    stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        stream.reconfigure(errors=before)
 
 
 def _handler(command: str) -> Callable[[dict[str, Any]], int]:
@@ -80,8 +98,11 @@ def _handler(command: str) -> Callable[[dict[str, Any]], int]:
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    """Return the errors that the user can mend; TensorFlow has some of its own, where it is loaded."""
-    errors = (ValueError, TypeError, OSError, MemoryError, MissingEngineError)
+    """Return the errors that the user can mend; TensorFlow has some of its own, where it is loaded.
+
+    RuntimeError is what interpreters and converters raise, and processes of ours, for a network that they cannot take.
+    """
+    errors = (ValueError, TypeError, OSError, RuntimeError, MemoryError, MissingEngineError)
     if "tensorflow" not in sys.modules:
         return errors
     import tensorflow as tf

@@ -2,7 +2,7 @@
 
 import argparse
 
-from bitat_tf.cli.file_options import add_picture_options
+from bitat_tf.cli.file_options import ANY_SIZE, add_picture_options
 
 _EXAMPLES = """\
 examples:
@@ -104,6 +104,7 @@ def _add(
         metavar="MODEL.keras",
         help="a trained float network that takes pixels 0..255, to start from (default: one is trained)",
     )
+    parser.add_argument("--any-size", **ANY_SIZE)
     parser.add_argument("--image-size", type=int, metavar="PIXELS", help="side that images are scaled to")
     parser.add_argument("--subset", type=int, metavar="N", help="use N training images, evenly over the classes (default: all)")
     add_picture_options(parser)

@@ -1,14 +1,11 @@
 """What the commands do that make `.tflite` files, run them, or take them to a device."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich import get_console
-
 from bitat_tf import deployment, kits, workflow  # Keras is loaded when the options have been checked
-from bitat_tf._console import show_or_write, warn, write_json
+from bitat_tf._console import say, show_or_write, warn, write_json
 from bitat_tf.kits.targets import ALL
 from bitat_tf.workflow.settings import Pictures
 
@@ -31,7 +28,7 @@ def verify(options: dict[str, Any]) -> int:
 
 def benchmark_file(options: dict[str, Any]) -> int:
     """Run `bitat-tf benchmark`; returns the exit code."""
-    model = None if options["model"] is None else workflow.load_model(options["model"])
+    model = None if options["model"] is None else workflow.load_model(options["model"], options["any_size"])
     report = deployment.benchmark(options["file"], options["against"], model, threads=options["threads"], runs=options["runs"])
     show_or_write(report, options["json"])
     return 0
@@ -55,7 +52,7 @@ def kit(options: dict[str, Any]) -> int:
     for note in (*source.notes, *written.notes):
         warn(note)
     start = "the README.md of each folder" if target == ALL else "README.md"
-    get_console().print(f"The kit is in {written.folder}; start with {start}.", highlight=False, soft_wrap=True)
+    say(f"The kit is in {written.folder}; start with {start}.")
     return 0
 
 
@@ -78,4 +75,4 @@ def _write(report: Any, as_json: bool) -> None:
     if as_json:
         write_json(report.to_dict())
     else:
-        sys.stdout.write(f"{report}\n")
+        say(str(report))

@@ -11,6 +11,11 @@ from bitat_tf.tflite_file.engines import ENGINES, LCE
 _MODEL = "a Keras 3 model, saved with model.save('model.keras')"
 _FILE = "a .tflite file"
 _LEAST_RUNS = 3  # of which there is a median
+ANY_SIZE: dict[str, Any] = {
+    "action": "store_true",
+    "help": "take a model of any size (default: at most 256 MB or 20 times the file once it is unpacked, and 50,000 calls of "
+    "layers)",
+}
 
 
 def add_file_commands(commands) -> None:
@@ -67,6 +72,7 @@ def _add_export(commands) -> None:
     )
     export.add_argument("model", metavar="MODEL.keras", help=_MODEL)
     export.add_argument("out", metavar="model.tflite", help="where the file goes")
+    export.add_argument("--any-size", **ANY_SIZE)
     _add_data(export, "images for the verification, and for the ranges of int8")
     _add_pixels(export)
     export.add_argument("--int8", action="store_true", help="what is not binary becomes int8, by ranges measured on --data")
@@ -96,6 +102,7 @@ def _add_verify(commands) -> None:
     )
     verify.add_argument("model", metavar="MODEL.keras", help=_MODEL)
     verify.add_argument("file", metavar="model.tflite", help=_FILE)
+    verify.add_argument("--any-size", **ANY_SIZE)
     _add_data(verify, "the images; random inputs without")
     _add_pixels(verify)
     verify.add_argument("--traced", type=at_least(0), metavar="N", help="images whose signs inside are compared (default 8)")
@@ -119,6 +126,7 @@ def _add_benchmark(commands) -> None:
     )
     benchmark.add_argument("file", metavar="model.tflite", help=_FILE)
     benchmark.add_argument("--model", metavar="MODEL.keras", help="its Keras model: float and int8 twins are timed as well")
+    benchmark.add_argument("--any-size", **ANY_SIZE)
     benchmark.add_argument(
         "--against", action="append", default=[], metavar="other.tflite", help="another file; may be given several times"
     )

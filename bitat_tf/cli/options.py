@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from bitat_tf._pixels import NEGATIVE, PIXELS
 from bitat_tf.cli.experiment_options import add_experiment
-from bitat_tf.cli.file_options import add_file_commands, add_picture_options
+from bitat_tf.cli.file_options import ANY_SIZE, add_file_commands, add_picture_options
 
 _WIDTH = 74
 NEGATIVE_CHOICES = (NEGATIVE,)  # values that begin with a dash
@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=short, description=long)
         command.add_argument("model", metavar="MODEL.keras", help="a Keras 3 model, saved with model.save('model.keras')")
+        command.add_argument("--any-size", **ANY_SIZE)
         command.add_argument("--json", action="store_true", help="print one JSON object")
     _add_import(commands)
     add_file_commands(commands)
@@ -110,6 +111,7 @@ def _add_binarize(commands) -> None:
     binarize.add_argument(
         "model", nargs="?", metavar="MODEL.keras", help="a trained Keras 3 model, saved with model.save('model.keras')"
     )
+    binarize.add_argument("--any-size", **ANY_SIZE)
     _add_folder_options(binarize)
     data = binarize.add_argument_group("data")
     _add_data(data, "what the model was trained on: 'digits' (scikit-learn's, embedded)")
@@ -155,6 +157,7 @@ def _add_import(commands) -> None:
     )
     command.add_argument("old", metavar="OLD", help="a model of Keras 2: a .keras or .h5 file, or the folder of a SavedModel")
     command.add_argument("new", metavar="NEW.keras", help="where the model of Keras 3 goes")
+    command.add_argument("--any-size", **ANY_SIZE)
     command.add_argument("--overwrite", action="store_true", help="replace a file that is there")
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bitat_tf._files import readable
 from bitat_tf._pixels import ASPECTS
+from bitat_tf._printable import printable
 from bitat_tf._validation import check_choice
 from bitat_tf.data._checks import check_integer, listed
 from bitat_tf.data.decoding import decode, native_size
@@ -118,14 +118,14 @@ def load_folder(
 
 
 def _name(path: Path, root: Path) -> str:
-    return readable((path.relative_to(root) if path.is_relative_to(root) else path).as_posix())
+    return printable((path.relative_to(root) if path.is_relative_to(root) else path).as_posix())
 
 
 def _notes(split: FolderSplit, root: Path, train_images: np.ndarray, test_images: np.ndarray) -> tuple[str, ...]:
     notes = []
     if split.left_out:
         notes.append(
-            f"left out of {readable(str(root))}, as no images of its classes that Pillow reads: {named(split.left_out)}. "
+            f"left out of {printable(str(root))}, as no images of its classes that Pillow reads: {named(split.left_out)}. "
             "Convert what should count to JPEG or PNG, or move it into a class folder."
         )
     seen = {hash(image.tobytes()) for image in train_images}

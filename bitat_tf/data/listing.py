@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bitat_tf._files import readable
+from bitat_tf._printable import printable
 from bitat_tf.data._checks import check_integer, check_share, draw_share, listed
 from bitat_tf.data.decoding import ImageFiles, is_image
 
@@ -73,7 +73,7 @@ def split_folder(
     if "train" in folders and (held_out or (test is not None and _holds_folders_alone(folders["train"]))):
         train_root, test_root = folders["train"], held_out[0] if test is None else Path(test)
         unused = [folder for folder in folders.values() if folder not in (train_root, test_root)]
-        left_out.update({f"everything in {readable(folder.name)}/": len(_visible(folder)) for folder in unused})
+        left_out.update({f"everything in {printable(folder.name)}/": len(_visible(folder)) for folder in unused})
         left_out.update(_beside(root))
     elif test is not None:
         train_root, test_root = root, Path(test)
@@ -89,7 +89,7 @@ def split_folder(
         cure = f"Add images of these classes in {root}, remove the classes, or arrange all images in train/ and test/."
         drawn = draw_share("load_folder", files.labels, test_share, seed, names.__getitem__, cure)
         train, rest = files.take(np.flatnonzero(~drawn)), files.take(np.flatnonzero(drawn))
-        return FolderSplit(train, rest, tuple(map(readable, names)), True, left_out)
+        return FolderSplit(train, rest, tuple(map(printable, names)), True, left_out)
     train_classes, test_classes = (_class_folders(_checked(each), left_out) for each in (train_root, test_root))
     names, others = (tuple(folder.name for folder in each) for each in (train_classes, test_classes))
     if names != others:
@@ -105,7 +105,7 @@ def split_folder(
             f"load_folder: a test image must not be a training image. Received: {train_root} and {test_root}, which have "
             f"{len(both)} files in common. Name another folder as `test`, or leave it out for a share drawn from all."
         )
-    return FolderSplit(train, rest, tuple(map(readable, names)), False, left_out)
+    return FolderSplit(train, rest, tuple(map(printable, names)), False, left_out)
 
 
 def _checked(root: Path) -> Path:
@@ -159,7 +159,7 @@ def _images_below(folder: Path, left_out: Counter[str]) -> list[Path]:
         elif is_image(entry):
             found.append(entry)
         elif entry.name.lower() not in _SYSTEM and not _is_text(entry):
-            left_out[readable(entry.suffix) or "without an ending"] += 1
+            left_out[printable(entry.suffix) or "without an ending"] += 1
     return found
 
 

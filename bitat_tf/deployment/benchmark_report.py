@@ -6,9 +6,8 @@ from typing import Any, Literal
 import numpy as np
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
-from bitat_tf._tables import ShownAsTable, as_text
+from bitat_tf._tables import ShownAsTable, TextTable, as_text, shown_text
 from bitat_tf.deployment.machine import Machine
 from bitat_tf.tflite_file.engines import LCE, RUNTIME
 
@@ -127,7 +126,7 @@ class BenchmarkReport(ShownAsTable):
 
     def table(self) -> Table:
         """Return the table for a terminal or a notebook."""
-        table = Table(title=self.name)
+        table = TextTable(title=self.name)
         columns: tuple[tuple[str, Literal["left", "right"]], ...] = (
             ("threads", "right"),
             ("file", "left"),
@@ -215,7 +214,7 @@ class BenchmarkReport(ShownAsTable):
         return f"{timing.file} ({timing.label}, {timing.threads} {'thread' if timing.threads == 1 else 'threads'})"
 
     def __rich__(self) -> Group:
-        return Group(self.table(), *(Text(line) for line in self.lines()))
+        return Group(self.table(), *map(shown_text, self.lines()))
 
     def __str__(self) -> str:
         return as_text(self, _WIDTH)

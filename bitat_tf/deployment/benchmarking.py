@@ -10,13 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from bitat_tf._printable import printable
 from bitat_tf._validation import check_number
 from bitat_tf.deployment.benchmark_report import BenchmarkReport, Timing
 from bitat_tf.deployment.machine import this_machine
 from bitat_tf.deployment.twins import float_twin, int8_twin
 from bitat_tf.tflite_file.content import check_identifier, check_seal
 from bitat_tf.tflite_file.engines import RUNTIME, available_engines, default_engine, engine_obstacle
-from bitat_tf.tflite_file.operators import printable
 from bitat_tf.tflite_file.running import ChildFailure, in_child
 
 _NAME = "benchmark"

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from bitat_tf._validation import check_finite, check_model
 from bitat_tf.export.plain import plain_function, to_plain_network
-from bitat_tf.layers import binary_layers
+from bitat_tf.layers import binary_layers, required_binary_layers
 from bitat_tf.model_graph import is_graph, rebuilt
 
 _RANDOM_SAMPLES = 8
@@ -80,11 +80,7 @@ def _converter(model: keras.Model, where: str) -> Any:
             f"{where}: the model must be functional or sequential, with one input of known size and one output. Received: "
             f"{type(model).__name__} {model.name!r} with inputs {[tuple(tensor.shape) for tensor in model.inputs or ()]}."
         )
-    if not binary_layers(model):
-        raise ValueError(
-            f"{where}: the model must have binary layers, which become ordinary ones. Received: {model.name!r} without any. "
-            "A float model is converted with tf.lite.TFLiteConverter."
-        )
+    required_binary_layers(where, model)
     function, holder = plain_function(_float_copy(model), batch=1)
     return tf.lite.TFLiteConverter.from_concrete_functions([function], holder)
 

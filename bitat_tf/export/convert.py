@@ -30,7 +30,7 @@ from bitat_tf.export.request import (
     output_labels,
 )
 from bitat_tf.export.tensorflow_child import on_tensorflow
-from bitat_tf.layers import binary_layers, device_weights
+from bitat_tf.layers import binary_layers, device_weights, required_binary_layers
 from bitat_tf.model_graph import CallGraph
 from bitat_tf.tflite_file.content import SEAL_FORMAT, parse, sealed
 from bitat_tf.tflite_file.engines import Engine
@@ -211,9 +211,10 @@ def _lowered(model: keras.Model, allow_partial: bool, calibration: Arrays | None
 
 def _check_has_binary_layers(program: Program, model: keras.Model, allow_partial: bool) -> None:
     if not program.binary_convolutions() and not (allow_partial and binary_layers(model)):
+        layers = required_binary_layers("to_tflite", model)
         raise ValueError(
-            f"to_tflite: model {model.name!r} has no binary layers. Build it with bitat_tf.layers.BinaryConv2D or BinaryDense, "
-            "or make a trained network binary with bitat_tf.binarize; a float model is converted with tf.lite.TFLiteConverter."
+            f"to_tflite: no binary layer of model {model.name!r} is between its inputs and outputs. Received: "
+            f"{', '.join(layer.name for layer in layers[:10])}. Export the model that uses them."
         )
 
 

@@ -12,7 +12,7 @@ from bitat_tf.export.ends import as_model_takes, input_names
 from bitat_tf.export.lowering.binary_kernel import gives_signs
 from bitat_tf.export.lowering.layer_kinds import as_array
 from bitat_tf.export.padding import trimmed_paddings
-from bitat_tf.layers import BinaryConv2D, BinaryDense, BinaryLayer, binary_layers
+from bitat_tf.layers import BinaryConv2D, BinaryDense, BinaryLayer, required_binary_layers
 from bitat_tf.model_graph import CallGraph, Substitute, float32_config, rebuilt
 from bitat_tf.quantizers import RSign
 
@@ -64,12 +64,7 @@ def to_plain_network(model: keras.Model, allow_partial: bool = False) -> keras.M
         TypeError: If it is no Keras 3 model.
     """
     check_model(model, "to_plain_network")
-    layers = binary_layers(model)
-    if not layers:
-        raise ValueError(
-            f"to_plain_network: model {model.name!r} has no binary layers. Build it with bitat_tf.layers.BinaryConv2D or "
-            "BinaryDense; a float model is converted with tf.lite.TFLiteConverter."
-        )
+    layers = required_binary_layers("to_plain_network", model)
     missing = [f"{layer.name} ({layer.state})" for layer in layers if layer.state != "binary"]
     if missing and not allow_partial:
         raise ValueError(

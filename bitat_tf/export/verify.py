@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from bitat_tf._validation import check_model
+from bitat_tf.export.agreement import DIFFERENT
 from bitat_tf.export.ends import input_names, output_names
 from bitat_tf.export.inside import Run, compare_inside
 from bitat_tf.export.interface import FileInterface
@@ -14,8 +15,10 @@ from bitat_tf.export.judging import judge, limits_of, model_answers
 from bitat_tf.export.report import VerificationReport
 from bitat_tf.export.request import Arrays, check_known_sizes, model_inputs, output_labels
 from bitat_tf.export.tensorflow_child import on_tensorflow
+from bitat_tf.layers import binary_layers
 from bitat_tf.model_graph import CallGraph, rebuilt
 from bitat_tf.tflite_file.engines import Engine
+from bitat_tf.tflite_file.operators import list_operators
 from bitat_tf.tflite_file.reading import TfliteFile, read
 
 
@@ -99,13 +102,30 @@ def verify(
     if traced:
         some, as_stored, given_out = ([array[chosen] for array in arrays] for arrays in (inputs, stored, outputs))
         inside = compare_inside(_in_float32(model), file, some, as_stored, given_out, run)
-    return VerificationReport(
+    report = VerificationReport(
         path=str(path),
         outputs=judge(answers, found, limits, interface.steps),
         inside=inside,
         random_data=random_data,
         engine=runner.name,
         ran_in=runner.description,
+    )
+    if report.verdict == DIFFERENT:
+        _check_state(model, file)
+    return report
+
+
+def _check_state(model: keras.Model, file: TfliteFile) -> None:
+    """Raise ValueError if a file that differs holds binary layers and the model none: then it is the network from before."""
+    binary = sum(operator.name == "LceBconv2d" for operator in list_operators(file.model))
+    layers = binary_layers(model)
+    if not binary or any(layer.state == "binary" for layer in layers):
+        return
+    states = f"{len(layers)} binary layers, all of them still in float state" if layers else "no binary layers"
+    raise ValueError(
+        f"verify: {file.path} holds {binary} binary convolutions, and model {model.name!r} has {states}: it is the float "
+        "network, and not the one that the file was exported from. Pass the binary one: what was given to to_tflite, or "
+        "binary.keras of a run. How much the two networks differ, bitat_tf.analysis.layer_agreement says."
     )
 
 

@@ -5,23 +5,28 @@ import os
 import subprocess
 import sys
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 
 from bitat_tf._files import save_model
 from bitat_tf._validation import first_line
 from bitat_tf.importing import keras2_child
+from bitat_tf.importing.hdf5_files import is_of_keras3, way_out_of
 from bitat_tf.importing.keras2_model import model_of
 from bitat_tf.layers import BinaryLayer, binary_layers
 
 _TOLERANCE, _TOLERANCE_OF_HALF = 1e-3, 2e-2  # of the largest output
+_METADATA = 10_000  # bytes, of a file that Keras writes with less than 100
 _SHAKEN = 2  # times what rounding does to the outputs of Keras 2
 
 
-def from_larq(path: str | os.PathLike) -> keras.Model:
+def from_larq(path: str | os.PathLike, any_size: bool = False) -> keras.Model:
     """Read a network that Larq has saved into a model of Keras 3 with binary layers of this package, in binary state.
 
     Keras 2 (`tf_keras`, which must be installed; Larq need not be) reads the file in a process of its own; Python code in it is
@@ -41,6 +46,7 @@ def from_larq(path: str | os.PathLike) -> keras.Model:
     Args:
         path: A `.keras` or `.h5` file, or the folder of a SavedModel, as `model.save` writes them of a functional or sequential
             model. Files of weights alone, as of `save_weights` and of Larq Zoo, do not say what the model is.
+        any_size: As of `bitat_tf.workflow.load_model`.
 
     Returns:
         The model, not compiled. It can be trained, exported and looked into as any other.
@@ -55,10 +61,12 @@ def from_larq(path: str | os.PathLike) -> keras.Model:
             model = bitat_tf.from_larq("binarynet.h5")
             bitat_tf.export.to_tflite(model, "binarynet.tflite", images)
     """
-    return _imported("from_larq", Path(path))
+    return _imported("from_larq", Path(path), any_size)
 
 
-def import_model(old: str | os.PathLike, new: str | os.PathLike, overwrite: bool = False) -> keras.Model:
+def import_model(
+    old: str | os.PathLike, new: str | os.PathLike, overwrite: bool = False, any_size: bool = False
+) -> keras.Model:
     """Make a `.keras` file of Keras 3 of a functional or sequential model of Keras 2 with layers of Keras' own and of Larq.
 
     `bitat_tf.from_larq` says what becomes of Larq's layers. The file is written only if both models give the same outputs.
@@ -67,6 +75,7 @@ def import_model(old: str | os.PathLike, new: str | os.PathLike, overwrite: bool
         old: A `.keras` or `.h5` file, or the folder of a SavedModel.
         new: The file to write; its name ends with `.keras`.
         overwrite: Whether a file that is there is replaced.
+        any_size: Whether the old one may take more than 256 MB or 20 times its file, and call layers more than 50,000 times.
 
     Returns:
         The new model, not compiled.
@@ -82,17 +91,21 @@ def import_model(old: str | os.PathLike, new: str | os.PathLike, overwrite: bool
         raise ValueError(f"import: the new file must be a .keras file. Received: {new}.")
     if old.exists() and new.exists() and not overwrite:
         raise FileExistsError(f"import: {new} is there already. Nothing was changed. Pass --overwrite to replace it.")
-    model = _imported("import", old)
+    model = _imported("import", old, any_size)
     save_model(model, new)
     return model
 
 
-def _imported(where: str, old: Path) -> keras.Model:
+def _imported(where: str, old: Path, any_size: bool) -> keras.Model:
     """Return the model of a file; `where` is the public function, for messages."""
     if not old.exists():
         raise FileNotFoundError(f"{where}: there is no {old}. Check the path. Expected: a .keras or .h5 file, or a SavedModel.")
+    if zipfile.is_zipfile(old) and _saved_by_keras3(old):
+        raise ValueError(f"{where}: expected a model of Keras 2. Received: {old}, of Keras 3 already. Use it as it is.")
+    if h5py.is_hdf5(old) and is_of_keras3(old):
+        raise ValueError(f"{where}: expected a model of Keras 2. Received: {old}, of Keras 3. {way_out_of(old)}")
     with tempfile.TemporaryDirectory() as folder:
-        _read(where, old, folder)
+        _read(where, old, folder, any_size)
         described = json.loads((Path(folder) / "model.json").read_text())
         with np.load(Path(folder) / "arrays.npz") as stored:
             arrays = {name.replace("\\", "/"): stored[name] for name in stored}
@@ -110,9 +123,19 @@ def _imported(where: str, old: Path) -> keras.Model:
     return model
 
 
-def _read(where: str, old: Path, folder: str) -> None:
+def _saved_by_keras3(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("metadata.json") as file:
+            found = json.loads(file.read(_METADATA))
+    except (OSError, KeyError, ValueError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error):
+        return False  # the child says what is wrong with it
+    return isinstance(found, dict) and str(found.get("keras_version")).startswith("3")
+
+
+def _read(where: str, old: Path, folder: str, any_size: bool) -> None:
     environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, str(Path(keras2_child.__file__)), str(old.absolute()), folder]
+    command += [keras2_child.ANY_SIZE] if any_size else []
     result = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
     if result.returncode == 0:
         return

@@ -1,9 +1,9 @@
 """Reads a model of Keras 2 in a process of its own, with tf_keras, for `keras2`: the two Keras cannot share one.
 
-Run as a script, so that nothing of this package is imported: OLD FOLDER. It writes `model.json` and `arrays.npz` into the
-folder: the configuration, the weights of each layer by its path, random inputs with the outputs that the model has for
-them, and with those that it has for weights that differ by rounding: signs of nearly 0 turn, and the outputs with them.
-What cannot be read is said in one line of standard error, with exit code 2.
+Run as a script, so that nothing of this package is imported: OLD FOLDER, and "any size" if that is allowed. It writes
+`model.json` and `arrays.npz` into the folder: the configuration, the weights of each layer by its path, random inputs with the
+outputs that the model has for them, and with those that it has for weights that differ by rounding: signs of nearly 0 turn, and
+the outputs with them. What cannot be read is said in one line of standard error, with exit code 2.
 """
 
 import json
@@ -12,6 +12,7 @@ import sys
 import zipfile
 
 _ROUNDING, _ROUNDING_OF_HALF = 1e-6, 1e-3  # relative, of each weight
+ANY_SIZE = "any size"
 _UNKNOWN_SIZE = 64  # of an axis of an input whose size the model does not know
 
 # What Keras 2 raises for a file that it cannot read: it has no exception of its own for that.
@@ -37,18 +38,26 @@ def outputs_of(model, inputs, kind):
         yield f"{kind} {number}", np.asarray(values)
 
 
-def main(path, folder):
+def main(path, folder, size="limited"):
     """Read the model and write what it is."""
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
-    import keras2_file  # beside this script, as the next one
+    import file_sizes  # beside this script, as the next ones
+
+    limited = size != ANY_SIZE
+    if not os.path.isdir(path):
+        file_sizes.check_file(path, limited)
+
+    import keras2_file
     import larq_stand_ins as larq
     import numpy as np
+    import saved_graph
     import tensorflow as tf
     import tf_keras as keras
 
     configuration = keras2_file.configuration(path)
     keras2_file.check(configuration, keras, larq)
+    saved_graph.check_graph(configuration, limited)
     with keras.utils.custom_object_scope(larq.stand_ins(tf, keras)):
         if os.path.isdir(path) or zipfile.is_zipfile(path):
             model = keras.models.load_model(path, compile=False, **({} if os.path.isdir(path) else {"safe_mode": True}))

@@ -6,8 +6,9 @@ from typing import Any
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
-from bitat_tf._tables import ShownAsTable, as_text
+from bitat_tf._tables import ShownAsTable, TextTable, as_text
 from bitat_tf.inspection.outlook import Outlook
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
@@ -81,11 +82,11 @@ class CheckReport(ShownAsTable):
 
     def table(self) -> Table:
         """Return the table for a terminal or a notebook; layers of which the same is said share a row."""
-        table = Table(title=f"{self.model}: {self._counts()}", caption="rules: docs/rules.md", show_lines=True)
+        table = TextTable(title=f"{self.model}: {self._counts()}", caption="rules: docs/rules.md", show_lines=True)
         for column in ("rule", "severity", "layers", "on the device", "cure"):
             table.add_column(column, overflow="fold")
         for (rule, severity, effect, cure), layers in _grouped(self.findings).items():
-            table.add_row(str(rule), f"[{_STYLES[severity]}]{severity}[/]", _shortened(layers), effect, cure)
+            table.add_row(str(rule), Text(severity, _STYLES[severity]), _shortened(layers), effect, cure)
         return table
 
     def summary_line(self) -> str:

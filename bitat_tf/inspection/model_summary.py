@@ -6,9 +6,8 @@ from typing import Any, Literal
 import keras
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
-from bitat_tf._tables import ShownAsTable, as_text
+from bitat_tf._tables import ShownAsTable, TextTable, as_text, shown_text
 from bitat_tf._validation import check_model
 from bitat_tf.inspection.outlook import ESTIMATE, Outlook, outlook_of
 from bitat_tf.inspection.summary_rows import SummaryRow, SummaryTotals, summary_rows
@@ -51,7 +50,7 @@ class ModelSummary(ShownAsTable):
 
     def table(self) -> Table:
         """Return the table of the layers for a terminal or a notebook."""
-        table = Table(title=self.name, show_footer=True)
+        table = TextTable(title=self.name, show_footer=True)
         sums = self.totals
         floats = sums.macs - sums.binary_macs
         columns: tuple[tuple[str, Literal["left", "right"], str], ...] = (
@@ -104,7 +103,7 @@ class ModelSummary(ShownAsTable):
         ]
 
     def __rich__(self) -> Group:
-        return Group(self.table(), *(Text(line) for line in self.lines()), *([self.outlook] if self.outlook else []))
+        return Group(self.table(), *map(shown_text, self.lines()), *([self.outlook] if self.outlook else []))
 
     def __str__(self) -> str:
         return as_text(self, _WIDTH)

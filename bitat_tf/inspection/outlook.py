@@ -5,9 +5,8 @@ from typing import Any
 
 import keras
 from rich.console import Group
-from rich.text import Text
 
-from bitat_tf._tables import ShownAsTable
+from bitat_tf._tables import ShownAsTable, shown_text
 from bitat_tf.inspection.adaptation import layers_that_must_train, notes
 from bitat_tf.inspection.kernel_layers import holds_binary
 from bitat_tf.inspection.layer_profile import estimate_file_size, layer_parameters
@@ -55,7 +54,7 @@ class Outlook(ShownAsTable):
         return {"plan": self.plan.to_dicts(), "notes": [*self.plan.notes], **sizes}
 
     def __rich__(self) -> Group:
-        return Group(self.plan.table(), *(Text(line) for line in self.lines()))
+        return Group(self.plan.table(), *map(shown_text, self.lines()))
 
 
 def outlook_of(model: keras.Model, graph: CallGraph) -> Outlook | None:

@@ -6,9 +6,8 @@ from typing import Any
 import keras
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
-from bitat_tf._tables import ShownAsTable, as_text
+from bitat_tf._tables import ShownAsTable, TextTable, as_text, shown_text
 from bitat_tf.inspection.kernel_layers import first_calls, float_operator, is_binary, last_calls, obstacle
 from bitat_tf.model_graph import CallGraph
 
@@ -94,7 +93,7 @@ class BinarizationPlan(ShownAsTable):
         """Return the table of the layers that stay float, for a terminal or a notebook."""
         binary = f"{len(self.binary)} layer{'s' if len(self.binary) != 1 else ''} can become binary"
         title = f"{self.model}: {binary}, {len(self.kept_float)} stay float"
-        table = Table(title=title)
+        table = TextTable(title=title)
         for column in ("stays float", "kind", "because", "cure"):
             table.add_column(column, overflow="fold")
         for layer in self.kept_float:
@@ -102,7 +101,7 @@ class BinarizationPlan(ShownAsTable):
         return table
 
     def __rich__(self) -> Group:
-        return Group(self.table(), *map(Text, self.notes))
+        return Group(self.table(), *map(shown_text, self.notes))
 
     def __str__(self) -> str:
         return as_text(self, 160).rstrip("\n")

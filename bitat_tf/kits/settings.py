@@ -4,17 +4,16 @@ import hashlib
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bitat_tf._pixels import BYTES, PIXELS, RAW, Scaling
+from bitat_tf._printable import printable, shortened
 from bitat_tf.kits.network import KitNetwork
 
 _AUTHOR = "Written by `bitat-tf kit` for the network in model.tflite. The other sources are the same for all networks."
 _BYTES = "8-bit inputs are the pixels themselves, less 128 for int8, whatever their scale"
-# Control characters, halves of a character (from file names that are no UTF-8), ends of a line and of a paragraph.
-_NO_TEXT = frozenset(("Cc", "Cs", "Zl", "Zp"))
+_LONGEST_NAME = 200  # of a network; Kotlin takes no constant above 65,535 bytes
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,6 @@ class Settings:
     about: tuple[str, ...]
     scaling: Scaling
     takes_bytes: bool
-
-
-def one_line(text: str) -> str:
-    r"""Return a text with an escape sequence, as of Python, in the place of all that is no character of a line.
-
-    Examples:
-        >>> one_line("größte Maus"), one_line("two\nlines")
-        ('größte Maus', 'two\\nlines')
-    """
-    return "".join(ascii(one)[1:-1] if unicodedata.category(one) in _NO_TEXT else one for one in text)
 
 
 def class_names(network: KitNetwork, classes: Sequence[str] | None) -> tuple[str, ...]:
@@ -62,7 +51,7 @@ def class_names(network: KitNetwork, classes: Sequence[str] | None) -> tuple[str
     for name in names:
         if not isinstance(name, str) or not name:
             raise ValueError(f"write_kit: the name of a class must be a text that is not empty. Received: {name!r}.")
-    return tuple(map(one_line, names))
+    return tuple(map(printable, names))
 
 
 def settings_of(network: KitNetwork, pixels: str | Scaling | None) -> Settings:
@@ -78,8 +67,10 @@ def settings_of(network: KitNetwork, pixels: str | Scaling | None) -> Settings:
     known = pixels if pixels is not None else network.pixels
     kind = RAW if known is None else known
     scaling = _scaling(network, kind)
-    name = one_line(network.name)
-    operators = ", ".join(f"{count} {re.sub(r'[^a-zA-Z0-9_]', '_', kind)}" for kind, count in network.operators.items())
+    name = printable(shortened(network.name, _LONGEST_NAME))
+    operators = ", ".join(
+        f"{count} {re.sub(r'[^a-zA-Z0-9_]', '_', shortened(kind, _LONGEST_NAME))}" for kind, count in network.operators.items()
+    )
     # A name may end with a backslash, which must not stand at the end of a line of C++: there it would go on in the next one.
     about = (
         f"{name}: {len(network.content):,} bytes, sha256 {hashlib.sha256(network.content).hexdigest()}",

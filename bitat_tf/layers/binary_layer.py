@@ -271,3 +271,16 @@ def binary_layers(model: keras.Model) -> list[BinaryLayer]:
     """Return the binary layers of a model, nested models included, from bottom to top, each once."""
     found = [layer for layer in layers_inside(model) if isinstance(layer, BinaryLayer)]
     return list(dict.fromkeys(found))
+
+
+def required_binary_layers(where: str, model: keras.Model) -> list[BinaryLayer]:
+    """Return the binary layers of a model; raise ValueError, with the name of the public function `where`, if it has none."""
+    layers = binary_layers(model)
+    if not layers:
+        raise ValueError(
+            f"{where}: model {model.name!r} has no binary layers: it is a float network. Received: {len(model.layers)} layers, "
+            "none of them a BinaryConv2D or BinaryDense of bitat_tf.layers. Let binary = bitat_tf.binarize(model) put them in "
+            "place of convolutions and dense layers, compile and pass `binary`; bitat_tf.check(model) says which these are. "
+            "A float network becomes a float file with tf.lite.TFLiteConverter."
+        )
+    return layers

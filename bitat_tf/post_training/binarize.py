@@ -9,12 +9,13 @@ import numpy as np
 from rich.markup import escape
 
 from bitat_tf._console import LiveLine
+from bitat_tf._printable import message
 from bitat_tf._validation import check_choice, check_model
 from bitat_tf.calibration import Calibration, layer_statistics
 from bitat_tf.calibration.statistics import channel_means, check_memory, check_statistics_possible, float_outputs
 from bitat_tf.dependency import Curvature, flip_descent, latent_weights, scale_from_products
 from bitat_tf.dependency.moments import MEMORY_LIMIT
-from bitat_tf.layers import BinaryLayer, binary_layers
+from bitat_tf.layers import BinaryLayer, required_binary_layers
 from bitat_tf.model_graph import is_graph, layer_uses, rebuilt
 from bitat_tf.post_training.propagation import Flow, check_activations, propagate
 from bitat_tf.quantizers import MagnitudeAwareSign, RSign
@@ -87,7 +88,7 @@ def binarize_post_training(
 
         def visit(layer: keras.layers.Layer, float_layer: keras.layers.Layer, flow: Flow) -> None:
             if isinstance(layer, BinaryLayer):
-                line.update(names.index(layer.name), f"{_PROGRESS}: {escape(layer.name)}")
+                line.update(names.index(layer.name), f"{_PROGRESS}: {escape(message(layer.name))}")
                 binarize_layer(layer, float_layer, flow, seed, memory_limit)
             elif isinstance(layer, keras.layers.BatchNormalization) and flow.changed:
                 if uses[layer.name] > 1:
@@ -147,12 +148,7 @@ def _checked_layers(model: keras.Model) -> list[BinaryLayer]:
             f"{_NAME}: the model must be functional or sequential. Received: a {type(model).__name__}. Build it with "
             "keras.Model(inputs, outputs), or train it with SequentialBinarization."
         )
-    layers = binary_layers(model)
-    if not layers:
-        raise ValueError(
-            f"{_NAME}: model {model.name!r} has no binary layers. Build it with BinaryConv2D or BinaryDense of bitat_tf.layers "
-            "in place of the layers that are to become binary."
-        )
+    layers = required_binary_layers(_NAME, model)
     check_statistics_possible(_NAME, layers)
     started = [layer.name for layer in layers if layer.state != "float"]
     if started:

@@ -12,6 +12,15 @@ import numpy as np
 
 from bitat_tf.tflite_file.schema import schema
 
+_FACTS = {
+    "name": str,
+    "expected_binary": int,
+    "float_layers": list,
+    "int8": bool,
+    "classes": list,
+    "pixels": str,
+    "versions": dict,
+}
 SEAL_FORMAT = 1  # of the facts in a seal
 _IDENTIFIER = b"TFL3"
 _ALIGNMENT = 16  # of buffers, as TFLite's schema demands; Python's packer knows nothing of it
@@ -74,12 +83,25 @@ class _AlignedBuffer:
 
 
 def facts(model: schema.ModelT) -> dict[str, Any]:
-    """Return what `sealed` wrote into the file beside the network; empty if the file is not of bitat_tf."""
+    """Return what `sealed` wrote into the file beside the network; empty if the file is not of bitat_tf.
+
+    Raises:
+        ValueError, TypeError: If it is nothing that `sealed` would write.
+    """
     entry = _own_entry(model)
     if entry is None:
         return {}
     data = np.asarray(model.buffers[entry.buffer].data, np.uint8).tobytes()
-    return json.loads(data[len(_MARK) + len(_OPEN) :].decode())
+    found = json.loads(data[len(_MARK) + len(_OPEN) :].decode())
+    if not isinstance(found, dict):
+        raise ValueError("it is no object of JSON")
+    for name, kind in _FACTS.items():
+        value = found.get(name)
+        whole = value is None or isinstance(value, kind)
+        if not whole or kind is list and not all(isinstance(one, str) for one in value or ()):
+            expected = "a list of texts" if kind is list else f"of type {kind.__name__}"
+            raise ValueError(f"its {name} is {value!r:.100}, and not {expected}")
+    return found
 
 
 def sealed(model: schema.ModelT, content_facts: dict[str, Any]) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from flatbuffers import flexbuffers
 
+from bitat_tf._printable import printable
 from bitat_tf.tflite_file.content import parse
 from bitat_tf.tflite_file.macs import KERNEL_RANKS, binary_weights, count_macs
 from bitat_tf.tflite_file.schema import schema
@@ -151,11 +152,6 @@ def tensor_name(tensor: schema.TensorT) -> str:
 def indices(numbers) -> list[int]:
     """Return the indices of tensors in an operator or a subgraph, which may have none."""
     return [] if numbers is None else [int(number) for number in numbers]
-
-
-def printable(text: str) -> str:
-    """Return a text of a file of unknown origin without what would control a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _text(name: bytes | None) -> str:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bitat_tf._printable import printable
 from bitat_tf._tables import ShownAsTable
 from bitat_tf.tflite_file.content import check_identifier, check_seal, facts, parse
 from bitat_tf.tflite_file.engines import available_engines
-from bitat_tf.tflite_file.operators import printable
 from bitat_tf.tflite_file.running import ChildFailure, probe
 from bitat_tf.tflite_file.schema import schema
 from bitat_tf.tflite_file.structure import check_structure
@@ -107,7 +107,7 @@ def _facts(model: schema.ModelT, sealed: bool) -> dict[str, Any]:
         found = facts(model)
     except (ValueError, TypeError) as error:  # of JSON and UTF-8; of a buffer that is not there
         raise ValueError(_broken_seal(str(error))) from error
-    if not isinstance(found, dict) or bool(found) > sealed:
+    if bool(found) > sealed:
         raise ValueError(_broken_seal("it has no digest"))
     return found
 

@@ -85,8 +85,8 @@ def _reason(place: _Place) -> str:
         return _reason_of_sum(place)
     if name in _PRODUCTS:
         return _reason_of_product(place)
-    if name in _RELUS and place.follows("LceBconv2d"):
-        return "ReLU after a binary convolution with bias or normalization: the kernel takes one only before these"
+    if name in _RELUS:
+        return _reason_of_relu(place)
     return _REASONS.get(name, _UNKNOWN)
 
 
@@ -96,10 +96,7 @@ def _reason_of_sum(place: _Place) -> str:
     if not place.by_constant():
         return _UNKNOWN
     if place.leads_to("LceQuantize"):
-        return (
-            "threshold of the sign: a convolution directly before it would take it, but a shortcut, a PReLU or another reader "
-            "of the convolution comes between"
-        )
+        return f"threshold of the sign: a convolution directly before it would take it, but {_between(place)} comes between"
     if any(source.name == "MUL" and source.constants for source in place.sources):
         return "batch normalization: the shift to the MUL before it"
     if place.follows("PRELU"):
@@ -107,6 +104,31 @@ def _reason_of_sum(place: _Place) -> str:
     if place.leads_to("PRELU"):
         return "shift before a PReLU: no convolution alone computes what is shifted"
     return _reason_of_constant(place)
+
+
+def _reason_of_relu(place: _Place) -> str:
+    if place.follows("LceBconv2d"):
+        return "ReLU after a binary convolution with bias or normalization: the kernel takes one only before these"
+    if place.follows(*_CONVOLUTIONS):
+        readers = "has several readers" if place.source_is_shared() else "could take it: bitat_tf.export puts it there"
+        return f"ReLU: its convolution {readers}"
+    return f"ReLU: it follows {_between(place)}, and no convolution that could take it"
+
+
+def _between(place: _Place) -> str:
+    """Return what is read in place of a convolution that only this operator reads."""
+    if not place.sources:
+        return "an input of the network"
+    source = place.sources[0]
+    if source.name in _RELUS:
+        return "a ReLU"
+    if source.name == "PRELU":
+        return "a PReLU"
+    if source.name in _SUMS and len(source.inputs) == 2:
+        return "a shortcut"
+    if source.name in _CONVOLUTIONS:
+        return "another reader of the convolution" if place.source_is_shared() else "a ReLU inside of the convolution"
+    return source.name
 
 
 def _reason_of_product(place: _Place) -> str:
@@ -117,7 +139,7 @@ def _reason_of_product(place: _Place) -> str:
 
 def _reason_of_constant(place: _Place) -> str:
     if not place.follows(*_CONVOLUTIONS):
-        return "batch normalization or scale: it follows no convolution that could take it"
+        return f"batch normalization or scale: it follows {_between(place)}, and no convolution that could take it"
     if place.source_is_shared():
         return "batch normalization or scale: its convolution has several readers, so it keeps its own output"
     return "scale or shift that could be in its convolution: bitat_tf.export puts it there"
@@ -134,7 +156,6 @@ _REASONS: dict[str, str] = {
     "CONCATENATION": "it copies float tensors into one",
     "DEPTHWISE_CONV_2D": "depthwise convolution: there is no binary kernel for it",
     "TRANSPOSE_CONV": "transposed convolution: there is no binary kernel for it",
-    **_for_each("RELU RELU6 RELU_N1_TO_1 RELU_0_TO_1", "ReLU: it follows no convolution that could take it"),
     **_for_each("AVERAGE_POOL_2D MEAN SUM", "averages and sums of values are no binary ones"),
     **_for_each("PAD PADV2 MIRROR_PAD", 'padding by itself: padding="same" with pad_values=1 would be part of the convolution'),
     **_for_each("CONV_2D FULLY_CONNECTED", "float layer: its weights are not binary"),

@@ -6,9 +6,8 @@ from typing import Any, Literal
 
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
-from bitat_tf._tables import ShownAsTable, as_text
+from bitat_tf._tables import ShownAsTable, TextTable, as_text, shown_text
 from bitat_tf.tflite_file.operators import Operator, Shape, Tensor
 from bitat_tf.tflite_file.reasons import LeftOperator
 
@@ -101,7 +100,7 @@ class FileReport(ShownAsTable):
         return asdict(self)
 
     def __rich__(self) -> Group:
-        return Group(_table(self), *(Text(line) for line in _lines(self)))
+        return Group(_table(self), *map(shown_text, _lines(self)))
 
     def __str__(self) -> str:
         return as_text(self, _WIDTH)
@@ -109,7 +108,7 @@ class FileReport(ShownAsTable):
 
 def _table(report: FileReport) -> Table:
     """Return the table of the operators for a terminal or a notebook."""
-    table = Table(title=Text(str(report.facts.get("name") or report.path)), show_footer=True)
+    table = TextTable(title=str(report.facts.get("name") or report.path), show_footer=True)
     totals = report.totals
     columns: tuple[tuple[str, Literal["left", "right"], str], ...] = (
         ("", "right", str(len(report.operators))),
@@ -140,7 +139,7 @@ def _table(report: FileReport) -> Table:
             _short_count(operator.macs),
             why.get(operator.index, ""),
         )
-        table.add_row(*map(Text, cells))  # as it stands: names may hold what rich takes for markup
+        table.add_row(*cells)
     return table
 
 

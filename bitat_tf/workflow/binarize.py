@@ -37,15 +37,16 @@ class LoadedNetwork:
     Args:
         config: The settings.
         path: The file: the user's, or the copy in the run's folder.
+        any_size: As in `load_model`.
 
     Raises:
         ValueError: If the file holds no model that can be used.
         OSError: If it cannot be read.
     """
 
-    def __init__(self, config: BinarizeConfig, path: str | os.PathLike):
+    def __init__(self, config: BinarizeConfig, path: str | os.PathLike, any_size: bool = False):
         self._config = config
-        self._trained = load_model(path)
+        self._trained = load_model(path, any_size)
         self._shape = input_shape(self._trained)
         check_channels(config.pixels, self._shape[-1])
         self._options: dict[str, Any] = {
@@ -130,14 +131,15 @@ class BinarizeJob(Job):
     Args:
         config: The settings.
         path: The model's file. Default: `config.model`; a resumed run takes its own copy.
+        any_size: As in `load_model`.
 
     Raises:
         ValueError: If the model, the data or the settings are unusable.
         OSError: If the model or the data cannot be read.
     """
 
-    def __init__(self, config: BinarizeConfig, path: str | os.PathLike | None = None):
-        super().__init__(config, LoadedNetwork(config, config.model if path is None else path))
+    def __init__(self, config: BinarizeConfig, path: str | os.PathLike | None = None, any_size: bool = False):
+        super().__init__(config, LoadedNetwork(config, config.model if path is None else path, any_size))
 
 
 def _check_post_training(model: keras.Model) -> None:

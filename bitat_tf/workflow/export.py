@@ -54,7 +54,7 @@ def export_file(options: ExportOptions) -> Exported:
         ValueError: If the model, the images or the options are unusable; nothing is left under the file's name.
         OSError: If something cannot be read or written.
     """
-    model = _model(options.model, options.pixels, "export")
+    model = _model(options.model, options.pixels, "export", options.any_size)
     images = None if options.pictures is None else _images("export", model, options.pictures)
     described: dict[str, Any] = {"pixels": RAW, "classes": () if images is None else images.class_names}
     data, labels = (None, None) if images is None else _test(images)
@@ -75,22 +75,24 @@ def verify_file(
     pixels: str = RAW,
     traced: int = 8,
     engine: str | None = None,
+    any_size: bool = False,
 ) -> VerificationReport:
-    """Compare a `.tflite` file with the model that it was exported from, on all test images; `engine` as in `verify`.
+    """Compare a `.tflite` file with the model that it was exported from, on all test images; `engine` as in `verify`,
+    `any_size` as in `load_model`.
 
     Raises:
         ValueError: If the model, the file or the images are unusable.
         ImportError: If the engine, or any where none is named, is not installed.
         OSError: If something cannot be read.
     """
-    loaded = _model(model, pixels, "verify")
+    loaded = _model(model, pixels, "verify", any_size)
     images = None if pictures is None else _images("verify", loaded, pictures)
     samples, labels = (None, None) if images is None else _test(images)
     return verify(loaded, path, samples, labels, traced, engine=engine)
 
 
-def _model(path: str | os.PathLike, pixels: str, command: str) -> keras.Model:
-    model = load_model(path)
+def _model(path: str | os.PathLike, pixels: str, command: str, any_size: bool) -> keras.Model:
+    model = load_model(path, any_size)
     if pixels != RAW:
         check_channels(pixels, input_shape(model, command)[-1], command)
     return taking_pixels(model, pixels)

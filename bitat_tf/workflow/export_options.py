@@ -22,6 +22,7 @@ class ExportOptions:
         converter: "direct", or "larq-compute-engine" for its own converter.
         engine: What runs the file for the verification; None for the first that is installed.
         overwrite: Whether a file that is there is replaced.
+        any_size: As in `load_model`.
     """
 
     model: str
@@ -34,6 +35,7 @@ class ExportOptions:
     converter: str = "direct"
     engine: str | None = None
     overwrite: bool = False
+    any_size: bool = False
 
     def __post_init__(self):
         if self.int8 and self.pictures is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bitat_tf._console import warn
-from bitat_tf._files import readable
+from bitat_tf._printable import printable
 
 try:
     import fcntl
@@ -47,7 +47,7 @@ class FolderLock:
                 holder = file.read().strip() or "another process"
                 file.close()
                 raise BlockingIOError(
-                    f"{readable(str(self._folder))} is in use by {holder}. Nothing was changed. Wait until that is done, end "
+                    f"{printable(str(self._folder))} is in use by {holder}. Nothing was changed. Wait until that is done, end "
                     "it, or choose another folder as --out."
                 ) from error
             except OSError as error:  # some file systems have no locks

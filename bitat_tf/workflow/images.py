@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bitat_tf._files import readable
+from bitat_tf._printable import printable
 from bitat_tf.data import ImageData, load_digits, load_folder
 from bitat_tf.data.folder import FolderWarning
 from bitat_tf.workflow.settings import DIGITS, Pictures
@@ -71,7 +71,7 @@ def _notes_of_drawn(images: ImageData, pictures: Pictures) -> tuple[str, ...]:
     """Return what is to be said where nobody knows whether a model was trained on the test images."""
     if not images.test_is_drawn or pictures.data == DIGITS:  # of which docs/binarize.md says it
         return ()
-    data, seed = readable(pictures.data), pictures.seed
+    data, seed = printable(pictures.data), pictures.seed
     return (
         f"the {len(images.test_images)} test pictures are drawn from {data}, with seed {seed}. If the model was trained on "
         "some of them, its accuracies are too high, and so are those of what is made of it. Name pictures that it has not seen "

@@ -11,8 +11,9 @@ import keras
 import numpy as np
 from rich import get_console
 
-from bitat_tf._console import warn
-from bitat_tf._files import readable_values, save_model, write_text
+from bitat_tf._console import say, warn
+from bitat_tf._files import save_model, write_text
+from bitat_tf._printable import printable, readable_values
 from bitat_tf.callbacks import SequentialBinarization, StageSummaries, Timeline
 from bitat_tf.callbacks.problems import ShortPhaseWarning
 from bitat_tf.data import ImageData
@@ -112,10 +113,9 @@ class Job:
         Raises:
             OSError: If a file cannot be written.
         """
-        write_text(folder.labels, "".join(f"{name}\n" for name in self.images.class_names))
+        write_text(folder.labels, "".join(f"{printable(name)}\n" for name in self.images.class_names))
         binary_steps = 0 if self.timeline is None else self.timeline.total_steps
-        opening = opening_line(self.images, self.training.steps * self.config.epochs, binary_steps, self.config.squares)
-        get_console().print(opening, highlight=False, soft_wrap=True, markup=False)
+        say(opening_line(self.images, self.training.steps * self.config.epochs, binary_steps, self.config.squares))
         for text in self.warnings:
             warn(text)
         self.source.introduce(self.check_report, self._test_accuracy)

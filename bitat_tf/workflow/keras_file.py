@@ -1,17 +1,40 @@
 """What stands in a `.keras` file, looked at before Keras makes objects of it: Keras imports and calls what the file names."""
 
+import contextlib
+import io
 import json
+import lzma
 import re
 import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
+import numpy as np
 
+from bitat_tf._printable import printable, shortened
+from bitat_tf.importing.file_sizes import check_archive, check_datasets
+from bitat_tf.importing.hdf5_files import way_out_of
+from bitat_tf.importing.saved_graph import check_graph
 from bitat_tf.workflow.keras_objects import CODE, is_called_at_once, is_known, is_operator, names_an_operator, objects_in
 
 _WEIGHTS = "model.weights.h5"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+# What zipfile, the compressions that it knows and json raise for what is damaged.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    UnicodeDecodeError,
+    RecursionError,
+)
+_LONGEST_NAME, _SHOWN = 1_000, 200  # characters: of a layer, and of a name in a message
 _IMPORT = "`bitat-tf import {path} NEW.keras` makes one of it."
 
 
@@ -36,10 +59,7 @@ def check_kind(path: Path) -> None:
             f"{path} is not readable ({error.strerror}). Give yourself the right to read it, and to enter the folders above."
         ) from error
     if start == _HDF5:
-        raise ValueError(
-            f"{path} is an HDF5 file, the old format of Keras (.h5). Expected: a .keras file. {_IMPORT.format(path=path)} If "
-            "it holds weights only, build the model first and use model.load_weights."
-        )
+        raise ValueError(f"{path} is an HDF5 file, the old format of Keras (.h5). Expected: a .keras file. {way_out_of(path)}")
     if path.suffix != ".keras":
         raise ValueError(f"the model must be a .keras file. Received: {path}. Save the model with model.save('model.keras').")
     if not zipfile.is_zipfile(path):
@@ -49,29 +69,27 @@ def check_kind(path: Path) -> None:
         )
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path, any_size: bool = False) -> dict[str, Any]:
     """Return the configuration of the model that a `.keras` file holds.
 
+    Args:
+        path: The file.
+        any_size: Whether it may unpack to any size.
+
     Raises:
-        ValueError: If the file is damaged, holds no model, or was saved by Keras 2.
+        ValueError: If the file is damaged, too large once it is unpacked, holds no model, or was saved by Keras 2.
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            with _named(path):
+                check_archive(archive, path.stat().st_size, limited=not any_size)
             damaged = archive.testzip()
             if damaged is not None:
                 raise ValueError(f"{path} is damaged: {damaged} in it has another checksum. Copy or save it again.")
             names = archive.namelist()
             metadata = _json(archive, "metadata.json") if "metadata.json" in names else {}
             config = _json(archive, "config.json") if "config.json" in names else None
-    except (
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        UnicodeDecodeError,
-        RecursionError,
-    ) as error:
+    except _DAMAGED as error:
         raise ValueError(f"{path} is damaged ({error}). Copy or save it again.") from error
     saved_by = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
     if re.match(r"[12]\.", saved_by):
@@ -80,12 +98,12 @@ def read_config(path: Path) -> dict[str, Any]:
         missing = "config.json" if config is None else "a configuration" if not isinstance(config, dict) else _WEIGHTS
         raise ValueError(
             f"{path} is a zip archive without {missing}. Expected: a model as model.save('model.keras') writes it. "
-            f"Received: {', '.join(names[:5]) or 'an empty archive'}."
+            f"Received: {_listed(names) or 'an empty archive'}."
         )
     return config
 
 
-def check_config(path: Path, config: dict[str, Any]) -> None:
+def check_config(path: Path, config: dict[str, Any], any_size: bool = False) -> None:
     """Raise ValueError unless everything that Keras would make of a configuration, or call for it, is known to be harmless.
 
     Allowed are the published classes and functions of Keras that hold no code and read no further files, what we and the user
@@ -94,11 +112,16 @@ def check_config(path: Path, config: dict[str, Any]) -> None:
     Args:
         path: The file, for the message.
         config: From `read_config`. How the model was compiled does not count: that is not loaded.
+        any_size: Whether its models may call layers any number of times; calls without end are refused in any case.
     """
-    code, operators, unknown = [], [], []
-    for entry in objects_in({key: value for key, value in config.items() if key != "compile_config"}):
+    config = {key: value for key, value in config.items() if key != "compile_config"}
+    code, operators, unknown, odd = [], [], [], []
+    for entry in objects_in(config):
         kind, inner = str(entry.get("class_name")), entry.get("config")
         name = (inner.get("name") if isinstance(inner, dict) else None) or entry.get("name") or kind
+        for text in (name, entry.get("name")):
+            if isinstance(text, str) and (len(text) > _LONGEST_NAME or printable(text) != text):
+                odd.append(repr(text))
         if {kind, str(entry.get("registered_name")).rsplit(">")[-1]} & {*CODE}:
             code.append(f"{name} ({kind})")
         elif is_called_at_once(entry):
@@ -131,32 +154,45 @@ def check_config(path: Path, config: dict[str, Any]) -> None:
             "@keras.saving.register_keras_serializable(), load the model and use bitat_tf.binarize, bitat_tf.check and "
             "bitat_tf.summary."
         )
+    if odd:
+        raise ValueError(
+            f"{path} has names that cannot be shown: {_listed(odd)}. Expected: at most {_LONGEST_NAME:,} characters, none of "
+            "which controls a terminal. Name the layers anew and save the model again."
+        )
+    with _named(path):
+        check_graph(config, limited=not any_size)
 
 
-def check_weights(path: Path) -> None:
-    """Raise ValueError if the weights of a `.keras` file are taken from other files, as HDF5 allows.
+def check_weights(path: Path, any_size: bool = False) -> None:
+    """Raise ValueError if the weights of a `.keras` file are taken from other files, as HDF5 allows, or are too large.
 
     Args:
         path: A file of which `read_config` says that it holds weights. Weights that are no HDF5 are left to Keras.
+        any_size: Whether they may take any size.
     """
     elsewhere: list[str] = []
+    datasets: list[tuple[str, np.dtype, int]] = []
 
     def look_at_link(name: str, link: Any) -> None:
         if isinstance(link, h5py.ExternalLink):
             elsewhere.append(f"{name} in {link.filename}")
 
     def look_at(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
-            elsewhere.append(name)
+        if isinstance(item, h5py.Dataset):
+            datasets.append((name, item.dtype, item.nbytes))
+            if item.external or item.is_virtual:
+                elsewhere.append(name)
 
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(_WEIGHTS) as file, h5py.File(file, "r") as weights:
+        with zipfile.ZipFile(path) as archive, _seekable(archive) as file, h5py.File(file, "r") as weights:
             weights.visititems_links(look_at_link)
             weights.visititems(look_at)
     except OSError:
         return
     except (RuntimeError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({_WEIGHTS}: {error}). Copy or save it again.") from error
+    with _named(path):
+        check_datasets(datasets, path.stat().st_size, limited=not any_size)
     if elsewhere:
         raise ValueError(
             f"{path} takes weights from other files, which are not read: {_listed(elsewhere)}. Expected: all weights in the "
@@ -170,6 +206,24 @@ def _refuse_folder(path: Path) -> None:
     raise IsADirectoryError(f"{path} is a folder. Expected: a .keras file, as model.save('model.keras') writes it.")
 
 
+def _seekable(archive: zipfile.ZipFile) -> IO[bytes]:
+    """Return the weights of an archive; from memory where they are compressed: each step back would unpack all of them anew."""
+    if archive.getinfo(_WEIGHTS).compress_type == zipfile.ZIP_STORED:
+        return archive.open(_WEIGHTS)
+    return io.BytesIO(archive.read(_WEIGHTS))
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let what is said of a file begin with its name."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path} is not loaded: {error}.") from error
+    except RecursionError as error:
+        raise ValueError(f"{path} is damaged: its configuration is nested without end. Save the model again.") from error
+
+
 def _json(archive: zipfile.ZipFile, name: str) -> Any:
     try:
         return json.loads(archive.read(name))
@@ -178,5 +232,5 @@ def _json(archive: zipfile.ZipFile, name: str) -> Any:
 
 
 def _listed(names: list[str]) -> str:
-    unique = list(dict.fromkeys(names))
+    unique = [printable(shortened(name, _SHOWN)) for name in dict.fromkeys(names)]
     return ", ".join(unique[:10]) + (f" and {len(unique) - 10} more" if len(unique) > 10 else "")

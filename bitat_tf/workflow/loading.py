@@ -36,7 +36,7 @@ def _errors_of_loading() -> tuple[type[Exception], ...]:
     return _KERAS_ERRORS if tensorflow is None else (*_KERAS_ERRORS, tensorflow.errors.OpError)
 
 
-def load_model(path: str | os.PathLike) -> keras.Model:
+def load_model(path: str | os.PathLike, any_size: bool = False) -> keras.Model:
     """Load a Keras 3 model from a `.keras` file, without running code that stands in the file.
 
     The configuration is looked through before Keras gets it, since Keras imports, makes and calls what a file names. Allowed:
@@ -49,16 +49,20 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     All else is refused, so that no module is imported, no file but this one read and none written because the file says so. It
     is no protection from faults of Keras and its backend, or from a network that takes all memory.
 
+    What a file takes once it is unpacked is read from its directories before anything is: at most 256 MB or 20 times the file,
+    32 MB of that its configuration, and 50,000 calls of layers. A graph that has no end is refused.
+
     Args:
         path: The file.
+        any_size: Whether it may be larger than that.
 
     Returns:
         The model, not compiled.
 
     Raises:
         OSError: If there is no such file, it is a folder, or it is not readable.
-        ValueError: If it is no `.keras` file, is damaged, was saved by Keras 2, holds code, unknown classes or other operators,
-            takes weights from other files, or Keras cannot make a model of it. The message names the cure.
+        ValueError: If it is no `.keras` file, is damaged or too large, was saved by Keras 2, holds code, unknown classes or
+            other operators, takes weights from other files, or Keras cannot make a model of it. The message names the cure.
 
     Examples:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
@@ -68,8 +72,8 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     """
     path = Path(path)
     check_kind(path)
-    check_config(path, read_config(path))
-    check_weights(path)
+    check_config(path, read_config(path, any_size), any_size)
+    check_weights(path, any_size)
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except _errors_of_loading() as error:

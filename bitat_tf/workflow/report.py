@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from rich.table import Table
 
+from bitat_tf._printable import printable
+from bitat_tf._tables import TextTable
 from bitat_tf.dependency import quantization_errors
 from bitat_tf.layers import binary_layers
 from bitat_tf.workflow.source_report import describe_agreement, describe_input, describe_network, plan_lines, warning_lines
@@ -36,7 +38,7 @@ def layer_errors_of(model: keras.Model) -> list[dict[str, Any]]:
 
 def results_table(report: dict[str, Any]) -> Table:
     """Return the table that ends a run: accuracy, size and binary layers of the three networks."""
-    table = Table(title=f"{report['data']}: {report['test_images']} test images, {report['classes']} classes")
+    table = TextTable(title=f"{report['data']}: {report['test_images']} test images, {report['classes']} classes")
     for column in ("network", "test accuracy", "size", "binary layers"):
         table.add_column(column, justify="left" if column == "network" else "right")
     for row in result_rows(report):
@@ -109,7 +111,7 @@ def markdown(report: dict[str, Any]) -> str:
         *([f"- skipped images: {', '.join(report['skipped_images'])}"] if report["skipped_images"] else []),
         f"- seconds: {', '.join(f'{name} {seconds:.0f}' for name, seconds in report['seconds'].items())}",
     ]
-    return "\n".join(lines) + "\n"
+    return printable("\n".join(lines), lines=True) + "\n"
 
 
 def shown_settings(settings: dict[str, Any]) -> dict[str, Any]:

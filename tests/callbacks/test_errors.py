@@ -28,7 +28,12 @@ def test_epochs_that_do_not_match_the_schedule(epochs, make_network, images):
 def test_a_model_without_binary_layers(callback, images):
     model = keras.Sequential([keras.Input((7, 7, 2)), keras.layers.Flatten(), keras.layers.Dense(4)])
     model.compile("adam", "sparse_categorical_crossentropy")
-    with pytest.raises(ValueError, match=r"has no binary layers. Build it with"):
+    with pytest.raises(
+        ValueError,
+        match=r"(SequentialBinarization|QuantizationMonitor): model .* has no binary layers: it is a float network. "
+        r"Received: 2 layers, .*"
+        r"Let binary = bitat_tf.binarize",
+    ):
         model.fit(*images, callbacks=[callback(images[0])], verbose=0)
 
 

@@ -214,6 +214,21 @@ def test_files_that_are_not_of_the_model(exported, tmp_path):
         verify(keras.Model(inputs, conv(10, 3, "binary")(L.Concatenate()(inputs))), exported)
 
 
+def test_the_float_network_in_place_of_the_binary_one(exported):
+    """Its differences are no fault of the file. A network of Keras' own layers with the same outputs is compared, as before."""
+    binary, before = build(), keras.models.clone_model(build())
+    with pytest.raises(
+        ValueError,
+        match=r"verify: .*model.tflite holds 3 binary convolutions, and model .* has 3 binary layers, "
+        r"all of them still in float state: it is the float network, .*binary.keras of a run",
+    ):
+        verify(before, exported, samples())
+    plain = keras.Sequential([keras.Input((8, 8, 3)), L.GlobalAveragePooling2D(), L.Dense(10)])
+    with pytest.raises(ValueError, match=r"has no binary layers: it is the float network"):
+        verify(plain, exported, samples())
+    assert verify(to_plain_network(binary), exported, samples()).verdict == "same"
+
+
 def test_damaged_files(exported, tmp_path):
     content = bytearray(exported.read_bytes())
     content[len(content) // 2] ^= 1

@@ -401,7 +401,7 @@ def test_the_report_prints_and_gives_plain_values():
     assert "1 error" in text
     assert "docs/rules.md" in text
     assert "6 of 9 convolutions and dense layers will run in a binary kernel" in text
-    assert "tested, plain_0, plain_1, plain_2 and 2 more" in list(report.table().columns[2].cells)  # one row for all
+    assert "tested, plain_0, plain_1, plain_2 and 2 more" in map(str, report.table().columns[2].cells)  # one row for all
     assert json.loads(json.dumps(report.to_dict()))["findings"][0] == {
         "rule": rules.GROUPS,
         "severity": "error",

@@ -16,7 +16,15 @@ REPOSITORY = Path(bitat_tf.__file__).parents[1]
 PROJECTS = Path(bitat_tf.__file__).parent / "kits" / "projects"
 DIGITS = REPOSITORY / "examples" / "digits.tflite"
 # Names that folders of classes can have; the last one is no UTF-8 on the disk.
-HOSTILE = ("<script>alert(1)</script>", "quotes \" ' and ${dollars} at $home", "back\\slash\\", "two\nlines\r\u2028", "\udcff?")
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "quotes \" ' and ${dollars} at $home",
+    "back\\slash\\",
+    "two\nlines\r\u2028",
+    "\udcff?",
+    "\x1b]0;title\x07\x1b[31m",
+    "\u202e*/ turned",
+)
 KINDS = [("float32", 0.0, 0), ("int8", 0.021, -3), ("uint8", 0.6, 120)]
 _CODES = {"float32": 1, "uint8": 3, "int8": 9, "int32": 2}  # of TfLiteType
 

@@ -121,7 +121,13 @@ def test_given_pixels_come_before_those_of_the_file():
 
 def test_names_of_any_kind_stand_in_one_line_each():
     names = class_names(network(classes=HOSTILE), None)
-    assert names == (*HOSTILE[:3], "two\\nlines\\r\\u2028", "\\udcff?")
+    assert names == (
+        *HOSTILE[:3],
+        "two\\nlines\\r\\u2028",
+        "\\xff?",
+        "\\x1b]0;title\\x07\\x1b[31m",
+        "\\u202e*/ turned",
+    )
     text = "".join(f"{name}\n" for name in names).encode().decode("utf-8")
     assert text.splitlines() == text.split("\n")[:-1] == list(names)
     assert class_names(network(classes=("größte Maus", "\u3000", "🐁")), None) == ("größte Maus", "\u3000", "🐁")
@@ -146,6 +152,13 @@ def test_a_name_of_any_kind_gives_settings_that_compile(name, tmp_path):
     command = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{PROJECTS / 'cpp'}", "a.cc"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_name_of_a_network_fits_into_the_constant_of_a_program():
+    settings = settings_of(network(name="n" * 10**7, operators={"o" * 10**7: 1}), "0..1")
+    assert settings.name == f"{'n' * 100} ... (9,999,800 characters more) ... {'n' * 100}"
+    for target in TARGETS.values():
+        assert len(settings_file(settings, target.settings)) < 3000
 
 
 @pytest.mark.parametrize(

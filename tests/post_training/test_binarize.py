@@ -217,7 +217,7 @@ def without_scale():
         (shared_normalization, "a batch normalization above a binary layer must be used once. Received: 'bn', used 2 times"),
         (without_scale, "only kernel_quantizer='magnitude_aware_sign' has. Received: layers with another quantizer: signs"),
         (Subclassed, "must be functional or sequential. Received: a Subclassed"),
-        (lambda: keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]), "has no binary layers. Build it with"),
+        (lambda: keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]), "has no binary layers: it is a float network"),
     ],
 )
 def test_networks_that_it_cannot_do(build, message):

@@ -11,12 +11,19 @@ from bitat_tf.tflite_file.reasons import left_operators
 # source is the operator's place and 0 the first convolution; the last of them is read by the LceQuantize.
 REASONS = {
     "shortcut": ([("ADD", (0, 0), 0)], "ADD", "shortcut"),
-    "threshold": ([("ADD", (0, 0), 0), ("ADD", (1,), 1)], "ADD", "threshold of the sign"),
-    "threshold after a PReLU": ([("PRELU", (0,), 1), ("SUB", (1,), 1)], "SUB", "threshold of the sign"),
+    "threshold": ([("ADD", (0, 0), 0), ("ADD", (1,), 1)], "ADD", "would take it, but a shortcut comes between"),
+    "threshold after a PReLU": ([("PRELU", (0,), 1), ("SUB", (1,), 1)], "SUB", "would take it, but a PReLU comes between"),
+    "threshold after a ReLU": ([("RELU", (0,), 0), ("SUB", (1,), 1)], "SUB", "would take it, but a ReLU comes between"),
+    "threshold after another": (
+        [("LOGISTIC", (0,), 0), ("SUB", (1,), 1)],
+        "SUB",
+        "would take it, but LOGISTIC comes between",
+    ),
+    "threshold after a fused ReLU": ([("CONV_2D", (0,), 2), ("SUB", (1,), 1)], "SUB", "but a ReLU inside of the convolution"),
     "shift before": ([("ADD", (0, 0), 0), ("SUB", (1,), 1), ("PRELU", (2,), 1)], "SUB", "shift before a PReLU"),
     "shift after": ([("PRELU", (0,), 1), ("ADD", (1,), 1), ("AVERAGE_POOL_2D", (2,), 0)], "ADD", "shift after a PReLU"),
     "prelu": ([("PRELU", (0,), 1)], "PRELU", "no convolution takes it, unless nothing but a sign reads it"),
-    "normalization alone": ([("MAX_POOL_2D", (0,), 0), ("MUL", (1,), 1)], "MUL", "follows no convolution"),
+    "normalization alone": ([("MAX_POOL_2D", (0,), 0), ("MUL", (1,), 1)], "MUL", "it follows MAX_POOL_2D"),
     "its shift": (
         [("MAX_POOL_2D", (0,), 0), ("MUL", (1,), 1), ("ADD", (2,), 1), ("AVERAGE_POOL_2D", (3,), 0)],
         "ADD",
@@ -25,7 +32,9 @@ REASONS = {
     "two readers": ([("MUL", (0,), 1), ("CONCATENATION", (0, 1), 0)], "MUL", "has several readers"),
     "left out": ([("MUL", (0,), 1)], "MUL", "could be in its convolution: bitat_tf.export puts it there"),
     "relu": ([("RELU", (0,), 0)], "RELU", "ReLU after a binary convolution with bias"),
-    "relu of something else": ([("MEAN", (0,), 0), ("RELU6", (1,), 0)], "RELU6", "ReLU: it follows no convolution"),
+    "relu of something else": ([("MEAN", (0,), 0), ("RELU6", (1,), 0)], "RELU6", "ReLU: it follows MEAN"),
+    "relu of a float layer": ([("CONV_2D", (0,), 2), ("RELU", (1,), 0)], "RELU", "could take it: bitat_tf.export"),
+    "scale after a relu": ([("RELU", (0,), 0), ("MUL", (1,), 1)], "MUL", "it follows a ReLU, and no convolution"),
     "average": ([("AVERAGE_POOL_2D", (0,), 0)], "AVERAGE_POOL_2D", "averages"),
     "maximum": ([("MAX_POOL_2D", (0,), 0), ("MEAN", (1,), 0)], "MAX_POOL_2D", "only where nothing but signs reads them"),
     "concatenation": ([("CONCATENATION", (0, 0), 0)], "CONCATENATION", "copies float tensors"),

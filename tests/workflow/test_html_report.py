@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -18,6 +19,7 @@ from bitat_tf.workflow.experiments.gap_report import draw_agreement, draw_curves
 from bitat_tf.workflow.html_report import Evidence, figures, html_report
 from bitat_tf.workflow.html_report.predictions import confusion_matrix, confusions, examples
 from bitat_tf.workflow.plots import error_plot_width, plot_layer_errors
+from bitat_tf.workflow.report import markdown
 from bitat_tf.workflow.source_report import describe_agreement
 
 VOID = {"meta", "img", "br", "link", "input"}
@@ -100,6 +102,18 @@ def evidence():
     ]
     timeline = Schedule(joint_epochs=2).timeline(["conv_1", "conv_2"], 3 * 2)
     return Evidence(ImageData(images, labels, images, labels, names), {"float": right, "binary": wrong}, rows, timeline, 6)
+
+
+def test_names_control_nothing(report, evidence):
+    """Of classes, also in the figures, and of what else stands in the report."""
+    strange = replace(evidence, images=replace(evidence.images, class_names=("a\x1b[31m", "b\udce9", "c\nd")))
+    text = html_report({**report, "data": "x\x1b]0;t\x07"}, strange)
+    assert "\x1b" not in text
+    assert text.encode().decode() == text
+    for shown in (r"a\x1b[31m", r"b\xe9", r"c\nd", r"x\x1b]0;t\x07"):
+        assert shown in text
+    assert r"x\x1b]0;t\x07" in markdown({**report, "data": "x\x1b]0;t\x07"})
+    assert "\x1b" not in markdown({**report, "data": "x\x1b]0;t\x07"})
 
 
 def test_is_one_file_that_loads_nothing(report, evidence):

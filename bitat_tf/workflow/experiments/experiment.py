@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any, Generic
 
 import keras
-from rich import get_console
 
-from bitat_tf._files import readable_values, save_model
+from bitat_tf._console import say
+from bitat_tf._files import save_model
+from bitat_tf._printable import readable_values
 from bitat_tf.workflow.experiments.folder import ExperimentFolder
 from bitat_tf.workflow.experiments.settings import AnyExperimentSettings
 from bitat_tf.workflow.images import calibration_images, load_images, load_own_images
@@ -24,17 +25,18 @@ class Experiment(Generic[AnyExperimentSettings]):
     Args:
         config: The settings.
         path: File of the float network, where there is one. Default: `config.model`; a resumed experiment has its own copy.
+        any_size: As in `load_model`.
 
     Raises:
         ValueError: If the data, the network or the settings are unusable.
         OSError: If the data or the network cannot be read.
     """
 
-    def __init__(self, config: AnyExperimentSettings, path: str | Path | None = None):
+    def __init__(self, config: AnyExperimentSettings, path: str | Path | None = None, any_size: bool = False):
         self.config = config
         keras.utils.set_random_seed(config.seed)
         given = path or config.model or None
-        self._given = None if given is None else load_model(given)
+        self._given = None if given is None else load_model(given, any_size)
         if self._given is not None:
             shape = input_shape(self._given, config.command)
             self.images = load_images(config.command, config, shape)
@@ -84,7 +86,7 @@ class Experiment(Generic[AnyExperimentSettings]):
 
     def say(self, text: str) -> None:
         """Print a line."""
-        get_console().print(text, highlight=False, soft_wrap=True)
+        say(text)
 
     def facts(self) -> dict[str, Any]:
         """Return what the report says of data and settings."""

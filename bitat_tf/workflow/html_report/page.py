@@ -6,6 +6,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from bitat_tf._printable import printable
 from bitat_tf.callbacks import Timeline
 from bitat_tf.data import ImageData
 from bitat_tf.workflow.html_report.figures import draw, draw_confusion, draw_timeline
@@ -36,6 +37,11 @@ class Evidence:
     steps_per_epoch: int
 
 
+def _shown(value: Any) -> Any:
+    """Return a value of the page, of which names may be anything, without what is no text."""
+    return printable(value, lines=True) if type(value) is str else value
+
+
 def html_report(report: dict[str, Any], evidence: Evidence) -> str:
     """Return `report.html`: text, tables, figures and pictures in one file that loads nothing.
 
@@ -46,11 +52,12 @@ def html_report(report: dict[str, Any], evidence: Evidence) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bitat_tf.workflow.html_report", ""),
         autoescape=True,
+        finalize=_shown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names, labels = [*map(str, evidence.images.class_names)], evidence.images.test_labels
+    names, labels = [printable(str(name)) for name in evidence.images.class_names], evidence.images.test_labels
     matrices = {
         name: confusion_matrix(labels, outputs.argmax(axis=-1), len(names)) for name, outputs in evidence.outputs.items()
     }
