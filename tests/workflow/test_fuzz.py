@@ -83,7 +83,7 @@ IMAGES = {
     "cut off": cut,
     "text": lambda path, generator: path.write_text("this is no picture"),
     "noise": lambda path, generator: path.write_bytes(generator.bytes(200)),
-    "another format": lambda path, generator: path.write_bytes(picture(generator, "TIFF")),
+    "a format that is not read": lambda path, generator: path.write_bytes(picture(generator, "EPS")),
     "a huge picture": lambda path, generator: path.write_bytes(
         picture(generator)[:16] + (2**31 - 1).to_bytes(4, "big") * 2 + picture(generator)[24:]
     ),
