@@ -169,15 +169,6 @@ def test_too_little_memory(text, members, tmp_path, call, monkeypatch):
     assert error.startswith(f"bitat-tf: check needs more memory than there is{detail}. Close other programs")
 
 
-def test_what_interpreters_raise(tmp_path, call, monkeypatch):
-    def export(options):
-        raise RuntimeError("interpreter_wrapper_lite.cc:57 Encountered unresolved custom op: Erfc.")
-
-    monkeypatch.setattr("bitat_tf.cli.file_commands.export_file", export)
-    code, _, error = call("export", "model.keras", tmp_path / "model.tflite")
-    assert (code, error) == (2, "bitat-tf: interpreter_wrapper_lite.cc:57 Encountered unresolved custom op: Erfc.\n")
-
-
 def test_output_of_an_encoding_without_such_characters(untrained, monkeypatch, tmp_path):
     path = untrained(network("größte"))
     with (tmp_path / "out.txt").open("w", encoding="ascii") as stream:
