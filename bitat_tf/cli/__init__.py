@@ -98,11 +98,8 @@ def _handler(command: str) -> Callable[[dict[str, Any]], int]:
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    """Return the errors that the user can mend; TensorFlow has some of its own, where it is loaded.
-
-    RuntimeError is what interpreters and converters raise, and processes of ours, for a network that they cannot take.
-    """
-    errors = (ValueError, TypeError, OSError, RuntimeError, MemoryError, MissingEngineError)
+    """Return the errors that the user can mend; TensorFlow has some of its own, where it is loaded."""
+    errors = (ValueError, TypeError, OSError, MemoryError, MissingEngineError)
     if "tensorflow" not in sys.modules:
         return errors
     import tensorflow as tf

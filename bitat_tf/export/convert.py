@@ -98,7 +98,7 @@ def to_tflite(
             layer has no form on the device, or the file does not do what the model does.
         TypeError: If it is no Keras 3 model.
         ImportError: If nothing is installed that runs the file; the message says what to install.
-        RuntimeError: If Keras runs on another backend, and the process in which it runs on TensorFlow fails.
+        ChildProcessError: If Keras runs on another backend, and the process in which it runs on TensorFlow fails.
         OSError: If the file cannot be written; nothing is left under its name.
 
     Examples:

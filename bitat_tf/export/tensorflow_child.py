@@ -48,7 +48,7 @@ def _in_child(name: str, model: keras.Model, arguments: tuple, keywords: dict[st
         answer = Path(folder, _ANSWER)
         if not answer.exists():
             last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
-            raise RuntimeError(
+            raise ChildProcessError(
                 f"{name}: Keras runs on {keras.backend.backend()}, and the process in which it runs on TensorFlow ended with "
                 f"exit code {done.returncode}: {last}. Save the model, and export it with KERAS_BACKEND=tensorflow to see more."
             )

@@ -133,7 +133,7 @@ def test_nested_model():
 @pytest.mark.parametrize("twin", [float_twin, int8_twin])
 def test_errors(twin):
     name = twin.__name__
-    with pytest.raises(ValueError, match=f"{name}: the model must have binary layers.*Received: 'plain'"):
+    with pytest.raises(ValueError, match=f"{name}: model 'plain' has no binary layers: it is a float network"):
         twin(keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(2, 1)], name="plain"))
     with pytest.raises(ValueError, match=f"{name}: .*one input of known size.*None, None, None, 32"):
         twin(keras.Sequential([keras.Input((None, None, 32)), bitat_tf.layers.BinaryConv2D(32, 1)]))
