@@ -65,7 +65,7 @@ def write_picture(folder, width=37, height=23, seed=0):
 
 def pixels_of_training(*paths, side, channels):
     """Return what training sees of pictures, of 8 bits."""
-    pixels, _, corrupt = decode(ImageFiles(list(paths), np.zeros(len(paths), int)), (side, side, channels))
+    pixels, _, corrupt = decode(ImageFiles(list(paths), np.zeros(len(paths), int)), (side, side, channels), "crop")
     assert not corrupt
     return pixels
 
