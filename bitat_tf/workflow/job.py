@@ -28,7 +28,7 @@ from bitat_tf.workflow.config import RunConfig
 from bitat_tf.workflow.history import merge_logs, read_rows
 from bitat_tf.workflow.html_report import Evidence, html_report
 from bitat_tf.workflow.images import calibration_images
-from bitat_tf.workflow.opening import few_steps, opening_line
+from bitat_tf.workflow.opening import few_steps, missing_engine, opening_line
 from bitat_tf.workflow.pixels import RAW
 from bitat_tf.workflow.plots import error_plot_width, plot_accuracy, plot_layer_errors, save_figure
 from bitat_tf.workflow.report import layer_errors_of, markdown, results_table
@@ -116,7 +116,8 @@ class Job:
         write_text(folder.labels, "".join(f"{printable(name)}\n" for name in self.images.class_names))
         binary_steps = 0 if self.timeline is None else self.timeline.total_steps
         say(opening_line(self.images, self.training.steps * self.config.epochs, binary_steps, self.config.squares))
-        for text in self.warnings:
+        missing = missing_engine()
+        for text in (*self.warnings, *([missing] if missing else [])):
             warn(text)
         self.source.introduce(self.check_report, self._test_accuracy)
         float_accuracy = self._train_float(folder)

@@ -1,4 +1,4 @@
-"""The line that a run begins with: what it was given, and how much there is to do."""
+"""What a run begins with: what it was given, how much there is to do, and what will be missing."""
 
 import math
 
@@ -7,6 +7,7 @@ import numpy as np
 from bitat_tf.callbacks import Timeline
 from bitat_tf.callbacks.problems import ENOUGH_STEPS, shortest_phase
 from bitat_tf.data import ImageData
+from bitat_tf.tflite_file.engines import RUNTIME, available_engines, engine_obstacle
 from bitat_tf.workflow.config import RunConfig
 
 _NAMED_CLASSES = 6
@@ -59,6 +60,16 @@ def few_steps(config: RunConfig, images: int, timeline: Timeline) -> str | None:
     return (
         f"in phases of {steps} step{'s' if steps > 1 else ''} layers do not find their binary weights, which takes about "
         f"{ENOUGH_STEPS}, and accuracy may be lost. Pass {' '.join(options)}."
+    )
+
+
+def missing_engine() -> str | None:
+    """Return what is to be said where nothing is installed that runs the file at the end; None if something is."""
+    if available_engines():
+        return None
+    return (
+        f"the file at the end is run before it is written, which needs {RUNTIME}. It {engine_obstacle(RUNTIME)}. Do so while "
+        "the training runs; otherwise the run stops after it, and --resume writes the file."
     )
 
 

@@ -254,9 +254,14 @@ def _source_of(model: Any) -> dict[str, Any]:
         return {"model_content": bytes(model)}
     if not isinstance(model, str | os.PathLike):
         raise TypeError(f"The model is of the type {type(model).__name__}. Expected the path of a .tflite file or its bytes.")
-    path = os.fspath(model)
+    path = os.fsdecode(model)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path} is not a file. Expected the path of a .tflite file.")
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # engines take paths in UTF-8 only
+        with open(path, "rb") as file:
+            return {"model_content": file.read()}
     return {"model_path": path}
 
 

@@ -7,6 +7,7 @@ engines differ by the rounding of the last float operators only.
 import copy
 import importlib.util
 import math
+import os
 import pickle
 import re
 
@@ -238,6 +239,12 @@ def test_a_delegate_that_has_ended_says_so(use):
         USES[use](ended)
     assert "has ended" in repr(ended)
     assert ended.families == bitat_runtime.kernel_families()
+
+
+def test_the_path_may_be_no_utf_8(small_network, tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.tflite")
+    path.write_bytes(small_network.content)
+    assert_predicted(bitat_runtime.Interpreter(path).predict(small_network.samples[0]), small_network)
 
 
 def test_numbers_of_threads_may_be_numpys(small_network):

@@ -16,7 +16,7 @@ import pytest
 from bitat_tf.cli import build_parser
 from bitat_tf.data import ImageData
 from bitat_tf.workflow import RunFolder, TrainConfig
-from bitat_tf.workflow.opening import few_steps, opening_line
+from bitat_tf.workflow.opening import few_steps, missing_engine, opening_line
 
 SMALL = ["--epochs", "1", "--epochs-per-layer", "0.5", "--joint-epochs", "2", "--blocks", "1", "--width", "0.25"]
 SMALL += ["--batch-size", "8", "--image-size", "12", "--calibration", "32"]
@@ -214,3 +214,14 @@ def test_many_classes_are_counted_and_few_named():
     assert opening_line(images(3, 5), 0, 0) == "pictures: 3 [0], 5 [1], 4x5x1; no training"
     many = opening_line(images(*range(1000, 1009), skipped=("a", "b")), 0, 12_000)
     assert many.startswith("9 classes of 1,000 to 1,008 pictures, 2 skipped, 4x5x1; 12,000 training steps (12,000 binary), ")
+
+
+def test_what_will_be_missing_at_the_end_is_said_at_the_start(monkeypatch):
+    monkeypatch.setattr("bitat_tf.workflow.opening.available_engines", lambda: ("larq-compute-engine",))
+    assert missing_engine() is None
+    monkeypatch.setattr("bitat_tf.workflow.opening.available_engines", tuple)
+    monkeypatch.setattr("bitat_tf.workflow.opening.engine_obstacle", "is not installed: `pip install {}`".format)
+    assert missing_engine() == (
+        "the file at the end is run before it is written, which needs bitat-runtime. It is not installed: `pip install "
+        "bitat-runtime`. Do so while the training runs; otherwise the run stops after it, and --resume writes the file."
+    )
