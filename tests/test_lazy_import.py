@@ -53,9 +53,9 @@ print(codes, [name for name in ("tensorflow", "keras", "jax") if name in sys.mod
 REFUSED = {
     "experiment cross-layer --data digits --out {folder}/new": "32 or more, or a trained network of yours as --model",
     "experiment cross-layer --data x --image-size 16 --out {folder}/new": "of at least 32x32. Received: /",
-    "experiment gap --blocks 20 --out {folder}/new": "a ReActNet has at most 13 blocks. Received: --blocks 20",
+    "experiment gap --blocks 20 --out {folder}/new": "`blocks` must be a finite number >= 1 and <= 13. Received: blocks=20",
     "experiment gap --resume --out {folder}/new": "holds no run",
-    "train --blocks 99 --out {folder}/new": "a ReActNet has at most 13 blocks. Received: --blocks 99",
+    "train --blocks 99 --out {folder}/new": "`blocks` must be a finite number >= 1 and <= 13. Received: blocks=99",
     "train --epochs-per-layer 0 --out {folder}/new": "`epochs_per_layer` must be a finite number > 0",
     "train --joint-epochs -1 --out {folder}/new": "`joint_epochs` must be a finite number >= 0",
     "train --strength -1 --out {folder}/new": "`strength` must be a finite number >= 0",
@@ -67,6 +67,7 @@ REFUSED = {
     "binarize x.keras --data x --epochs -1 --out {folder}/new": "`epochs` must be a finite number >= 0",
     "binarize x.keras --data x --out {folder}": "holds files that are not of a run",
     "export x.keras x.bin": "must end with .tflite",
+    "export x.keras x.tflite --calibration 0": "`calibration` must be a finite number >= 1. Received: calibration=0",
     "export x.keras x.tflite --int8": "--int8 measures ranges on images",
     "export x.keras x.tflite --test x": "--test: only for images. Received: no --data",
     "verify x.keras x.tflite --data digits --aspect pad": "--aspect: only for folders of images",
@@ -97,7 +98,6 @@ for command in {commands}:
         ("benchmark x.tflite --runs 2", "--runs: expected a whole number >= 3. Received: '2'"),
         ("benchmark x.tflite --threads 0", "--threads: expected a whole number >= 1. Received: '0'"),
         ("verify x.keras x.tflite --traced -1", "--traced: expected a whole number >= 0. Received: '-1'"),
-        ("export x.keras x.tflite --calibration 0", "--calibration: expected a whole number >= 1. Received: '0'"),
     ],
 )
 def test_numbers_are_checked_by_the_parser(command, message, capsys):

@@ -6,9 +6,11 @@ from typing import Any
 
 from bitat_tf._pixels import BYTES, PIXELS
 from bitat_tf.kits.targets import ALL, TARGETS
-from bitat_tf.tflite_file.engines import ENGINES, LCE
+from bitat_tf.workflow.export_options import ExportOptions
+from bitat_tf.workflow.options import add_options
+from bitat_tf.workflow.settings import FOLDERS, Pictures
 
-_MODEL = "a Keras 3 model, saved with model.save('model.keras')"
+MODEL = "a Keras 3 model, saved with model.save('model.keras')"
 _FILE = "a .tflite file"
 _LEAST_RUNS = 3  # of which there is a median
 ANY_SIZE: dict[str, Any] = {
@@ -70,25 +72,11 @@ def _add_export(commands) -> None:
         "model does.",
         argument_default=argparse.SUPPRESS,
     )
-    export.add_argument("model", metavar="MODEL.keras", help=_MODEL)
+    export.add_argument("model", metavar="MODEL.keras", help=MODEL)
     export.add_argument("out", metavar="model.tflite", help="where the file goes")
     export.add_argument("--any-size", **ANY_SIZE)
-    _add_data(export, "images for the verification, and for the ranges of int8")
-    _add_pixels(export)
-    export.add_argument("--int8", action="store_true", help="what is not binary becomes int8, by ranges measured on --data")
-    export.add_argument(
-        "--input-type",
-        choices=("float32", "int8", "uint8"),
-        help="what an int8 file takes (default float32); uint8: the bytes of a picture",
-    )
-    export.add_argument("--calibration", type=at_least(1), metavar="N", help="training images for the ranges (default 512)")
-    export.add_argument(
-        "--converter",
-        choices=("direct", LCE),
-        help="direct (default), or larq-compute-engine for its own converter, if that is installed: another opinion",
-    )
-    export.add_argument("--engine", choices=ENGINES, help="what runs the file (default: the first that is installed)")
-    export.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+    _add_pictures(export, "images for the verification, and for the ranges of int8")
+    add_options(export, ExportOptions)
 
 
 def _add_verify(commands) -> None:
@@ -100,18 +88,12 @@ def _add_verify(commands) -> None:
         "something else or the images cannot tell (no verdict), 2 for unusable input.",
         argument_default=argparse.SUPPRESS,
     )
-    verify.add_argument("model", metavar="MODEL.keras", help=_MODEL)
+    verify.add_argument("model", metavar="MODEL.keras", help=MODEL)
     verify.add_argument("file", metavar="model.tflite", help=_FILE)
     verify.add_argument("--any-size", **ANY_SIZE)
-    _add_data(verify, "the images; random inputs without")
-    _add_pixels(verify)
+    _add_pictures(verify, "the images")
+    add_options(verify, ExportOptions, only=("pixels", "engine"))
     verify.add_argument("--traced", type=at_least(0), metavar="N", help="images whose signs inside are compared (default 8)")
-    verify.add_argument(
-        "--engine",
-        choices=ENGINES,
-        help="what runs the file: bitat-runtime in a stock interpreter, or larq-compute-engine (default: the first of the two "
-        "that is installed)",
-    )
     verify.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -164,29 +146,6 @@ def _add_kit(commands) -> None:
     kit.add_argument("--overwrite", action="store_true", help="replace files that the folder holds")
 
 
-def add_picture_options(command) -> None:
-    """Add the options that all commands have which read folders of images."""
-    command.add_argument("--test", metavar="DIR", help="folder of class folders of test images; all of --data trains then")
-    command.add_argument(
-        "--aspect",
-        choices=("crop", "stretch", "pad"),
-        help="how images become square: crop cuts to the middle (default), stretch squashes as Keras does, pad adds black",
-    )
-    command.add_argument("--skip-corrupt", action="store_true", help="leave images out that cannot be read (default: an error)")
-
-
-def _add_data(command: argparse.ArgumentParser, what: str) -> None:
-    command.add_argument("--data", metavar="digits|DIR", help=f"{what}: 'digits', or a folder of class folders")
-    add_picture_options(command)
-    command.add_argument(
-        "--seed", type=int, metavar="N", help="seed of what is drawn: the test images of a folder without (default 0)"
-    )
-
-
-def _add_pixels(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--pixels",
-        default=argparse.SUPPRESS,
-        choices=tuple(PIXELS),
-        help="what the model expects of pixels 0..255 (default 0..255: as they are); the scaling becomes part of the file",
-    )
+def _add_pictures(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument("--data", metavar="digits|DIR", help=f"{what}: {FOLDERS} (default: random inputs)")
+    add_options(command, Pictures, without=("data", "subset"))

@@ -4,9 +4,12 @@ import argparse
 import textwrap
 from importlib.metadata import version
 
-from bitat_tf._pixels import NEGATIVE, PIXELS
+from bitat_tf._pixels import NEGATIVE
 from bitat_tf.cli.experiment_options import add_experiment
-from bitat_tf.cli.file_options import ANY_SIZE, add_file_commands, add_picture_options
+from bitat_tf.cli.file_options import ANY_SIZE, MODEL, add_file_commands
+from bitat_tf.workflow.binarize_config import BinarizeConfig
+from bitat_tf.workflow.config import TrainConfig
+from bitat_tf.workflow.options import add_options
 
 _WIDTH = 74
 NEGATIVE_CHOICES = (NEGATIVE,)  # values that begin with a dash
@@ -50,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
         ),
     ):
         command = commands.add_parser(name, help=short, description=long)
-        command.add_argument("model", metavar="MODEL.keras", help="a Keras 3 model, saved with model.save('model.keras')")
+        command.add_argument("model", metavar="MODEL.keras", help=MODEL)
         command.add_argument("--any-size", **ANY_SIZE)
         command.add_argument("--json", action="store_true", help="print one JSON object")
     _add_import(commands)
@@ -80,22 +83,7 @@ def _add_train(commands) -> None:
         _TRAIN_EXAMPLES,
     )
     _add_folder_options(train)
-    data = train.add_argument_group("data")
-    _add_data(data, "'digits' (default; scikit-learn's, embedded)")
-    data.add_argument(
-        "--image-size", type=int, metavar="PIXELS", help="side that images are scaled to (default: theirs, up to 64)"
-    )
-    _add_data_options(data)
-
-    network = train.add_argument_group("network")
-    network.add_argument("--width", type=float, metavar="FACTOR", help="multiplier of the network's filters (default 1.0)")
-    network.add_argument(
-        "--blocks",
-        type=int,
-        metavar="N",
-        help="blocks of two binary layers each (default: 13 as in ReActNet-A; pictures below 32 pixels 3)",
-    )
-    _add_training_options(train, "epochs of the float training (default 30, digits 20)")
+    add_options(train, TrainConfig)
 
 
 def _add_binarize(commands) -> None:
@@ -108,43 +96,10 @@ def _add_binarize(commands) -> None:
         "Everything goes into the folder of the run.",
         _BINARIZE_EXAMPLES,
     )
-    binarize.add_argument(
-        "model", nargs="?", metavar="MODEL.keras", help="a trained Keras 3 model, saved with model.save('model.keras')"
-    )
+    binarize.add_argument("model", nargs="?", metavar="MODEL.keras", help=MODEL)
     binarize.add_argument("--any-size", **ANY_SIZE)
     _add_folder_options(binarize)
-    data = binarize.add_argument_group("data")
-    _add_data(data, "what the model was trained on: 'digits' (scikit-learn's, embedded)")
-    data.add_argument(
-        "--pixels",
-        choices=tuple(PIXELS),
-        help="what the model expects of pixels 0..255 (default 0..255: as they are); the scaling becomes part of the exported "
-        "network. imagenet: mean 0 and deviation 1 of ImageNet's channels; caffe: BGR less ImageNet's means (ResNet50, VGG)",
-    )
-    _add_data_options(data)
-
-    network = binarize.add_argument_group("network")
-    network.add_argument(
-        "--skip",
-        action="append",
-        metavar="PATTERN",
-        help='layers that stay float, by name or pattern ("block_1_*"); may be given several times',
-    )
-    network.add_argument("--first-and-last", action="store_true", help="make the first and the last layer binary as well")
-    network.add_argument(
-        "--activation",
-        choices=("keep", "rprelu"),
-        help="rprelu: every ReLU before a binary layer gets learned shifts and slopes",
-    )
-    network.add_argument(
-        "--shortcuts", action="store_true", help="add a shortcut around each binary layer; needs float training (--epochs)"
-    )
-    network.add_argument(
-        "--depthwise",
-        choices=("keep", "expand"),
-        help="expand: depthwise convolutions become full binary ones (default keep: float)",
-    )
-    _add_training_options(binarize, "epochs of float training before the binarization (default 0, with --shortcuts 5)")
+    add_options(binarize, BinarizeConfig)
 
 
 def _add_import(commands) -> None:
@@ -165,69 +120,3 @@ def _add_folder_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("--out", required=True, metavar="RUN", help="folder of the run")
     run.add_argument("--resume", action="store_true", help="continue the run in RUN with its own settings")
     run.add_argument("--overwrite", action="store_true", help="replace the run that RUN holds")
-
-
-def _add_data(data, digits: str) -> None:
-    data.add_argument(
-        "--data",
-        metavar="digits|DIR",
-        help=f"{digits}, or a folder of class folders of images, either in train/ and test/ or in one folder, of which a fifth "
-        "becomes the test set",
-    )
-
-
-def _add_data_options(data) -> None:
-    data.add_argument("--subset", type=int, metavar="N", help="use N training images, evenly over the classes (default: all)")
-    add_picture_options(data)
-    data.add_argument(
-        "--augment",
-        choices=("none", "shift", "shift-flip"),
-        help="what happens to training images at random (default shift-flip, digits shift)",
-    )
-
-
-def _add_training_options(run: argparse.ArgumentParser, epochs: str) -> None:
-    training = run.add_argument_group("training")
-    training.add_argument("--epochs", type=int, metavar="N", help=epochs)
-    training.add_argument(
-        "--epochs-per-layer", type=float, metavar="X", help="epochs of each layer's binarization (default 1, digits 2)"
-    )
-    training.add_argument(
-        "--joint-epochs", type=float, metavar="X", help="epochs at the end, with all layers binary (default 15, digits 20)"
-    )
-    training.add_argument("--batch-size", type=int, metavar="N", help="images of a step (default 64, digits 32)")
-    training.add_argument(
-        "--learning-rate", type=float, metavar="RATE", help="of the float training, decays linearly (default 1e-3)"
-    )
-    training.add_argument(
-        "--binarization-learning-rate", type=float, metavar="RATE", help="of the binarization, decays linearly (default 1e-2)"
-    )
-    training.add_argument(
-        "--strength", type=float, metavar="LAMBDA", help="weight of the disentangled loss (default: what the layers say, or 1)"
-    )
-    training.add_argument(
-        "--freeze",
-        choices=("never", "quantization", "always"),
-        help="when the layers below the current one are frozen (default never)",
-    )
-    training.add_argument(
-        "--distillation",
-        type=float,
-        metavar="SHARE",
-        help="share of the loss, 0 to 1, that compares the outputs with the float network's; labels have the rest (default 0)",
-    )
-    training.add_argument(
-        "--post-training",
-        action="store_true",
-        help="make the float network binary without training, from closed forms: minutes, and less accurate",
-    )
-    training.add_argument(
-        "--calibration",
-        type=int,
-        metavar="N",
-        help="training images for the statistics (default 512, with --post-training 2048)",
-    )
-    training.add_argument(
-        "--tensorboard", action="store_true", help="write what is trained for TensorBoard: curves, stages and layers"
-    )
-    training.add_argument("--seed", type=int, metavar="N", help="seed of everything random (default 0)")

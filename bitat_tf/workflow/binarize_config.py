@@ -7,44 +7,66 @@ from typing import Any, ClassVar
 
 from bitat_tf._files import file_hash
 from bitat_tf._pixels import PIXELS, RAW
-from bitat_tf._validation import check_choice
 from bitat_tf.workflow.config import RunConfig
+from bitat_tf.workflow.options import option
+from bitat_tf.workflow.settings import DIGITS, FOLDERS
 
 _EPOCHS_WITH_SHORTCUTS = 5  # the network computes something else then, and has to learn it
 
 
 @dataclass(frozen=True)
 class BinarizeConfig(RunConfig):
-    """Settings of `bitat-tf binarize`; see `bitat-tf binarize --help`.
+    """Settings of `bitat-tf binarize`.
 
     Attributes:
-        epochs: Epochs of float training before the binarization, on top of what the network has learned.
         model: Absolute path of the `.keras` file; a copy is in the run's folder.
         sha256: Hash of that file.
-        pixels: What the model expects of pixels, a key of `PIXELS`.
-        skip: Names and patterns of layers that stay float.
-        first_and_last, activation, shortcuts, depthwise: As in `bitat_tf.binarize`.
 
-    The others are those of `RunConfig`.
+    The others are its options.
     """
 
     command: ClassVar[str] = "binarize"
-    least_epochs: ClassVar[int] = 0
 
-    epochs: int = 0
+    data: str = option(DIGITS, f"what the model was trained on: {FOLDERS}", group="data", metavar="digits|DIR", otherwise="")
+    pixels: str = option(
+        RAW,
+        "what the model expects of pixels 0..255, by default as they are; the scaling becomes part of the exported network. "
+        "imagenet: mean 0 and deviation 1 of ImageNet's channels; caffe: BGR less ImageNet's means (ResNet50, VGG)",
+        group="data",
+        choices=tuple(PIXELS),
+    )
+    skip: tuple[str, ...] = option(
+        (),
+        'layers that stay float, by name or pattern ("block_1_*"); may be given several times',
+        group="network",
+        metavar="PATTERN",
+    )
+    first_and_last: bool = option(False, "make the first and the last layer binary as well", group="network")
+    activation: str = option(
+        "keep",
+        "rprelu: every ReLU before a binary layer gets learned shifts and slopes",
+        group="network",
+        choices=("keep", "rprelu"),
+    )
+    shortcuts: bool = option(False, "add a shortcut around each binary layer; needs float training (--epochs)", group="network")
+    depthwise: str = option(
+        "keep",
+        "expand: depthwise convolutions become full binary ones; keep: they stay float",
+        group="network",
+        choices=("keep", "expand"),
+    )
+    epochs: int = option(
+        0,
+        "epochs of float training before the binarization",
+        group="training",
+        otherwise=f"0, with --shortcuts {_EPOCHS_WITH_SHORTCUTS}",
+    )
     model: str = ""
     sha256: str = ""
-    pixels: str = RAW
-    skip: tuple[str, ...] = ()
-    first_and_last: bool = False
-    activation: str = "keep"
-    shortcuts: bool = False
-    depthwise: str = "keep"
 
     def __post_init__(self):
         object.__setattr__(self, "skip", tuple(self.skip))  # JSON has lists
         super().__post_init__()
-        check_choice(self.command, "pixels", self.pixels, tuple(PIXELS))
         if self.shortcuts and not self.epochs:
             raise ValueError(
                 "binarize: --shortcuts changes what the network computes, so that it has to be trained again before it is made "

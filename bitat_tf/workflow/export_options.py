@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bitat_tf._pixels import RAW
+from bitat_tf._pixels import PIXELS, RAW
+from bitat_tf.tflite_file.engines import ENGINES, LCE
+from bitat_tf.workflow.options import check_options, option
 from bitat_tf.workflow.settings import Pictures
 
 
@@ -15,29 +17,33 @@ class ExportOptions:
         model: A binarized model, `.keras`.
         out: Where the file goes.
         pictures: Which images; None for random inputs.
-        pixels: What the model expects of pixels; the scaling becomes part of the file, which takes raw ones.
-        int8: Whether what is not binary becomes int8.
-        input_type: What an int8 file takes: "float32", "int8" or "uint8".
-        calibration: Number of training images for the ranges.
-        converter: "direct", or "larq-compute-engine" for its own converter.
-        engine: What runs the file for the verification; None for the first that is installed.
-        overwrite: Whether a file that is there is replaced.
         any_size: As in `load_model`.
+
+    The others are its options.
     """
 
     model: str
     out: str
     pictures: Pictures | None = None
-    pixels: str = RAW
-    int8: bool = False
-    input_type: str = "float32"
-    calibration: int = 512
-    converter: str = "direct"
-    engine: str | None = None
-    overwrite: bool = False
+    pixels: str = option(
+        RAW,
+        "what the model expects of pixels 0..255, by default as they are; the scaling becomes part of the file",
+        choices=tuple(PIXELS),
+    )
+    int8: bool = option(False, "what is not binary becomes int8, by ranges measured on --data")
+    input_type: str = option(
+        "float32", "what an int8 file takes; uint8: the bytes of a picture", choices=("float32", "int8", "uint8")
+    )
+    calibration: int = option(512, "training images for the ranges", minimum=1)
+    converter: str = option(
+        "direct", f"{LCE}: its own converter, if that is installed, as another opinion", choices=("direct", LCE)
+    )
+    engine: str | None = option(None, "what runs the file", choices=ENGINES, otherwise="the first that is installed")
+    overwrite: bool = option(False, "replace a file that is there")
     any_size: bool = False
 
     def __post_init__(self):
+        check_options("export", self)
         if self.int8 and self.pictures is None:
             raise ValueError("export: --int8 measures ranges on images. Received: no --data. Pass --data digits|DIR.")
         if not self.int8 and self.input_type != "float32":

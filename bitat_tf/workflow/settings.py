@@ -1,44 +1,51 @@
 """What the settings of every command that writes a folder share: names and values that can be stored and read again."""
 
 import os
-from dataclasses import Field, asdict, dataclass, fields
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, fields
 from types import UnionType
 from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from bitat_tf._pixels import ASPECTS
-from bitat_tf._validation import check_choice, check_number
+from bitat_tf.workflow.options import check_options, option, option_name, options_of
 
 DIGITS = "digits"
 MOST_BLOCKS = 13  # of a ReActNet: those of ReActNet-A
+FOLDERS = "'digits' (scikit-learn's, embedded), or a folder of class folders of images"
 
 AnySettings = TypeVar("AnySettings", bound="Settings")
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Which images a command takes, and how.
+    """Which images a command takes, and how: each field is an option, which says what it is."""
 
-    Attributes:
-        data: "digits" (scikit-learn's, embedded) or a folder of class folders of images.
-        test: A folder of class folders of test images; None for those that `data` has, or a share drawn from it.
-        aspect: How images become square: "crop", "stretch" or "pad", as in `load_folder`.
-        subset: Number of training images to use; None for all.
-        skip_corrupt: Whether images that cannot be read are left out.
-        seed: Seed of what is drawn: of everything random.
-    """
+    data: str = option(
+        DIGITS,
+        f"{FOLDERS}, either in train/ and test/ or in one folder, of which a fifth becomes the test set",
+        group="data",
+        metavar="digits|DIR",
+    )
+    test: str | None = option(
+        None, "folder of class folders of test images; all of --data trains then", group="data", metavar="DIR"
+    )
+    aspect: str = option(
+        "crop",
+        "how images become square: crop cuts to the middle, stretch squashes as Keras does, pad adds black",
+        group="data",
+        choices=tuple(ASPECTS),
+    )
+    subset: int | None = option(
+        None, "use N training images, evenly over the classes", group="data", minimum=2, otherwise="all"
+    )
+    skip_corrupt: bool = option(False, "leave images out that cannot be read", group="data", otherwise="an error")
+    seed: int = option(0, "seed of everything random", maximum=2**31 - 1)
 
-    data: str = DIGITS
-    test: str | None = None
-    aspect: str = "crop"
-    subset: int | None = None
-    skip_corrupt: bool = False
-    seed: int = 0
-
-    def check_pictures(self, command: str, *names: str) -> None:
-        """Raise ValueError if what is of no use for the digits, further settings named among it, is given with them."""
-        check_choice(command, "aspect", self.aspect, tuple(ASPECTS))
-        names = ("test", "aspect", "subset", "skip_corrupt", *names)
-        given = [option_name(field.name) for field in fields(self) if field.name in names and self._differs(field)]
+    def check_pictures(self, command: str, only_folders: Collection[str] = ()) -> None:
+        """Raise ValueError if an option has a value that it cannot have, or is for folders only and given for the digits."""
+        check_options(command, self)
+        names = ("test", "aspect", "subset", "skip_corrupt", *only_folders)
+        given = [option_name(one.name) for one in fields(self) if one.name in names and getattr(self, one.name) != one.default]
         if self.data == DIGITS and given:
             raise ValueError(f"{command}: {', '.join(given)}: only for folders of images. Received: the digits as data.")
 
@@ -59,9 +66,6 @@ class Pictures:
         """How images of folders became square, in words; empty for the digits, which are."""
         return "" if self.data == DIGITS else ASPECTS[self.aspect]
 
-    def _differs(self, field: Field) -> bool:
-        return getattr(self, field.name) != field.default
-
 
 @dataclass(frozen=True)
 class Settings(Pictures):
@@ -69,23 +73,21 @@ class Settings(Pictures):
 
     Attributes:
         command: The command that they belong to.
+        only_folders: Options that are of no use for the digits, besides those of `Pictures`.
 
-    The others are those of `Pictures`.
+    The others are its options.
     """
 
     command: ClassVar[str]
+    only_folders: ClassVar[tuple[str, ...]] = ()
 
-    def check_integers(self, **minimum: int) -> None:
-        """Raise ValueError if one of the settings named is given and below its minimum."""
-        for name, least in minimum.items():
-            value = getattr(self, name)
-            if value is not None:
-                check_number(self.command, name, value, minimum=least)
+    def __post_init__(self):
+        self.check_pictures(self.command, self.only_folders)
 
-    def check_blocks(self, blocks: int | None) -> None:
-        """Raise ValueError if a ReActNet has no so many blocks."""
-        if blocks is not None and blocks > MOST_BLOCKS:
-            raise ValueError(f"{self.command}: a ReActNet has at most {MOST_BLOCKS} blocks. Received: --blocks {blocks}.")
+    @classmethod
+    def for_folders(cls) -> dict[str, Any]:
+        """Return the defaults that are others with folders of images."""
+        return {name: one.folders for name, one in options_of(cls).items() if one.folders is not None}
 
     @classmethod
     def normalized(cls, given: dict[str, Any]) -> dict[str, Any]:
@@ -130,8 +132,3 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint in (int, float):
         return isinstance(value, (int, hint)) and not isinstance(value, bool)
     return isinstance(value, hint)
-
-
-def option_name(name: str) -> str:
-    """Return the option of the command line that sets a setting."""
-    return f"--{name.replace('_', '-')}"

@@ -151,7 +151,7 @@ def test_starts_from_a_network_of_ones_own(pictures, tmp_path, capsys):
         (["cross-layer", "--epochs", "0"], "`epochs` must be a finite number >= 1"),
         (["cross-layer", "--data", "digits"], "at least 32x32"),
         (["gap", "--binarization-epochs", "1"], "`binarization_epochs` must be a finite number >= 2"),
-        (["gap", "--blocks", "20"], "at most 13 blocks"),
+        (["gap", "--blocks", "20"], "`blocks` must be a finite number >= 1 and <= 13"),
         (["gap", "--subset", "100"], "--subset: only for folders of images"),
         (["gap", "--resume"], "holds no run"),
         (["gap", "--resume", "--overwrite"], "Pass one of them"),

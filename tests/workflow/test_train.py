@@ -278,7 +278,7 @@ def test_a_full_disk_while_saving_leaves_no_half_model(pictures, tmp_path, monke
         (["--distillation", "1.5"], "`distillation` must be a finite number >= 0 and <= 1"),
         (["--distillation", "1", "--post-training"], "--distillation: only for a binarization with training"),
         (["--width", "-1"], "`width` must be a finite number > 0"),
-        (["--blocks", "14"], "at most 13 blocks. Received: --blocks 14"),
+        (["--blocks", "14"], "`blocks` must be a finite number >= 1 and <= 13. Received: blocks=14"),
         (["--epochs-per-layer", "0"], "`epochs_per_layer` must be a finite number > 0"),
         (["--overwrite", "--resume"], "Received: both. Pass one of them"),
         (["--resume"], "holds no run"),

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from bitat_tf._validation import check_number
-from bitat_tf.workflow.settings import DIGITS, Settings, option_name
+from bitat_tf.workflow.options import option, option_name
+from bitat_tf.workflow.settings import DIGITS, MOST_BLOCKS, Settings
 
 AnyExperimentSettings = TypeVar("AnyExperimentSettings", bound="ExperimentSettings")
 
@@ -18,39 +18,27 @@ _SMALLEST = 32  # pixels of a side that a MobileNetV2 takes
 
 @dataclass(frozen=True)
 class ExperimentSettings(Settings):
-    """What both experiments have.
-
-    Attributes:
-        model: Absolute path of a trained float network to start from; empty to train one.
-        epochs: Epochs of the float training.
-        batch_size: Images of a training step.
-        learning_rate: At the start of the float training.
-        width: Multiplier of the network's filters.
-        image_size: Side in pixels that images are scaled to; None for their own up to 64.
-        calibration: Number of training images for the covariances.
-        repeats: Number of seeds, `seed` and those after it.
-
-    The others are those of `Pictures`.
-    """
+    """What both experiments have: their options. The repetitions have `seed` and the seeds after it."""
 
     of_float_training: ClassVar[tuple[str, ...]] = ("epochs", "batch_size", "learning_rate", "width", "image_size")
+    only_folders: ClassVar[tuple[str, ...]] = ("image_size",)
 
-    model: str = ""
-    epochs: int = 1
-    batch_size: int = 128
-    learning_rate: float = 0.1
-    width: float = 1.0
-    image_size: int | None = None
-    calibration: int = 512
-    repeats: int = 3
-
-    def __post_init__(self):
-        self.check_integers(epochs=1, batch_size=1, image_size=4, subset=2, calibration=1)
-        self.check_pictures(self.command, "image_size")
-        check_number(self.command, "learning_rate", self.learning_rate, exclusive=True)
-        check_number(self.command, "width", self.width, exclusive=True)
-        check_number(self.command, "seed", self.seed, maximum=_LARGEST_SEED)
-        check_number(self.command, "repeats", self.repeats, minimum=1, maximum=_MOST_REPEATS)
+    model: str = option(
+        "",
+        "a trained float network that takes pixels 0..255, to start from",
+        metavar="MODEL.keras",
+        otherwise="one is trained",
+    )
+    image_size: int | None = option(
+        None, "side that images are scaled to", metavar="PIXELS", minimum=4, otherwise="theirs, up to 64"
+    )
+    width: float = option(1.0, "multiplier of the network's filters", metavar="FACTOR", exclusive=True)
+    epochs: int = option(1, "epochs of the float training", minimum=1)
+    batch_size: int = option(128, "images of a step", minimum=1)
+    learning_rate: float = option(0.1, "of the float training, decays", metavar="RATE", exclusive=True)
+    calibration: int = option(512, "training images for the covariances", minimum=1)
+    repeats: int = option(3, "number of seeds", minimum=1, maximum=_MOST_REPEATS)
+    seed: int = option(0, "the first of them", maximum=_LARGEST_SEED)
 
     @classmethod
     def for_options(cls: type[AnyExperimentSettings], given: dict[str, Any]) -> AnyExperimentSettings:
@@ -90,25 +78,25 @@ class ExperimentSettings(Settings):
 
 @dataclass(frozen=True)
 class CrossLayerSettings(ExperimentSettings):
-    """Settings of `bitat-tf experiment cross-layer`; see its `--help`.
-
-    Attributes:
-        epochs, learning_rate: Of SGD with momentum 0.9 and a cosine decay.
-        weight_decay: Of the float training, decoupled from the loss.
-        scales: Scales of the noise, in root mean squares of a layer's weights.
-        test_images: Number of test images that accuracy under noise is measured on; None for all.
-
-    The others are those of `ExperimentSettings`.
-    """
+    """Settings of `bitat-tf experiment cross-layer`: its options. SGD with momentum 0.9 and a cosine decay trains."""
 
     command: ClassVar[str] = "experiment cross-layer"
     of_float_training: ClassVar[tuple[str, ...]] = (*ExperimentSettings.of_float_training, "weight_decay")
 
-    epochs: int = 30
-    learning_rate: float = 0.05
-    weight_decay: float = 5e-4
-    scales: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
-    test_images: int | None = 2000
+    data: str = option(
+        DIGITS,
+        "folder of class folders of images, as in `train`, of 32x32 pixels or more; digits with --model only",
+        group="data",
+        metavar="digits|DIR",
+        otherwise="",
+    )
+    epochs: int = option(30, "epochs of the float training", minimum=1)
+    learning_rate: float = option(0.05, "of the float training, decays", metavar="RATE", exclusive=True)
+    weight_decay: float = option(5e-4, "of the float training, on kernels, decoupled from the loss")
+    scales: tuple[float, ...] = option(
+        (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0), "scales of the noise, in root mean squares of a layer's weights"
+    )
+    test_images: int | None = option(2000, "test images that accuracy under noise is measured on", minimum=1)
 
     @classmethod
     def for_options(cls, given: dict[str, Any]) -> "CrossLayerSettings":
@@ -122,10 +110,6 @@ class CrossLayerSettings(ExperimentSettings):
     def __post_init__(self):
         object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))  # JSON has lists
         super().__post_init__()
-        self.check_integers(test_images=1)
-        check_number(self.command, "weight_decay", self.weight_decay)
-        for scale in self.scales:
-            check_number(self.command, "scales", scale)
         if not self.scales:
             raise ValueError(f"{self.command}: --scales must hold at least one number. Received: none.")
 
@@ -142,39 +126,32 @@ def check_size_of_mobilenet(settings: CrossLayerSettings, height: int, width: in
 
 @dataclass(frozen=True)
 class GapSettings(ExperimentSettings):
-    """Settings of `bitat-tf experiment gap`; see its `--help`.
-
-    Attributes:
-        epochs, learning_rate: Of Adam in the float training, with a linear decay.
-        blocks: Blocks of the ReActNet, two binary layers each; None for the default of the picture's size.
-        binarization_epochs: Epochs of either binarization.
-        binarization_learning_rate: Of Adam in both, at the start; decays linearly.
-        joint_share: Share of BiTAT's epochs in which all layers train, at the end; the layers' phases have the rest.
-        float_reference: Whether BiTAT pulls at the float weights, as in the paper, and not at re-targeted ones.
-        strength: lambda of BiTAT's disentangled loss; None for what the layers name, and 1 where they name none.
-
-    The others are those of `ExperimentSettings`.
-    """
+    """Settings of `bitat-tf experiment gap`: its options. Adam trains, with a linear decay."""
 
     command: ClassVar[str] = "experiment gap"
     # The batches are those of the binarization, too.
     of_float_training: ClassVar[tuple[str, ...]] = ("epochs", "learning_rate", "width", "image_size", "blocks")
 
-    epochs: int = 20
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    blocks: int | None = None
-    binarization_epochs: int = 20
-    binarization_learning_rate: float = 1e-2
-    joint_share: float = 0.5
-    float_reference: bool = False
-    strength: float | None = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.check_integers(blocks=1, binarization_epochs=2)
-        self.check_blocks(self.blocks)
-        check_number(self.command, "binarization_learning_rate", self.binarization_learning_rate, exclusive=True)
-        check_number(self.command, "joint_share", self.joint_share, maximum=0.99)
-        if self.strength is not None:
-            check_number(self.command, "strength", self.strength)
+    epochs: int = option(20, "epochs of the float training", minimum=1)
+    batch_size: int = option(64, "images of a step", minimum=1)
+    learning_rate: float = option(1e-3, "of the float training, decays", metavar="RATE", exclusive=True)
+    blocks: int | None = option(
+        None, "blocks of two binary layers each", minimum=1, maximum=MOST_BLOCKS, otherwise="as in `train`"
+    )
+    binarization_epochs: int = option(20, "epochs of either binarization", minimum=2)
+    binarization_learning_rate: float = option(1e-2, "of either, decays linearly", metavar="RATE", exclusive=True)
+    joint_share: float = option(
+        0.5,
+        "share of BiTAT's epochs in which all layers train, at the end",
+        metavar="SHARE",
+        maximum=0.99,
+        otherwise="0.5; the paper's: 0",
+    )
+    float_reference: bool = option(
+        False,
+        "pull at the float weights, as in the paper",
+        otherwise="at those re-targeted to binary inputs",
+    )
+    strength: float | None = option(
+        None, "weight of the disentangled loss", metavar="LAMBDA", otherwise="what the layers say, or 1"
+    )
