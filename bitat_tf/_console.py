@@ -27,7 +27,7 @@ def show(report: RenderableType) -> None:
     if get_console().is_terminal:
         get_console().print(report)
     else:
-        sys.stdout.write(f"{report}\n")  # rich would fold it to 80 columns
+        say(str(report))  # as a table rich would fold it to 80 columns
 
 
 def say(text: str) -> None:

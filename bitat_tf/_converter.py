@@ -41,11 +41,11 @@ def converter_errors() -> tuple[type[Exception], ...]:
     return (tf.errors.OpError, RuntimeError, ValueError, own)
 
 
-def first_line(error: Exception) -> str:
+def converter_message(error: Exception) -> str:
     r"""Return what an error of the converter says: the line with "error:" in it, or the first one.
 
     Examples:
-        >>> first_line(RuntimeError("here\n  error: no such operator.\nthere"))
+        >>> converter_message(RuntimeError("here\n  error: no such operator.\nthere"))
         'error: no such operator.'
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

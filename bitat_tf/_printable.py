@@ -20,7 +20,7 @@ def printable(text: str, lines: bool = False) -> str:
 
     Args:
         text: The text.
-        lines: Whether it may have several lines.
+        lines: Whether it may have several lines, and tabs in them.
 
     Examples:
         >>> printable("größte Maus"), printable("two\nlines"), printable("\x1b]0;title\x07"), printable("caf\udce9")
@@ -28,7 +28,7 @@ def printable(text: str, lines: bool = False) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(one if lines and one == "\n" or _is_text(one) else _escaped(one) for one in text)
+    return "".join(one if lines and one in "\n\t" or _is_text(one) else _escaped(one) for one in text)
 
 
 def shortened(text: str, most: int = MOST) -> str:
@@ -45,6 +45,16 @@ def shortened(text: str, most: int = MOST) -> str:
 def message(text: str) -> str:
     """Return what is said to a user, in one or several lines, `printable` and `shortened`."""
     return printable(shortened(text), lines=True)
+
+
+def in_legend(text: str) -> str:
+    r"""Return a name as a legend of Matplotlib shows it, which takes a part between two $ for mathematics.
+
+    Examples:
+        >>> print(in_legend("US$"))
+        US\$
+    """
+    return text.replace("$", r"\$")
 
 
 def readable(text: str) -> str:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from matplotlib.axes import Axes
 
+from bitat_tf._printable import in_legend
 from bitat_tf.analysis.checked import checked_binary_layers
 from bitat_tf.analysis.result_table import ResultTable
 
@@ -103,7 +104,7 @@ def plot_sign_flips(axes: Axes, flips: ResultTable | list[dict[str, Any]]) -> No
         return
     for layer in layers:
         own = history.where(layer=layer)
-        axes.plot(own.column("epoch") + 1, 100 * own.column("rate"), label=layer.replace("$", r"\$"))
+        axes.plot(own.column("epoch") + 1, 100 * own.column("rate"), label=in_legend(layer))
     axes.set_xlabel("epoch")
     if len(layers) <= 12:
         axes.legend(fontsize=7)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from matplotlib.axes import Axes
 
+from bitat_tf._printable import in_legend
 from bitat_tf.analysis.checked import checked_binary_layers
 from bitat_tf.analysis.result_table import ResultTable
 from bitat_tf.calibration import measure_dependency
@@ -183,7 +184,7 @@ def plot_quantization_gap(axes: Axes, gap: ResultTable, error: str = "q_ours") -
         total = own.where(layer=TOTAL).column(error)[0]
         values = [own.where(layer=layer).column(error)[0] for layer in layers]
         positions = np.arange(len(layers)) + (number - (len(networks) - 1) / 2) * width
-        axes.bar(positions, values, width, label=f"{network} (network: {total:.4g})")
+        axes.bar(positions, values, width, label=f"{in_legend(network)} (network: {total:.4g})")
     axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7, parse_math=False)
     axes.set_ylabel(error)
     axes.legend(fontsize=8)

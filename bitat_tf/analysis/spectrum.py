@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from matplotlib.axes import Axes
 
+from bitat_tf._printable import in_legend
 from bitat_tf.analysis.result_table import ResultTable
 from bitat_tf.calibration import measure_dependency
 
@@ -106,7 +107,7 @@ def plot_spectra(axes: Axes, table: ResultTable, column: str = "share") -> None:
             own.column("index"),
             own.column(column),
             color=(shade, 0.3 + 0.5 * shade, 0.6 + 0.3 * shade),
-            label=layer.replace("$", r"\$"),
+            label=in_legend(layer),
         )
     axes.set_xscale("log")
     if column != "cumulative_share":

@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 
 from bitat_tf._files import TEMPORARY, check_room, file_hash, write_atomically, write_text
-from bitat_tf._validation import check_model, check_number
+from bitat_tf._validation import check_model, check_number, first_line
 from bitat_tf.callbacks.workers import has_several_workers, is_first_worker, wait_for_all_workers
 
 _KEEP = 2
@@ -75,7 +75,7 @@ class Backup(keras.callbacks.Callback):
                     model.load_weights(newest)
             except _KERAS_ERRORS as error:
                 raise ValueError(
-                    f"Backup: {newest} cannot be restored into this model ({_first_line(error)}). Use the model, the optimizer "
+                    f"Backup: {newest} cannot be restored into this model ({first_line(error)}). Use the model, the optimizer "
                     f"and the settings of the run that was stopped, or remove {self.directory} to begin anew."
                 ) from error
             model._initial_epoch = _epoch_of(newest)  # where Keras' own callback tells `fit` to begin
@@ -122,7 +122,7 @@ class Backup(keras.callbacks.Callback):
             last = before[0] if before else None
             raise OSError(
                 error.errno,
-                f"Backup: epoch {epochs} could not be saved in {self.directory} ({_first_line(error)}). "
+                f"Backup: epoch {epochs} could not be saved in {self.directory} ({first_line(error)}). "
                 + (f"The backup before it, {last}, is untouched. " if last else "")
                 + "Free some space there and start the run again.",
             ) from error
@@ -184,8 +184,4 @@ def _damage(path: Path) -> str | None:
     except FileNotFoundError:
         return "its checksum was not written"
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return _first_line(error)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+        return first_line(error)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bitat_tf import deployment, kits, workflow  # Keras is loaded when the options have been checked
-from bitat_tf._console import say, show_or_write, warn, write_json
+from bitat_tf._console import say, show_or_write, warn
 from bitat_tf.kits.targets import ALL
 from bitat_tf.workflow.settings import Pictures
 
@@ -14,7 +14,7 @@ def export(options: dict[str, Any]) -> int:
     """Run `bitat-tf export`; returns the exit code."""
     as_json, pictures = options.pop("json", False), Pictures.taken_from(options, "export")
     asked = workflow.ExportOptions(**options, pictures=pictures)
-    _write(workflow.export_file(asked), as_json)
+    show_or_write(workflow.export_file(asked), as_json)
     return 0
 
 
@@ -22,7 +22,7 @@ def verify(options: dict[str, Any]) -> int:
     """Run `bitat-tf verify`; returns the exit code: 1 unless the file was seen to do what the model does."""
     as_json, pictures = options.pop("json", False), Pictures.taken_from(options, "verify")
     report = workflow.verify_file(options.pop("model"), options.pop("file"), pictures, **options)
-    _write(report, as_json)
+    show_or_write(report, as_json)
     return 0 if report.ok else 1
 
 
@@ -69,10 +69,3 @@ def _names(path: Path) -> list[str]:
         return path.read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"kit: --labels must be a text in UTF-8. Received: {path}, which is none ({error}).") from error
-
-
-def _write(report: Any, as_json: bool) -> None:
-    if as_json:
-        write_json(report.to_dict())
-    else:
-        say(str(report))

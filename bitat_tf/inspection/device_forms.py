@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from bitat_tf._converter import converted, converter_errors, first_line
+from bitat_tf._converter import converted, converter_errors, converter_message
 from bitat_tf.inspection import rules
 from bitat_tf.inspection.findings import Finding
 from bitat_tf.inspection.kernel_layers import holds_binary
@@ -70,7 +70,7 @@ def _missing(calls: Sequence[LayerCall]) -> str:
     try:
         names = [operator.name for operator in read_operators(_converted(calls))]
     except converter_errors() as error:
-        return first_line(error)
+        return converter_message(error)
     return ", ".join(_without_form(names))
 
 

@@ -96,6 +96,8 @@ def _reason_of_sum(place: _Place) -> str:
     if not place.by_constant():
         return _UNKNOWN
     if place.leads_to("LceQuantize"):
+        if place.follows(*_CONVOLUTIONS) and not place.source_is_shared():
+            return "threshold of the sign: the convolution before it has a ReLU inside, or bitat_tf.export puts it there"
         return f"threshold of the sign: a convolution directly before it would take it, but {_between(place)} comes between"
     if any(source.name == "MUL" and source.constants for source in place.sources):
         return "batch normalization: the shift to the MUL before it"
@@ -127,7 +129,7 @@ def _between(place: _Place) -> str:
     if source.name in _SUMS and len(source.inputs) == 2:
         return "a shortcut"
     if source.name in _CONVOLUTIONS:
-        return "another reader of the convolution" if place.source_is_shared() else "a ReLU inside of the convolution"
+        return "another reader of the convolution"
     return source.name
 
 

@@ -61,3 +61,14 @@ def test_what_is_reshaped_twice_is_not_changed_in_place():
     x = np.random.default_rng(0).normal(size=(3, 4, 4, 8)).astype(np.float32)
     for engine, (found,) in run_everywhere(content, [x]):
         np.testing.assert_allclose(found, model(x).numpy(), atol=1e-4, err_msg=engine)
+
+
+def test_what_is_pooled_with_the_channels_first_is_left_as_it_is():
+    def gated(x):
+        pooled = L.GlobalAveragePooling2D(data_format="channels_first")(L.Permute((3, 1, 2))(x))
+        return conv(16, name="binary")(L.Multiply()([x, L.Reshape((1, 1, 16))(pooled)]))
+
+    model = small(gated, (5, 4, 16))
+    x = np.random.default_rng(0).normal(size=(5, 5, 4, 16)).astype(np.float32)
+    for engine, (found,) in run_everywhere(written(lower(model)), [x]):
+        np.testing.assert_allclose(found, model(x).numpy(), atol=1e-4, err_msg=engine)

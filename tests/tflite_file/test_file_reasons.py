@@ -19,7 +19,11 @@ REASONS = {
         "SUB",
         "would take it, but LOGISTIC comes between",
     ),
-    "threshold after a fused ReLU": ([("CONV_2D", (0,), 2), ("SUB", (1,), 1)], "SUB", "but a ReLU inside of the convolution"),
+    "threshold after a fused ReLU": (
+        [("CONV_2D", (0,), 2), ("SUB", (1,), 1)],
+        "SUB",
+        "has a ReLU inside, or bitat_tf",
+    ),
     "shift before": ([("ADD", (0, 0), 0), ("SUB", (1,), 1), ("PRELU", (2,), 1)], "SUB", "shift before a PReLU"),
     "shift after": ([("PRELU", (0,), 1), ("ADD", (1,), 1), ("AVERAGE_POOL_2D", (2,), 0)], "ADD", "shift after a PReLU"),
     "prelu": ([("PRELU", (0,), 1)], "PRELU", "no convolution takes it, unless nothing but a sign reads it"),

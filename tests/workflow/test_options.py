@@ -5,10 +5,11 @@ from dataclasses import dataclass, fields
 
 import pytest
 
+from bitat_tf.applications.reactnet import REACTNET_A_BLOCKS
 from bitat_tf.cli import build_parser
 from bitat_tf.workflow import BinarizeConfig, TrainConfig
 from bitat_tf.workflow.options import add_options, check_options, option, option_name, options_of
-from bitat_tf.workflow.settings import Settings
+from bitat_tf.workflow.settings import MOST_BLOCKS, Settings
 
 
 @dataclass(frozen=True)
@@ -81,3 +82,7 @@ def test_what_is_declared_is_what_the_commands_take(command, settings):
     stored = {one.name for one in fields(settings)}
     assert stored - set(options_of(settings)) == {"validation_share"} | ({"model", "sha256"} & stored)
     assert issubclass(settings, Settings)
+
+
+def test_a_reactnet_has_as_many_blocks_as_reactnet_a():
+    assert len(REACTNET_A_BLOCKS) == MOST_BLOCKS

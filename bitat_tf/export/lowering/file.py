@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from bitat_tf._converter import converted, converter_errors, first_line
+from bitat_tf._converter import converted, converter_errors, converter_message
 from bitat_tf.export.lowering.finishing import finish
 from bitat_tf.export.lowering.names import scope
 from bitat_tf.export.lowering.operators import FileOperators
@@ -63,15 +63,15 @@ def convert(program: Program, input_type: str = "float32") -> Any:
         layers = unwritable(program, lambda alone: _write(alone, FileOperators()), errors)
         which = f"these layers have no form on the device: {', '.join(layers)}." if layers else "the model cannot be written."
         raise ValueError(
-            f"to_tflite: {which} TensorFlow's converter says: {first_line(error).rstrip('.')}. Recurrent layers need "
+            f"to_tflite: {which} TensorFlow's converter says: {converter_message(error).rstrip('.')}. Recurrent layers need "
             "unroll=True; others must be made of operators that TensorFlow Lite has."
         ) from error
     model = parse(content)
     if not model.signatureDefs:  # then the converter has tried a way that writes nothing, which loses names
         raise OSError(
             errno.ENOSPC,
-            f"to_tflite: TensorFlow's converter could not write into the temporary folder {tempfile.gettempdir()}. Free some "
-            "space there, or name another folder by TMPDIR",
+            f"to_tflite: TensorFlow's converter could not write into the temporary folder {tempfile.gettempdir()}. It is full, "
+            "or cannot be written: free some space there, or name another folder by TMPDIR",
         )
     check_operators(model, program)
     finish(model, program, operators.steps, input_type)

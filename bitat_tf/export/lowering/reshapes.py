@@ -43,9 +43,9 @@ def keep_pixels(program: Program) -> None:
             above.append(below)
             below = below.inputs[0]
         if isinstance(below, steps.KerasCall) and type(below.layer) in _GLOBAL_POOLING and len(below.shape) == 1:
-            if program.only_reader(below) is None:
+            if program.only_reader(below) is None or below.layer.data_format != "channels_last":
                 continue
-            below.layer = type(below.layer)(data_format=below.layer.data_format, keepdims=True, dtype="float32")
+            below.layer = type(below.layer)(data_format="channels_last", keepdims=True, dtype="float32")
             for one in (*above, below):
                 one.shape = (1, 1, *one.shape)
             program.replace(step, step.inputs[0])

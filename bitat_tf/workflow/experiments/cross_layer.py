@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from bitat_tf._console import say
 from bitat_tf._files import write_text
 from bitat_tf.analysis import ResultTable, confidence_bands, noise_sensitivity, plot_noise_sensitivity
 from bitat_tf.analysis.checked import checked_noise_layers
@@ -61,7 +62,7 @@ class CrossLayerExperiment(Experiment[CrossLayerSettings]):
         config = self.config
         model = self.float_network(folder)
         accuracy = self.test_accuracy(model)
-        self.say(f"float network: test accuracy {accuracy:.2%}")
+        say(f"float network: test accuracy {accuracy:.2%}")
         chosen = np.random.default_rng(config.seed).permutation(len(self.images.test_images))[: config.test_images]
         data = self.images.test_images[chosen].astype(np.float32), self.images.test_labels[chosen]
         rows: list[dict[str, Any]] = []
@@ -71,7 +72,7 @@ class CrossLayerExperiment(Experiment[CrossLayerSettings]):
                 found = noise_sensitivity(model, data, config.scales, k=_K, calibration=self.calibration, seeds=[seed])
                 write_text(part, json.dumps(list(found.rows)))
             rows += json.loads(part.read_text())
-            self.say(f"noise of seed {seed}: done")
+            say(f"noise of seed {seed}: done")
         curves = ResultTable(tuple(rows))
         curves.to_csv(folder.table)
         save_figure(folder.figure, lambda axes: plot_noise_sensitivity(axes, curves), (7, 4.5))

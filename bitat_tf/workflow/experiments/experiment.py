@@ -5,7 +5,6 @@ from typing import Any, Generic
 
 import keras
 
-from bitat_tf._console import say
 from bitat_tf._files import save_model
 from bitat_tf._printable import readable_values
 from bitat_tf.workflow.experiments.folder import ExperimentFolder
@@ -83,10 +82,6 @@ class Experiment(Generic[AnyExperimentSettings]):
     def test_accuracy(self, model: keras.Model) -> float:
         """Return top-1 on all test images."""
         return self.training.test_accuracy(self.training.test_outputs(model))
-
-    def say(self, text: str) -> None:
-        """Print a line."""
-        say(text)
 
     def facts(self) -> dict[str, Any]:
         """Return what the report says of data and settings."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from bitat_tf._console import say
 from bitat_tf._files import save_model, write_text
 from bitat_tf.analysis import FloatReference, GapMonitor, ResultTable, layer_agreement, q_ratio_curve, quantization_gap
 from bitat_tf.applications import ReActNet
@@ -66,7 +67,7 @@ class GapExperiment(Experiment[GapSettings]):
     def run(self, folder: ExperimentFolder) -> dict[str, Any]:
         """Do the experiment; each binary network is kept as soon as it is there."""
         accuracy = self.test_accuracy(self.float_network(folder))
-        self.say(f"float network: test accuracy {accuracy:.2%}")
+        say(f"float network: test accuracy {accuracy:.2%}")
         rows: list[dict[str, Any]] = []
         for seed in self.config.seeds:
             for name, train in ((REACTNET, self._two_step), (BITAT, self._bitat)):
@@ -84,7 +85,7 @@ class GapExperiment(Experiment[GapSettings]):
         save_model(model, folder.parts / f"{log}.keras")
         gap = quantization_gap(self._reference(folder), {name: model})
         accuracy = self.test_accuracy(model)
-        self.say(f"{name}, seed {seed}: test accuracy {accuracy:.2%}")
+        say(f"{name}, seed {seed}: test accuracy {accuracy:.2%}")
         curve = q_ratio_curve(read_log(folder.log(log)))
         return {"network": name, "seed": seed, "accuracy": accuracy, "gap": list(gap.rows), "curve": list(curve.rows)}
 
