@@ -52,7 +52,7 @@ class TracedNetwork:
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            return tf.function(lambda batch: self._function(batch)[position], reduce_retracing=True)
+            return tf.function(_Part(self._function, position), reduce_retracing=True, autograph=False)
         if keras.backend.backend() == "jax":
             return self._part_on_jax(position)
         return lambda batch: self._function(batch)[position]
@@ -70,3 +70,17 @@ class TracedNetwork:
         # Of several processes each computes for itself, with its own copy of the variables.
         local = np.asarray if jax.process_count() > 1 else lambda value: value
         return lambda batch: stateless([local(variable.value) for variable in variables], batch)
+
+
+class _Part:
+    """Gives one entry of what a function returns.
+
+    An object, since TensorFlow counts the traces of all functions of the same lines together, and warns of too many.
+    """
+
+    def __init__(self, function: Callable[[Any], list[Any]], position: int):
+        self._function = function
+        self._position = position
+
+    def __call__(self, batch: Any) -> Any:
+        return self._function(batch)[self._position]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bitat_tf.calibration import measure_dependency
+from bitat_tf.calibration import NetworkTrace, measure_dependency
 from bitat_tf.layers import BinaryConv2D, BinaryDense, binary_layers
 from bitat_tf.regularizers import DisentangledRegularizer
 
@@ -260,3 +260,20 @@ def test_layers_of_one_name_in_two_nested_models_keep_their_own_kernels():
         np.testing.assert_array_equal(measured.reference, kernel)
     with pytest.raises(ValueError, match="of the same names, each once in both models. Received: none, or several, named"):
         measure_dependency(model, x, float_model=keras.models.clone_model(model))
+
+
+def test_parts_of_a_trace_are_no_retracing(caplog):
+    """TensorFlow warns where functions of the same lines are traced five times."""
+    inputs = x = keras.Input((4, 4, 2))
+    for number in range(6):
+        x = BinaryConv2D(2, 1, name=f"conv_{number}")(x)
+    model = keras.Model(inputs, x)
+    layers = binary_layers(model)
+    trace = NetworkTrace(model, layers)
+    tf.get_logger().addHandler(caplog.handler)
+    try:
+        shapes = [trace.inputs_of(layer)(np.zeros((3, 4, 4, 2), np.float32))[0].shape for layer in layers]
+    finally:
+        tf.get_logger().removeHandler(caplog.handler)
+    assert shapes == [(3, 4, 4, 2)] * 6
+    assert "retracing" not in caplog.text
