@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from bitat_tf._printable import readable
 if TYPE_CHECKING:  # what writes bytes and text needs no Keras
     import keras
 
-TEMPORARY = ".writing-"  # what the names of temporary files begin with
+_TEMPORARY = ".writing-"  # what the names of temporary files begin with; the process that writes them follows
 
 
 def write_atomically(path: str | os.PathLike, write: Callable[[Path], None]) -> Path:
@@ -33,7 +34,7 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], None]) -> 
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=temporary_prefix(), suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -56,7 +57,7 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], None]) -> 
 def check_room(folder: Path, size: int) -> None:
     """Raise OSError unless a file of `size` bytes can be written in a folder: HDF5 crashes where a disk is full in the end."""
     if hasattr(os, "posix_fallocate"):
-        with tempfile.NamedTemporaryFile(prefix=TEMPORARY, dir=folder) as file:
+        with tempfile.NamedTemporaryFile(prefix=temporary_prefix(), dir=folder) as file:
             try:
                 os.posix_fallocate(file.fileno(), 0, size)
             except OSError as error:
@@ -64,10 +65,38 @@ def check_room(folder: Path, size: int) -> None:
                     raise
 
 
+def temporary_prefix() -> str:
+    """Return what the names of temporary files of this process begin with."""
+    return f"{_TEMPORARY}{os.getpid()}-"
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a path is a file that is being written, or that a killed process has left."""
+    return path.name.startswith(_TEMPORARY) and path.is_file()
+
+
 def remove_temporary_files(folder: Path) -> None:
-    """Remove what processes that were killed while they wrote have left in a folder, and in the folders in it."""
-    for path in folder.rglob(f"{TEMPORARY}*"):
-        path.unlink(missing_ok=True)
+    """Remove what processes that were killed while they wrote have left in a folder, and in the folders in it.
+
+    What another process of this machine is writing stays. This process must not be writing there itself: in a container a
+    killed one had the same number.
+    """
+    for path in folder.rglob(f"{_TEMPORARY}*"):
+        writer = re.match(rf"{re.escape(_TEMPORARY)}(\d{{1,9}})-", path.name)
+        if is_temporary(path) and not (writer and _is_another_alive(int(writer[1]))):
+            path.unlink(missing_ok=True)
+
+
+def _is_another_alive(process: int) -> bool:
+    if process == os.getpid() or os.name == "nt":  # where asking would end it, and where a run's folder is not locked either
+        return False
+    try:
+        os.kill(process, 0)  # only asks
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is somebody else's
+        pass
+    return True
 
 
 def _umask() -> int:

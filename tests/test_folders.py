@@ -1,7 +1,10 @@
 """Which files of a folder count as images, which are left out and named, and what tells training and test images apart."""
 
+import io
 import os
+import struct
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from PIL import Image, features
 
 from bitat_tf.data import load_folder, split_folder
 from bitat_tf.data.folder import FolderWarning
+from bitat_tf.kits.picture import read_picture
 
 
 def noise(path, seed, size=(8, 8), **options):
@@ -71,6 +75,102 @@ def test_folders_that_are_not_used_are_named(folder):
             noise(root / part / "ab"[seed] / "0.png", len(part) + 10 * seed)
     with pytest.warns(FolderWarning, match=r"left out of .*everything in pictures/ \(2\), everything in val/ \(2\)"):
         load_folder(root)
+
+
+def refuse_to_open(monkeypatch, name):
+    """Let a folder or a file not be readable, for root as well."""
+    iterdir, open_file = Path.iterdir, Path.open
+
+    def refused(function):
+        def call(path, *arguments, **options):
+            if path.name == name:
+                raise PermissionError(13, "Permission denied", str(path))
+            return function(path, *arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(Path, "iterdir", refused(iterdir))
+    monkeypatch.setattr(Path, "open", refused(open_file))
+
+
+def test_of_folders_that_are_not_used_only_what_is_in_them_counts(folder, monkeypatch):
+    root = folder.parent
+    for part in ("train", "held out", "Train"):  # two names that are one in small letters
+        for seed in range(2):
+            noise(root / part / "ab"[seed] / "0.png", len(part) * ord(part[0]) + seed)
+    (root / "notes").mkdir()
+    (root / "lost+found").mkdir()
+    (root / "test").symlink_to(root / "held out")
+    refuse_to_open(monkeypatch, "lost+found")
+    expected = {"everything in pictures/": 2, "lost+found/, which is not readable": 1}
+    monkeypatch.chdir(folder)
+    for test in (None, root / "test", root / "held out", "../test", root / "train" / ".." / "test"):
+        left_out = split_folder(root, test=test).left_out
+        assert {name: left_out[name] for name in left_out if name.lower() != "everything in train/"} == expected
+        assert left_out.total() == 5
+
+
+def test_a_folder_that_may_not_be_entered_is_named(folder, monkeypatch):
+    def refused(path, stat=os.stat, **options):
+        if str(path).startswith(f"{folder / 'b'}{os.sep}"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refused)
+    with pytest.raises(PermissionError, match=r"split_folder: the directory .*/b is not readable \(Permission denied\)"):
+        split_folder(folder)
+
+
+def test_a_file_that_may_not_be_opened_is_counted(folder, monkeypatch):
+    (folder / "a" / "closed").write_text("text")
+    refuse_to_open(monkeypatch, "closed")
+    with pytest.warns(FolderWarning, match=r"left out of .*: without an ending \(1\)"):
+        load_folder(folder, skip_corrupt=True)
+
+
+def test_errors_name_the_function_that_was_called(folder):
+    (folder / "empty").mkdir()
+    for name in "cd":
+        noise(folder.parent / "other" / name / "0.png", ord(name))
+    for load in (split_folder, load_folder):
+        name = load.__name__
+        with pytest.raises(ValueError, match=f"^{name}: no image in .*empty"):
+            load(folder)
+        with pytest.raises(ValueError, match=f"^{name}: `test_share`"):
+            load(folder, test_share=2.0)
+        with pytest.raises(FileNotFoundError, match=f"^{name}: there is no directory"):
+            load(folder / "nowhere")
+        with pytest.raises(ValueError, match=f"^{name}: train and test must have the same classes"):
+            load(folder, test=folder.parent / "other")
+
+
+def avif():
+    """Return an AVIF file whose pixels are zeros, and one that does not say where they are."""
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(file, "AVIF")
+    whole = file.getvalue()
+    start = whole.index(b"mdat") + 4
+    return {"avif": whole[:start] + bytes(len(whole) - start), "AVIF": whole.replace(b"iloc", b"none")}
+
+
+DAMAGED = {  # what Pillow raises RuntimeError, NotImplementedError and its subclass BLPFormatError for
+    **(avif() if features.check("avif") else {}),
+    "dds": b"DDS " + struct.pack("<7I", 124, 0, 8, 8, 0, 0, 0) + bytes(100),
+    "blp": b"BLP2" + struct.pack("<I4B2I", 9, 9, 0, 0, 0, 8, 8) + bytes(2000),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damaged_files_of_rare_kinds_are_named(folder, kind):
+    path = folder / "a" / f"damaged.{kind}"
+    path.write_bytes(DAMAGED[kind])
+    with pytest.raises(ValueError, match=f"1 of 7 images in .* cannot be read(.|\n)*a/damaged.{kind}: "):
+        load_folder(folder)
+    assert load_folder(folder, skip_corrupt=True).skipped == (f"a/damaged.{kind}",)
+    with pytest.raises(ValueError, match=f"`picture` must be a picture that can be read. Received: {path} "):
+        read_picture(path)
+    path.rename(folder / "a" / "without")  # and by its content it is no image
+    assert split_folder(folder).left_out == ({} if kind == "avif" else {"without an ending": 1})
 
 
 def test_float_pixels_are_refused(folder):

@@ -37,7 +37,7 @@ def test_source(path):
 
 # Rooms from the bottom to the top; a file imports from its own room and from those before it.
 ROOMS = ["_lazy", "_saved_models", "_validation", "_printable", "_files", "_pixels", "_tables", "_tracing", "_converter"]
-ROOMS += ["_console", "model_graph", "tflite_file", "dependency", "quantizers"]
+ROOMS += ["_unreadable", "_console", "model_graph", "tflite_file", "dependency", "quantizers"]
 ROOMS += ["_disentangled_error", "regularizers", "layers", "inspection", "calibration", "callbacks", "distillation", "analysis"]
 BESIDE_EACH_OTHER = ("conversion", "post_training", "applications", "export", "data", "importing")
 TOP = [*BESIDE_EACH_OTHER, "deployment", "kits", "workflow", "cli"]

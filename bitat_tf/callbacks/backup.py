@@ -11,7 +11,7 @@ from pathlib import Path
 
 import keras
 
-from bitat_tf._files import TEMPORARY, check_room, file_hash, write_atomically, write_text
+from bitat_tf._files import check_room, file_hash, temporary_prefix, write_atomically, write_text
 from bitat_tf._validation import check_model, check_number, first_line
 from bitat_tf.callbacks.workers import has_several_workers, is_first_worker, wait_for_all_workers
 
@@ -107,7 +107,7 @@ class Backup(keras.callbacks.Callback):
         before = _backups(self.directory)
 
         def write(temporary: Path) -> None:
-            weights = temporary.with_name(f"{TEMPORARY}{os.getpid()}{_WEIGHTS}")
+            weights = temporary.with_name(temporary_prefix() + path.name)
             try:
                 check_room(self.directory, _largest_size(model))
                 model.save_weights(weights)

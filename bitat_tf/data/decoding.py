@@ -1,6 +1,6 @@
 """Image files as arrays of pixels: which files are images, and which of them cannot be read."""
 
-import struct
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from bitat_tf._unreadable import BOMB, UNREADABLE
+
 # EPS would run Ghostscript. The others are known to Pillow, which cannot read them.
 _NEVER = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
 # Recognized whatever the name ends with. TIFF only where it ends with nothing: files of raw pixels of cameras begin like it.
 _BY_CONTENT = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "AVIF", "JPEG2000", "PPM")
 _LARGEST_NATIVE_SIZE = 64
-# What Pillow raises for files that are damaged, are no images, or claim to be gigantic.
-_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, *_BOMB)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,15 +53,16 @@ def is_image(path: Path) -> bool:
     """Whether Pillow reads a file, by its ending, or else by its content."""
     suffix = path.suffix.lower()
     if suffix in _endings():
-        return path.is_file() or not path.exists()  # what a broken link leads to is named when it is to be read
-    if not path.is_file():  # a pipe would never end
+        # What a broken link leads to, or one into a closed folder, is named when it is to be read.
+        return os.path.isfile(path) or not os.path.exists(path)
+    if not os.path.isfile(path):  # a pipe would never end
         return False
     try:
         with Image.open(path, formats=[*{*_BY_CONTENT, *(() if suffix else ("TIFF",))} & {*Image.OPEN}]):
             return True
-    except _BOMB:
+    except BOMB:
         return True
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
 
 
@@ -73,7 +73,7 @@ def native_size(paths: Sequence[Path]) -> int:
         try:
             with Image.open(path, formats=_formats(path.suffix.lower())) as image:  # reads the header only
                 size = image.size
-        except _UNREADABLE:
+        except UNREADABLE:
             continue  # reported when the image is decoded
         common = common or size
         if size != common or size[0] != size[1] or size[0] > _LARGEST_NATIVE_SIZE:
@@ -91,7 +91,7 @@ def decode(files: ImageFiles, shape: tuple[int, int, int], aspect: str) -> tuple
             images[len(kept)] = _read_image(path, shape, aspect)
         except UnidentifiedImageError:
             corrupt[path] = "no image of a kind that Pillow reads"
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             corrupt[path] = getattr(error, "strerror", None) or str(error) or repr(error)
         else:
             kept.append(index)

@@ -14,7 +14,7 @@ from bitat_tf._validation import check_choice
 from bitat_tf.data._checks import check_integer, listed
 from bitat_tf.data.decoding import decode, native_size
 from bitat_tf.data.images import ImageData
-from bitat_tf.data.listing import FolderSplit, named, split_folder
+from bitat_tf.data.listing import FolderSplit, named, split_for
 
 
 class FolderWarning(UserWarning):
@@ -77,7 +77,7 @@ def load_folder(
     root = Path(directory)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        split = split_folder(root, test_share, seed, test)
+        split = split_for("load_folder", root, test_share, seed, test)
         train, class_names = split.train, split.class_names
         if subset is not None:
             train = train.take(even_subset(train.labels, subset, len(class_names), seed))
@@ -89,11 +89,11 @@ def load_folder(
         test_images, test_labels, test_corrupt = decode(split.test, shape, aspect)
     corrupt = {_name(path, root): why for path, why in (train_corrupt | test_corrupt).items()}
     if corrupt and not skip_corrupt:
-        named = "".join(f"\n  {path}: {why}" for path, why in list(corrupt.items())[:10])
+        first = "".join(f"\n  {path}: {why}" for path, why in list(corrupt.items())[:10])
         raise ValueError(
             f"load_folder: {len(corrupt)} of {len(paths)} images in {root} cannot be read. Repair or delete "
             "them, or leave them out with skip_corrupt=True (command line: --skip-corrupt). "
-            f"The first {min(10, len(corrupt))}:{named}"
+            f"The first {min(10, len(corrupt))}:{first}"
         )
     for part, labels in (("training", train_labels), ("test", test_labels)):
         lost = [name for index, name in enumerate(class_names) if index not in labels]

@@ -65,122 +65,150 @@ def split_folder(
         >>> split = split_folder("pictures", seed=0)  # doctest: +SKIP
         >>> paths, labels = split.train.paths, split.train.labels  # doctest: +SKIP
     """
-    check_share("load_folder", "test_share", test_share)
-    check_integer("load_folder", "seed", seed, 0)
-    root, left_out = Path(directory), Counter[str]()
-    folders = {folder.name.lower(): folder for folder in _visible(_checked(root)) if folder.is_dir()}
+    return split_for("split_folder", directory, test_share, seed, test)
+
+
+def split_for(
+    where: str, directory: str | os.PathLike, test_share: float, seed: int, test: str | os.PathLike | None
+) -> FolderSplit:
+    """Return what `split_folder` does; its errors begin with `where`."""
+    check_share(where, "test_share", test_share)
+    check_integer(where, "seed", seed, 0)
+    root, listing = Path(directory), _Listing(where)
+    inside = listing.folders(listing.checked(root))
+    folders = {folder.name.lower(): folder for folder in inside}
     held_out = [folders[name] for name in _HELD_OUT if name in folders]
-    if "train" in folders and (held_out or (test is not None and _holds_folders_alone(folders["train"]))):
+    if "train" in folders and (held_out or (test is not None and listing.holds_folders_alone(folders["train"]))):
         train_root, test_root = folders["train"], held_out[0] if test is None else Path(test)
-        unused = [folder for folder in folders.values() if folder not in (train_root, test_root)]
-        left_out.update({f"everything in {printable(folder.name)}/": len(_visible(folder)) for folder in unused})
-        left_out.update(_beside(root))
+        listing.leave_out(inside, (train_root, test_root))
+        listing.leave_out_beside(root)
     elif test is not None:
         train_root, test_root = root, Path(test)
     else:
-        if "train" in folders and _holds_folders_alone(folders["train"]):
+        if "train" in folders and listing.holds_folders_alone(folders["train"]):
             raise ValueError(
-                f"load_folder: {root} holds train/ but none of test/, val/, validation/. Add one, name another folder of test "
+                f"{where}: {root} holds train/ but none of test/, val/, validation/. Add one, name another folder of test "
                 f"images (command line: --test), or load {folders['train']} itself, of which a share then becomes the test set."
             )
-        classes = _class_folders(root, left_out)
+        classes = listing.class_folders(root)
         names = tuple(folder.name for folder in classes)
-        files = _files_of(classes, left_out)
+        files = listing.files_of(classes)
         cure = f"Add images of these classes in {root}, remove the classes, or arrange all images in train/ and test/."
-        drawn = draw_share("load_folder", files.labels, test_share, seed, names.__getitem__, cure)
+        drawn = draw_share(where, files.labels, test_share, seed, names.__getitem__, cure)
         train, rest = files.take(np.flatnonzero(~drawn)), files.take(np.flatnonzero(drawn))
-        return FolderSplit(train, rest, tuple(map(printable, names)), True, left_out)
-    train_classes, test_classes = (_class_folders(_checked(each), left_out) for each in (train_root, test_root))
+        return FolderSplit(train, rest, tuple(map(printable, names)), True, listing.left_out)
+    train_classes, test_classes = (listing.class_folders(listing.checked(each)) for each in (train_root, test_root))
     names, others = (tuple(folder.name for folder in each) for each in (train_classes, test_classes))
     if names != others:
         raise ValueError(
-            f"load_folder: train and test must have the same classes. Received: only in "
+            f"{where}: train and test must have the same classes. Received: only in "
             f"{train_root}: {listed(sorted(set(names) - set(others)))}; only in {test_root}: "
             f"{listed(sorted(set(others) - set(names)))}. Rename or add the missing folders."
         )
-    train, rest = _files_of(train_classes, left_out), _files_of(test_classes, left_out)
+    train, rest = listing.files_of(train_classes), listing.files_of(test_classes)
     both = {path.resolve() for path in train.paths} & {path.resolve() for path in rest.paths}
     if both:
         raise ValueError(
-            f"load_folder: a test image must not be a training image. Received: {train_root} and {test_root}, which have "
+            f"{where}: a test image must not be a training image. Received: {train_root} and {test_root}, which have "
             f"{len(both)} files in common. Name another folder as `test`, or leave it out for a share drawn from all."
         )
-    return FolderSplit(train, rest, tuple(map(printable, names)), False, left_out)
+    return FolderSplit(train, rest, tuple(map(printable, names)), False, listing.left_out)
 
 
-def _checked(root: Path) -> Path:
-    if not root.exists():
-        raise FileNotFoundError(f"load_folder: there is no directory {root}. Check the path. {_LAYOUT}.")
-    if not root.is_dir():
-        raise NotADirectoryError(f"load_folder: {root} is a file. {_LAYOUT}; unpack an archive first.")
-    return root
+@dataclass(frozen=True, eq=False)
+class _Listing:
+    """Lists folders for `where`, with which errors begin, and counts what is left out."""
 
+    where: str
+    left_out: Counter[str] = field(default_factory=Counter)
 
-def _holds_folders_alone(directory: Path) -> bool:
-    """Whether a folder called train holds class folders, and is not a class of pictures of trains."""
-    inside = _visible(directory)
-    return bool(inside) and all(entry.is_dir() for entry in inside)
+    def checked(self, root: Path) -> Path:
+        if not root.exists():
+            raise FileNotFoundError(f"{self.where}: there is no directory {root}. Check the path. {_LAYOUT}.")
+        if not root.is_dir():
+            raise NotADirectoryError(f"{self.where}: {root} is a file. {_LAYOUT}; unpack an archive first.")
+        return root
 
+    def visible(self, directory: Path) -> list[Path]:
+        try:
+            os.stat(os.path.join(directory, "."))  # which takes the right to enter it
+            entries = [entry for entry in directory.iterdir() if not entry.name.startswith(".")]
+        except PermissionError as error:
+            raise PermissionError(
+                f"{self.where}: the directory {directory} is not readable ({error.strerror}). Give yourself the "
+                "right to read and enter it and the folders below."
+            ) from error
+        return sorted(entries, key=lambda entry: entry.name)
 
-def _class_folders(directory: Path, left_out: Counter[str]) -> list[Path]:
-    folders = [entry for entry in _visible(directory) if entry.is_dir()]
-    if len(folders) < 2:
-        found = f"one class folder, {folders[0].name!r}," if folders else "no class folders"
-        raise ValueError(f"load_folder: {found} in {directory}. {_LAYOUT}.")
-    left_out.update(_beside(directory))
-    return folders
+    def folders(self, directory: Path) -> list[Path]:
+        return [entry for entry in self.visible(directory) if os.path.isdir(entry)]
 
+    def holds_folders_alone(self, directory: Path) -> bool:
+        """Whether a folder called train holds class folders, and is not a class of pictures of trains."""
+        inside = self.visible(directory)
+        return bool(inside) and all(map(os.path.isdir, inside))
 
-def _beside(directory: Path) -> list[str]:
-    return ["images beside the class folders" for entry in _visible(directory) if not entry.is_dir() and is_image(entry)]
-
-
-def _files_of(classes: Sequence[Path], left_out: Counter[str]) -> ImageFiles:
-    found = [_images_below(folder, left_out) for folder in classes]
-    empty = [str(folder) for folder, paths in zip(classes, found, strict=True) if not paths]
-    if empty:
-        others = f" Received: {named(left_out)}, which are none that Pillow reads." if left_out else ""
-        raise ValueError(
-            f"load_folder: no image in {listed(empty)}. Expected: in every class folder images such as .jpg and .png.{others} "
-            "Add images, convert them, or remove the folders."
-        )
-    labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(paths) for paths in found])
-    return ImageFiles([path for paths in found for path in paths], labels)
-
-
-def _images_below(folder: Path, left_out: Counter[str]) -> list[Path]:
-    found: list[Path] = []
-    for entry in _visible(folder):
-        if entry.is_dir():
-            if entry.is_symlink():  # which may lead in a circle
-                left_out["linked folders"] += 1
+    def leave_out(self, folders: Sequence[Path], used: Sequence[Path]) -> None:
+        """Count what is in folders that do not hold one of those in use, in whatever way these are named."""
+        for folder in folders:
+            if any(path.resolve().is_relative_to(folder.resolve()) for path in used):
+                continue
+            try:
+                count = len(self.visible(folder))
+            except PermissionError:  # such as lost+found
+                self.left_out[f"{printable(folder.name)}/, which is not readable"] += 1
             else:
-                found += _images_below(entry, left_out)
-        elif is_image(entry):
-            found.append(entry)
-        elif entry.name.lower() not in _SYSTEM and not _is_text(entry):
-            left_out[printable(entry.suffix) or "without an ending"] += 1
-    return found
+                self.left_out.update({f"everything in {printable(folder.name)}/": count} if count else {})
+
+    def leave_out_beside(self, directory: Path) -> None:
+        beside = [entry for entry in self.visible(directory) if not os.path.isdir(entry) and is_image(entry)]
+        self.left_out.update(["images beside the class folders"] * len(beside))
+
+    def class_folders(self, directory: Path) -> list[Path]:
+        folders = self.folders(directory)
+        if len(folders) < 2:
+            found = f"one class folder, {folders[0].name!r}," if folders else "no class folders"
+            raise ValueError(f"{self.where}: {found} in {directory}. {_LAYOUT}.")
+        self.leave_out_beside(directory)
+        return folders
+
+    def files_of(self, classes: Sequence[Path]) -> ImageFiles:
+        found = [self.images_below(folder) for folder in classes]
+        empty = [str(folder) for folder, paths in zip(classes, found, strict=True) if not paths]
+        if empty:
+            others = f" Received: {named(self.left_out)}, which are none that Pillow reads." if self.left_out else ""
+            raise ValueError(
+                f"{self.where}: no image in {listed(empty)}. Expected: in every class folder images such as .jpg and .png."
+                f"{others} Add images, convert them, or remove the folders."
+            )
+        labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(paths) for paths in found])
+        return ImageFiles([path for paths in found for path in paths], labels)
+
+    def images_below(self, folder: Path) -> list[Path]:
+        found: list[Path] = []
+        for entry in self.visible(folder):
+            if os.path.isdir(entry):
+                if entry.is_symlink():  # which may lead in a circle
+                    self.left_out["linked folders"] += 1
+                else:
+                    found += self.images_below(entry)
+            elif is_image(entry):
+                found.append(entry)
+            elif entry.name.lower() not in _SYSTEM and not _is_text(entry):
+                self.left_out[printable(entry.suffix) or "without an ending"] += 1
+        return found
 
 
 def _is_text(path: Path) -> bool:
-    if path.suffix or not path.is_file():
+    if path.suffix or not os.path.isfile(path):
         return path.suffix.lower() in _TEXTS
-    with path.open("rb") as file:
-        return all(byte >= 32 or byte in b"\t\r\n" for byte in file.read(1024))
+    try:
+        with path.open("rb") as file:
+            return all(byte >= 32 or byte in b"\t\r\n" for byte in file.read(1024))
+    except OSError:  # so that it is counted
+        return False
 
 
 def named(left_out: Mapping[str, int]) -> str:
     """Return what was left out as one text, the most first: ".heic (40), linked folders (1)"."""
     return ", ".join(f"{what} ({count})" for what, count in sorted(left_out.items(), key=lambda item: -item[1]))
-
-
-def _visible(directory: Path) -> list[Path]:
-    try:
-        entries = [entry for entry in directory.iterdir() if not entry.name.startswith(".")]
-    except PermissionError as error:
-        raise PermissionError(
-            f"load_folder: the directory {directory} is not readable ({error.strerror}). Give yourself the "
-            "right to read and enter it and the folders below."
-        ) from error
-    return sorted(entries, key=lambda entry: entry.name)

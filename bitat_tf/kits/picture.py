@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from bitat_tf._unreadable import UNREADABLE
+
 _LARGEST_SIDE = 1024
 _MADE_SIDE = 224
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 def read_picture(picture: str | os.PathLike | np.ndarray | None) -> Image.Image:
@@ -46,7 +47,7 @@ def _from_file(path: Path) -> Image.Image:
             image = ImageOps.exif_transpose(file)
     except UnidentifiedImageError as error:
         raise ValueError(f"write_kit: `picture` must be a picture, such as a JPEG or a PNG. Received: {path}.") from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ValueError(f"write_kit: `picture` must be a picture that can be read. Received: {path} ({error}).") from error
     if image.mode.startswith(("I", "F")):
         raise ValueError(f"write_kit: `picture` must have 8 bits a channel. Received: {path}, of Pillow's mode {image.mode}.")

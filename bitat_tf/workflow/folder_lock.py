@@ -52,7 +52,11 @@ class FolderLock:
                 ) from error
             except OSError as error:  # some file systems have no locks
                 warn(f"{self._folder} cannot be locked ({error.strerror}): let no other process write there.")
-            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            try:
+                there = os.path.samestat(os.fstat(file.fileno()), path.stat())
+            except FileNotFoundError:
+                there = False
+            if not there:
                 file.close()  # its holder has removed it in between: this is the lock of nothing
                 continue
             self._file = file

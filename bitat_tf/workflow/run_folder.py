@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from bitat_tf._files import TEMPORARY, remove_temporary_files, write_bytes, write_text
+from bitat_tf._files import is_temporary, remove_temporary_files, write_bytes, write_text
 from bitat_tf.workflow.folder_lock import LOCK, FolderLock
 from bitat_tf.workflow.settings import AnySettings, Settings
 
@@ -70,7 +70,7 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(f"--out must be a folder. Received: the file {self.path}. Choose another name.")
         # Of a run that was killed while it wrote its first file, that file's temporary form is left.
-        if not self.path.is_dir() or all(path.name.startswith((TEMPORARY, LOCK)) for path in self.path.iterdir()):
+        if not self.path.is_dir() or all(path.name == LOCK or is_temporary(path) for path in self.path.iterdir()):
             return
         if not self.config.exists():
             raise FileExistsError(

@@ -27,7 +27,10 @@ class Pictures:
         metavar="digits|DIR",
     )
     test: str | None = option(
-        None, "folder of class folders of test images; all of --data trains then", group="data", metavar="DIR"
+        None,
+        "folder of class folders of test images; all of --data, or of its train/, trains then",
+        group="data",
+        metavar="DIR",
     )
     aspect: str = option(
         "crop",
@@ -92,7 +95,8 @@ class Settings(Pictures):
     @classmethod
     def normalized(cls, given: dict[str, Any]) -> dict[str, Any]:
         """Return settings as they are stored: a run may be resumed from another folder, so paths are absolute."""
-        folders = {name: given[name] for name in ("data", "test") if given.get(name) not in (None, DIGITS)}
+        named = {name: given[name] for name in ("data", "test") if given.get(name) is not None}
+        folders = {name: value for name, value in named.items() if (name, value) != ("data", DIGITS)}
         return {**given, **{name: os.path.abspath(folder) for name, folder in folders.items()}}
 
     @classmethod

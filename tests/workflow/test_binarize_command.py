@@ -269,6 +269,7 @@ def test_the_users_model_is_never_removed(finished, call):
 
 def test_settings():
     assert TrainConfig.normalized({"data": "pictures"}) == {"data": os.path.abspath("pictures")}
+    assert TrainConfig.normalized({"data": "digits", "test": "digits"}) == {"data": "digits", "test": os.path.abspath("digits")}
     assert BinarizeConfig.for_data("digits", model="m.keras").epochs == 0
     assert BinarizeConfig.for_data("digits", model="m.keras", shortcuts=True).epochs == 5
     config = BinarizeConfig.for_data("pictures", model="m.keras", skip=["a*"], post_training=True)

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bitat_tf.data import split_folder
 from bitat_tf.workflow import RunFolder, TrainConfig
@@ -80,3 +81,26 @@ def test_a_kit_takes_a_picture_of_the_run_and_knows_how_it_was_made_square(pictu
     source = source_of_kit(folder.path, with_picture=True)
     assert source.picture == pictures / "grass" / "0.png"
     assert source.notes[0].startswith("the network was trained with --aspect stretch. The programs of the kit cut pictures")
+
+
+def test_a_kit_takes_a_picture_that_it_can_show(tmp_path):
+    data = tmp_path / "data"
+    for name in (".thumbnails", "a", "b"):
+        (data / name).mkdir(parents=True)
+    image = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
+    image.save(data / ".thumbnails" / "0.png")
+    Image.fromarray(np.full((8, 8), 40000, np.uint16)).save(data / "a" / "0.png")
+    (data / "a" / "1.png").symlink_to(data / "nowhere.png")
+    (data / "b" / "0.png").write_bytes(b"no picture")
+    with RunFolder(tmp_path / "run") as folder:
+        folder.begin(TrainConfig.for_data(str(data)))
+    folder.tflite.write_bytes(b"")
+    source = source_of_kit(folder.path, with_picture=True)
+    assert source.picture is None
+    (note,) = source.notes
+    assert note.startswith("no picture of the run's data is of use for the kit (`picture` must be a picture, such as a JPEG")
+    assert note.endswith("b/0.png.). Name one with --picture.")
+    assert source_of_kit(folder.path, with_picture=False).notes == ()
+    image.save(data / "b" / "1.png")
+    source = source_of_kit(folder.path, with_picture=True)
+    assert (source.picture, source.notes) == (data / "b" / "1.png", ())

@@ -81,6 +81,64 @@ def test_a_lock_that_its_holder_has_just_removed_is_not_taken(tmp_path, monkeypa
     late.release()
 
 
+def test_a_lock_may_vanish_while_it_is_looked_at(tmp_path, monkeypatch):
+    pytest.importorskip("fcntl")
+    fstat, lock = os.fstat, FolderLock(tmp_path)
+
+    def removed_before(file):
+        monkeypatch.setattr(os, "fstat", fstat)
+        (tmp_path / ".lock").unlink()
+        return fstat(file)
+
+    monkeypatch.setattr(os, "fstat", removed_before)
+    lock.take()
+    assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} ")
+    lock.release()
+
+
+def test_resuming_leaves_what_others_are_writing(tmp_path):
+    with RunFolder(tmp_path / "run") as folder:
+        folder.begin(CONFIG)
+    write = """
+import sys
+from bitat_tf._files import write_atomically
+def wait(path):
+    print(path.name, flush=True)
+    sys.stdin.read()
+write_atomically(sys.argv[1], wait)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", write, str(folder.path / "model.tflite")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    name = process.stdout.readline().strip()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (folder.path / f".writing-{ended.pid}-abc.json").write_text("{")
+    (folder.path / "logs" / ".writing-a folder").mkdir()
+    try:
+        with RunFolder(folder.path) as again:
+            again.resume({}, TrainConfig)
+        assert sorted(path.name for path in folder.path.rglob(".writing-*")) == sorted([".writing-a folder", name])
+    finally:
+        process.communicate()
+    assert process.returncode == 0
+    assert folder.tflite.exists()
+
+
+@pytest.mark.parametrize("name", [".lockfile", ".lock.txt"])
+def test_files_of_somebody_else_may_begin_as_ours(tmp_path, name):
+    (tmp_path / name).write_text("")
+    with pytest.raises(FileExistsError, match="holds files that are not of a run. Nothing was changed"):
+        RunFolder(tmp_path).check_free()
+    (tmp_path / name).unlink()
+    (tmp_path / ".writing-a folder").mkdir()
+    with pytest.raises(FileExistsError, match="holds files that are not of a run"):
+        RunFolder(tmp_path).check_free()
+
+
 def test_resuming_removes_what_a_killed_process_was_writing(tmp_path, monkeypatch):
     def killed(path):
         path.write_bytes(b"half")
