@@ -7,7 +7,7 @@
 | `larq_layers` | what becomes of Larq's layers, quantizers and activations |
 | `keras2_child` | the process in which Keras 2 reads the file |
 | `hdf5_files` | what a `.h5` file holds, and how a model of Keras 3 comes out of it |
-| `file_sizes`, `saved_graph` | what a file takes unpacked, and whether its graph has an end, before Keras reads it |
+| `file_sizes`, `saved_graph` | what a file is and takes unpacked, and whether its graph has an end, before Keras reads it |
 | `keras2_file`, `larq_stand_ins` | for that process: what a file may name; what stands for Larq there |
 """
 

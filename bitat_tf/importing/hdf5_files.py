@@ -4,6 +4,8 @@ import os
 
 import h5py
 
+from bitat_tf.importing.file_sizes import HDF5_ERRORS
+
 
 def is_of_keras3(path: str | os.PathLike) -> bool:
     """Return whether a file is HDF5 that Keras 3 has written of a model."""
@@ -40,7 +42,11 @@ def _version(path: str | os.PathLike) -> str:
         with h5py.File(path, "r") as file:
             if "model_config" not in file.attrs:
                 return _WEIGHTS
-            version = file.attrs.get("keras_version", "2")
+            if "keras_version" not in file.attrs:
+                return "2"
+            if file.attrs.get_id("keras_version").shape:  # not one text
+                return _DAMAGED
+            version = file.attrs["keras_version"]
             return version.decode(errors="replace") if isinstance(version, bytes) else str(version)
-    except OSError:
+    except HDF5_ERRORS:
         return _DAMAGED

@@ -10,13 +10,13 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 
 from bitat_tf._files import save_model
 from bitat_tf._validation import first_line
 from bitat_tf.importing import keras2_child
+from bitat_tf.importing.file_sizes import ARCHIVE, HDF5, check_packing, kind_of
 from bitat_tf.importing.hdf5_files import is_of_keras3, way_out_of
 from bitat_tf.importing.keras2_model import model_of
 from bitat_tf.layers import BinaryLayer, binary_layers
@@ -100,9 +100,13 @@ def _imported(where: str, old: Path, any_size: bool) -> keras.Model:
     """Return the model of a file; `where` is the public function, for messages."""
     if not old.exists():
         raise FileNotFoundError(f"{where}: there is no {old}. Check the path. Expected: a .keras or .h5 file, or a SavedModel.")
-    if zipfile.is_zipfile(old) and _saved_by_keras3(old):
+    try:
+        kind = kind_of(os.fspath(old))
+    except ValueError as error:
+        raise ValueError(f"{where}: {old} cannot be imported: {error}.") from error
+    if kind == ARCHIVE and _saved_by_keras3(old):
         raise ValueError(f"{where}: expected a model of Keras 2. Received: {old}, of Keras 3 already. Use it as it is.")
-    if h5py.is_hdf5(old) and is_of_keras3(old):
+    if kind == HDF5 and is_of_keras3(old):
         raise ValueError(f"{where}: expected a model of Keras 2. Received: {old}, of Keras 3. {way_out_of(old)}")
     with tempfile.TemporaryDirectory() as folder:
         _read(where, old, folder, any_size)
@@ -125,8 +129,10 @@ def _imported(where: str, old: Path, any_size: bool) -> keras.Model:
 
 def _saved_by_keras3(path: Path) -> bool:
     try:
-        with zipfile.ZipFile(path) as archive, archive.open("metadata.json") as file:
-            found = json.loads(file.read(_METADATA))
+        with zipfile.ZipFile(path) as archive:
+            check_packing(archive)
+            with archive.open("metadata.json") as file:
+                found = json.loads(file.read(_METADATA))
     except (OSError, KeyError, ValueError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error):
         return False  # the child says what is wrong with it
     return isinstance(found, dict) and str(found.get("keras_version")).startswith("3")

@@ -10,13 +10,27 @@ import json
 import os
 import sys
 import zipfile
+import zlib
 
 _ROUNDING, _ROUNDING_OF_HALF = 1e-6, 1e-3  # relative, of each weight
 ANY_SIZE = "any size"
 _UNKNOWN_SIZE = 64  # of an axis of an input whose size the model does not know
 
 # What Keras 2 raises for a file that it cannot read: it has no exception of its own for that.
-ERRORS = (ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError, RuntimeError, OSError, AssertionError)
+ERRORS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    ImportError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    AssertionError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def weights_of(model, prefix=""):
@@ -45,8 +59,8 @@ def main(path, folder, size="limited"):
     import file_sizes  # beside this script, as the next ones
 
     limited = size != ANY_SIZE
-    if not os.path.isdir(path):
-        file_sizes.check_file(path, limited)
+    kind = file_sizes.kind_of(path)
+    file_sizes.check_file(path, kind, limited)
 
     import keras2_file
     import larq_stand_ins as larq
@@ -55,18 +69,22 @@ def main(path, folder, size="limited"):
     import tensorflow as tf
     import tf_keras as keras
 
-    configuration = keras2_file.configuration(path)
+    configuration = keras2_file.configuration(path, kind)
     keras2_file.check(configuration, keras, larq)
     saved_graph.check_graph(configuration, limited)
     with keras.utils.custom_object_scope(larq.stand_ins(tf, keras)):
-        if os.path.isdir(path) or zipfile.is_zipfile(path):
-            model = keras.models.load_model(path, compile=False, **({} if os.path.isdir(path) else {"safe_mode": True}))
+        if kind == file_sizes.FOLDER:
+            model = keras.models.load_model(path, compile=False)
+        elif kind == file_sizes.ARCHIVE:
+            model = keras.models.load_model(path, compile=False, safe_mode=True)
         else:
             model = keras.models.model_from_config(keras2_file.with_functions_by_name(configuration))
             model.load_weights(path)
-    kind = type(model).__name__
-    if kind not in ("Functional", "Sequential", "Model") or not hasattr(model, "inputs") or not model.inputs:
-        raise keras2_file.Unusable(f"its model is a {kind}: functional and sequential models with known inputs are imported")
+    class_name = type(model).__name__
+    if class_name not in ("Functional", "Sequential", "Model") or not hasattr(model, "inputs") or not model.inputs:
+        raise keras2_file.Unusable(
+            f"its model is a {class_name}: functional and sequential models with known inputs are imported"
+        )
     for layer in model.submodules:
         if any(base.__name__ == "RevivedLayer" for base in type(layer).__mro__):
             raise keras2_file.Unusable(
@@ -93,7 +111,7 @@ def main(path, folder, size="limited"):
             weight.assign(weight * factors.astype(weight.dtype.as_numpy_dtype))
     arrays.update(outputs_of(model, inputs, "shaken output"))
     with open(os.path.join(folder, "model.json"), "w") as file:
-        file.write(json.dumps({"class_name": kind, "config": json.loads(model.to_json())["config"]}))
+        file.write(json.dumps({"class_name": class_name, "config": json.loads(model.to_json())["config"]}))
     np.savez(os.path.join(folder, "arrays.npz"), **{name.replace("/", "\\"): values for name, values in arrays.items()})
 
 

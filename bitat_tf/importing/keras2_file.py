@@ -8,6 +8,8 @@ import operator
 import os
 import zipfile
 
+import file_sizes  # beside this file
+
 # They hold code, or are made of names of functions; or they read files.
 _REFUSED = {
     "Lambda": "holds Python code",
@@ -34,9 +36,9 @@ class Unusable(ValueError):
     """What is wrong with the file, in one line."""
 
 
-def configuration(path):
-    """Return what a file says of its model, of whatever it holds: a `.keras` archive, HDF5 or a SavedModel."""
-    if os.path.isdir(path):
+def configuration(path, kind):
+    """Return what a file says of its model, of whatever `kind` `file_sizes.kind_of` has found it to be."""
+    if kind == file_sizes.FOLDER:
         from tf_keras.protobuf import saved_metadata_pb2
 
         found = saved_metadata_pb2.SavedMetadata()
@@ -46,7 +48,7 @@ def configuration(path):
         except FileNotFoundError:
             raise Unusable("it is no SavedModel of Keras: it has no keras_metadata.pb") from None
         return [_not_compiled(json.loads(node.metadata)) for node in found.nodes]
-    if zipfile.is_zipfile(path):
+    if kind == file_sizes.ARCHIVE:
         with zipfile.ZipFile(path) as archive:
             return _not_compiled(json.loads(archive.read("config.json")))
     import h5py

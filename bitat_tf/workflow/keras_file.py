@@ -1,32 +1,25 @@
 """What stands in a `.keras` file, looked at before Keras makes objects of it: Keras imports and calls what the file names."""
 
 import contextlib
-import io
 import json
-import lzma
 import re
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
-
-import h5py
-import numpy as np
+from typing import Any
 
 from bitat_tf._printable import printable, shortened
-from bitat_tf.importing.file_sizes import check_archive, check_datasets
+from bitat_tf.importing import file_sizes
 from bitat_tf.importing.hdf5_files import way_out_of
 from bitat_tf.importing.saved_graph import check_graph
 from bitat_tf.workflow.keras_objects import CODE, is_called_at_once, is_known, is_operator, names_an_operator, objects_in
 
 _WEIGHTS = "model.weights.h5"
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-# What zipfile, the compressions that it knows and json raise for what is damaged.
+# What zipfile, zlib and json raise for what is damaged.
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
-    lzma.LZMAError,
     NotImplementedError,
     RuntimeError,
     EOFError,
@@ -58,7 +51,7 @@ def check_kind(path: Path) -> None:
         raise PermissionError(
             f"{path} is not readable ({error.strerror}). Give yourself the right to read it, and to enter the folders above."
         ) from error
-    if start == _HDF5:
+    if start == file_sizes.HDF5_SIGNATURE:
         raise ValueError(f"{path} is an HDF5 file, the old format of Keras (.h5). Expected: a .keras file. {way_out_of(path)}")
     if path.suffix != ".keras":
         raise ValueError(f"the model must be a .keras file. Received: {path}. Save the model with model.save('model.keras').")
@@ -82,10 +75,7 @@ def read_config(path: Path, any_size: bool = False) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             with _named(path):
-                check_archive(archive, path.stat().st_size, limited=not any_size)
-            damaged = archive.testzip()
-            if damaged is not None:
-                raise ValueError(f"{path} is damaged: {damaged} in it has another checksum. Copy or save it again.")
+                file_sizes.check_archive(archive, path.stat().st_size, limited=not any_size)
             names = archive.namelist()
             metadata = _json(archive, "metadata.json") if "metadata.json" in names else {}
             config = _json(archive, "config.json") if "config.json" in names else None
@@ -164,40 +154,14 @@ def check_config(path: Path, config: dict[str, Any], any_size: bool = False) -> 
 
 
 def check_weights(path: Path, any_size: bool = False) -> None:
-    """Raise ValueError if the weights of a `.keras` file are taken from other files, as HDF5 allows, or are too large.
+    """Raise ValueError if the weights of a `.keras` file are damaged, too large, or taken from other files, as HDF5 allows.
 
     Args:
-        path: A file of which `read_config` says that it holds weights. Weights that are no HDF5 are left to Keras.
+        path: A file of which `read_config` says that it holds weights.
         any_size: Whether they may take any size.
     """
-    elsewhere: list[str] = []
-    datasets: list[tuple[str, np.dtype, int]] = []
-
-    def look_at_link(name: str, link: Any) -> None:
-        if isinstance(link, h5py.ExternalLink):
-            elsewhere.append(f"{name} in {link.filename}")
-
-    def look_at(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            datasets.append((name, item.dtype, item.nbytes))
-            if item.external or item.is_virtual:
-                elsewhere.append(name)
-
-    try:
-        with zipfile.ZipFile(path) as archive, _seekable(archive) as file, h5py.File(file, "r") as weights:
-            weights.visititems_links(look_at_link)
-            weights.visititems(look_at)
-    except OSError:
-        return
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({_WEIGHTS}: {error}). Copy or save it again.") from error
-    with _named(path):
-        check_datasets(datasets, path.stat().st_size, limited=not any_size)
-    if elsewhere:
-        raise ValueError(
-            f"{path} takes weights from other files, which are not read: {_listed(elsewhere)}. Expected: all weights in the "
-            "file, as model.save('model.keras') writes it. Load the model where those files are, and save it again."
-        )
+    with _named(path), zipfile.ZipFile(path) as archive:
+        file_sizes.check_weights(file_sizes.weights_in(archive), path.stat().st_size, limited=not any_size)
 
 
 def _refuse_folder(path: Path) -> None:
@@ -206,20 +170,13 @@ def _refuse_folder(path: Path) -> None:
     raise IsADirectoryError(f"{path} is a folder. Expected: a .keras file, as model.save('model.keras') writes it.")
 
 
-def _seekable(archive: zipfile.ZipFile) -> IO[bytes]:
-    """Return the weights of an archive; from memory where they are compressed: each step back would unpack all of them anew."""
-    if archive.getinfo(_WEIGHTS).compress_type == zipfile.ZIP_STORED:
-        return archive.open(_WEIGHTS)
-    return io.BytesIO(archive.read(_WEIGHTS))
-
-
 @contextlib.contextmanager
 def _named(path: Path) -> Iterator[None]:
     """Let what is said of a file begin with its name."""
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{path} is not loaded: {error}.") from error
+        raise ValueError(f"{path} is not loaded: {printable(str(error))}.") from error
     except RecursionError as error:
         raise ValueError(f"{path} is damaged: its configuration is nested without end. Save the model again.") from error
 

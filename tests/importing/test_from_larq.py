@@ -196,10 +196,11 @@ CHECK = f"""
 import os, sys
 sys.path[0] = {os.fspath(Path(keras2_child.__file__).parent)!r}
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
-import tf_keras, keras2_file, larq_stand_ins
+import tf_keras, file_sizes, keras2_file, larq_stand_ins
 for name in sys.argv[2:]:
+    path = os.path.join(sys.argv[1], name)
     try:
-        keras2_file.check(keras2_file.configuration(os.path.join(sys.argv[1], name)), tf_keras, larq_stand_ins)
+        keras2_file.check(keras2_file.configuration(path, file_sizes.kind_of(path)), tf_keras, larq_stand_ins)
     except keras2_file.Unusable as error:
         print(error)
     else:

@@ -98,14 +98,14 @@ REFUSED = {
     "code.h5": r"layer code \(Lambda\) holds Python code",
     "operator.keras": r"layer tf.math.multiply \(TFOpLambda\) calls an operator of TensorFlow",
     "weights.h5": "it holds weights only",
-    "network.npz": "cannot be imported",
+    "network.npz": "cannot be imported: it is a zip archive. Expected: HDF5, or a name that ends with .keras",
     "missing.h5": "there is no .*missing.h5. Check the path",
     ".": "it is no SavedModel of Keras",
 }
 
 
 # Each starts TensorFlow and Keras 2.
-FAST = ("own.h5", "missing.h5")
+FAST = ("own.h5", "network.npz", "missing.h5")
 
 
 @pytest.mark.parametrize("name", [one if one in FAST else pytest.param(one, marks=pytest.mark.slow) for one in REFUSED])
