@@ -165,8 +165,6 @@ def check_weights(file: str | IO[bytes], size: int, limited: bool = True) -> Non
             elsewhere.append(f"{name} in {link.filename}")
 
     def look_at(name: str, item: Any) -> None:
-        attributes = [(f"{name}@{one}", item.attrs.get_id(one)) for one in item.attrs]
-        found.extend((one, entry.dtype, entry.get_storage_size()) for one, entry in attributes if entry.shape)
         if isinstance(item, h5py.Dataset):
             found.append((name, item.dtype, item.nbytes))
             if item.external or item.is_virtual:
@@ -174,7 +172,6 @@ def check_weights(file: str | IO[bytes], size: int, limited: bool = True) -> Non
 
     try:
         with h5py.File(file, "r") as weights:
-            look_at("", weights)
             weights.visititems_links(look_at_link)
             weights.visititems(look_at)
     except HDF5_ERRORS as error:

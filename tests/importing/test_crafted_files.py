@@ -233,16 +233,6 @@ def test_weights_of_other_files_are_not_read(name, kind, tmp_path):
             import_model(path, tmp_path / "new.keras")
 
 
-def test_an_array_of_texts_in_an_attribute_is_not_read(tmp_path):
-    """Each may be the same one of many MB, so that the file does not bound what it takes."""
-    path = tmp_path / "names.h5"
-    path.write_bytes(hdf5(lambda file: file.attrs.create("layer_names", ["a"] * 3, dtype=h5py.string_dtype())))
-    with pytest.raises(ValueError, match="@layer_names in its weights holds values of any length"):
-        check_file(str(path), HDF5)
-    path.write_bytes(hdf5(lambda file: file.attrs.update(layer_names=np.array([b"a", b"b"]), keras_version="2.15.0")))
-    check_file(str(path), HDF5)
-
-
 def test_configurations_of_all_kinds_of_files_have_a_limit(tmp_path):
     text = " " * (33 * 2**20)
     path = tmp_path / "long.h5"
