@@ -8,8 +8,6 @@ import operator
 import os
 import zipfile
 
-import file_sizes  # beside this file
-
 # They hold code, or are made of names of functions; or they read files.
 _REFUSED = {
     "Lambda": "holds Python code",
@@ -38,6 +36,8 @@ class Unusable(ValueError):
 
 def configuration(path, kind):
     """Return what a file says of its model, of whatever `kind` `file_sizes.kind_of` has found it to be."""
+    import file_sizes  # beside this file, where the child process finds it
+
     if kind == file_sizes.FOLDER:
         from tf_keras.protobuf import saved_metadata_pb2
 
