@@ -115,7 +115,7 @@ def test_an_export_with_a_full_temporary_folder_says_so(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))  # what the system says then is what a full disk says
     try:
         with pytest.raises(
-            OSError, match=r"could not write into the temporary folder .*Free some space there, or name another"
+            OSError, match=r"could not write into the temporary folder .*free some space there, or name another"
         ):
             bitat_tf.export.to_tflite(model, tmp_path / "model.tflite", verify=False)
     finally:
