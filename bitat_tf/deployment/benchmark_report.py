@@ -134,7 +134,7 @@ class BenchmarkReport(ShownAsTable):
             ("median\nms", "right"),
             ("minimum\nms", "right"),
             ("quartiles\nms apart", "right"),
-            ("times the\nfastest", "right"),
+            ("times its\nfastest", "right"),
             ("runs", "right"),
             ("largest\ndifference", "right"),
             ("kB", "right"),

@@ -39,10 +39,16 @@ class EpochLines(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Forget the times of another training."""
         self._seconds: list[float] = []
+        self._steps: list[float] = []
 
     def on_epoch_begin(self, epoch, logs=None):
         """Note the time."""
         self._started = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Note the time of a step of the first epoch."""
+        if not self._seconds:
+            self._steps.append(time.monotonic())
 
     def on_epoch_end(self, epoch, logs=None):
         """Print the epoch's loss and accuracies, and log its seconds."""
@@ -57,9 +63,17 @@ class EpochLines(keras.callbacks.Callback):
             parts.append(f"layer {int(logs['stage'])}, Q_rel {logs['q_rel']:.3f}")
         epochs_left = self.params["epochs"] - epoch - 1
         if epochs_left > 0:
-            # In the first epoch the step is traced: the others tell more.
-            parts.append(f"{format_seconds(epochs_left * mean(self._seconds[1:] or self._seconds))} left")
+            parts.append(f"{format_seconds(epochs_left * self._seconds_of_an_epoch())} left")
         get_console().print("  ".join(parts), highlight=False, soft_wrap=True)
+
+    def _seconds_of_an_epoch(self) -> float:
+        """Return what an epoch will take: in the first one the step is traced, so the others tell more, or its other steps."""
+        if len(self._seconds) > 1:
+            return mean(self._seconds[1:])
+        further = len(self._steps) - 1
+        if further < 1:
+            return self._seconds[0]
+        return (self._steps[-1] - self._steps[0]) / further * len(self._steps)
 
 
 def read_log(path: Path) -> list[dict[str, str]]:

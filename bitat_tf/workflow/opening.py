@@ -44,8 +44,8 @@ def few_steps(config: RunConfig, images: int, timeline: Timeline) -> str | None:
     Examples:
         >>> config = bitat_tf.workflow.TrainConfig(epochs_per_layer=1.0)
         >>> print(few_steps(config, 90, config.schedule().timeline(["conv"], 3)))
-        in phases of 1 step layers do not find their binary weights, which takes about 20, and accuracy may be lost. Pass
-        --batch-size 8 --epochs-per-layer 3.4.
+        in phases of 1 step (a layer has two) layers do not find their binary weights, which takes about 20, and accuracy may be
+        lost. Pass --batch-size 8 --epochs-per-layer 3.4.
     """
     phase = shortest_phase(timeline)
     if phase is None:
@@ -58,8 +58,8 @@ def few_steps(config: RunConfig, images: int, timeline: Timeline) -> str | None:
     options += [f"--epochs-per-layer {2 * needed:g}"] if config.epochs_per_layer < 2 * needed else []
     options += [f"--joint-epochs {needed:g}"] if 0 < config.joint_epochs < needed else []
     return (
-        f"in phases of {steps} step{'s' if steps > 1 else ''} layers do not find their binary weights, which takes about "
-        f"{ENOUGH_STEPS}, and accuracy may be lost. Pass {' '.join(options)}."
+        f"in phases of {steps} step{'s' if steps > 1 else ''} (a layer has two) layers do not find their binary weights, which "
+        f"takes about {ENOUGH_STEPS}, and accuracy may be lost. Pass {' '.join(options)}."
     )
 
 

@@ -16,6 +16,7 @@ import pytest
 from bitat_tf.cli import build_parser
 from bitat_tf.data import ImageData
 from bitat_tf.workflow import RunFolder, TrainConfig
+from bitat_tf.workflow.history import EpochLines
 from bitat_tf.workflow.opening import few_steps, missing_engine, opening_line
 
 SMALL = ["--epochs", "1", "--epochs-per-layer", "0.5", "--joint-epochs", "2", "--blocks", "1", "--width", "0.25"]
@@ -58,7 +59,7 @@ def test_a_run_opens_with_what_there_is_to_do(stopped):
         "3 classes of 20 pictures each, 1 skipped, 12x12x3 (the central square of each); "
         "24 training steps (6 float, 18 binary), time left with every epoch"
     ), err
-    assert shown.splitlines()[1].startswith("WARNING in phases of 1 step layers do not find their binary weights"), shown
+    assert shown.splitlines()[1].startswith("WARNING in phases of 1 step (a layer has two) layers do not find"), shown
     epoch = next(line for line in shown.splitlines() if line.startswith("binary epoch 1/3"))
     assert re.search(r"  \d+:\d\d left$", epoch)
 
@@ -225,3 +226,23 @@ def test_what_will_be_missing_at_the_end_is_said_at_the_start(monkeypatch):
         "the file at the end is run before it is written, which needs bitat-runtime. It is not installed: `pip install "
         "bitat-runtime`. Do so while the training runs; otherwise the run stops after it, and --resume writes the file."
     )
+
+
+def test_time_left_of_the_first_epoch_is_that_without_the_tracing(monkeypatch, capsys):
+    """Four steps, the first of which takes 60 s and each other 2 s; then an epoch of 10 s."""
+    clock = [0.0]
+    monkeypatch.setattr("bitat_tf.workflow.history.time.monotonic", lambda: clock[0])
+    lines = EpochLines("float")
+    lines.set_params({"epochs": 3})
+    lines.on_train_begin()
+    lines.on_epoch_begin(0)
+    for seconds in (60, 2, 2, 2):
+        clock[0] += seconds
+        lines.on_train_batch_end(0)
+    lines.on_epoch_end(0, {"loss": 1.0})
+    lines.on_epoch_begin(1)
+    clock[0] += 10
+    lines.on_epoch_end(1, {"loss": 1.0})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("  0:16 left")  # two epochs of 8 s
+    assert second.endswith("  0:10 left")

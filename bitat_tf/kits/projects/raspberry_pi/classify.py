@@ -6,8 +6,11 @@ from pathlib import Path
 
 import bitat_runtime
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+if len(sys.argv) != 2:
+    print("usage: python classify.py PICTURE", file=sys.stderr)
+    sys.exit(2)
 here = Path(__file__).parent
 # What the network expects of pixels 0..255: scale * pixel + offset, after the channels were turned round if "reverse".
 settings = json.loads((here / "settings.json").read_text("utf-8"))
@@ -15,7 +18,12 @@ interpreter = bitat_runtime.Interpreter(here / "model.tflite", num_threads=4)
 taken, given = interpreter.input_details[0], interpreter.output_details[0]
 _, height, width, channels = taken.shape
 
-picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGBA")
+try:
+    picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGBA")
+except UnidentifiedImageError:
+    sys.exit(f"{sys.argv[1]} is no picture that Pillow reads.")
+except OSError as error:
+    sys.exit(f"{sys.argv[1]} cannot be read: {error.strerror or error}.")
 picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 side = min(picture.size)
 left, top = (picture.width - side) // 2, (picture.height - side) // 2
