@@ -32,6 +32,8 @@ COLUMNS = (
 class EpochLines(keras.callbacks.Callback):
     """Prints one line an epoch, in terminals and in files, with the time that is left, and puts its own time into `logs`."""
 
+    async_safe = True  # what it does after a step reads no logs: Keras need not wait for them before the next step
+
     def __init__(self, name: str):
         super().__init__()
         self._name = name

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -246,3 +247,23 @@ def test_time_left_of_the_first_epoch_is_that_without_the_tracing(monkeypatch, c
     first, second = capsys.readouterr().out.splitlines()
     assert first.endswith("  0:16 left")  # two epochs of 8 s
     assert second.endswith("  0:10 left")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("jax") is None, reason="no JAX")
+def test_lines_of_epochs_let_keras_go_on_with_the_next_step():
+    """On JAX Keras waits for the logs of a step where a callback looks at every step, unless that says it may be later."""
+    program = """
+import os
+os.environ["KERAS_BACKEND"] = "jax"
+import keras
+from bitat_tf.workflow.history import EpochLines
+
+class Looks(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        pass
+
+print([not keras.callbacks.CallbackList([callback])._async_train for callback in (EpochLines("float"), Looks())])
+"""
+    code, out, err = finish(start(code=program))
+    assert (code, out) == (0, "[False, True]\n"), err
