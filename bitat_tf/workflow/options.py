@@ -38,11 +38,15 @@ class Option:
 
     def described(self, default: Any) -> str:
         """Return the help, with the default."""
-        text = "" if default is None or isinstance(default, (bool, tuple)) and not default else f" {_shown(default)}"
-        if self.folders is not None:
-            text = f" {_shown(self.folders)}, digits{text}"
-        text = text if self.otherwise is None else self.otherwise and f": {self.otherwise}"
-        return (f"{self.help} (default{text})" if text else self.help).replace("%", "%%")
+        if self.otherwise is not None:
+            text = f"default: {self.otherwise}" if self.otherwise else ""
+        elif self.folders is not None:
+            text = f"default {_shown(self.folders)}, digits {_shown(default)}"
+        elif default is None or isinstance(default, (bool, tuple)) and not default:
+            text = ""
+        else:
+            text = f"default {_shown(default)}"
+        return (f"{self.help} ({text})" if text else self.help).replace("%", "%%")
 
 
 def option(default: Any, help: str, **known: Any) -> Any:  # noqa: A002 (as in argparse)
@@ -76,23 +80,22 @@ def add_options(
     parser: argparse.ArgumentParser, settings: type, without: Collection[str] = (), only: Collection[str] = ()
 ) -> None:
     """Add the options of a dataclass, or some of them, to a parser, those of a group under its heading."""
-    hints = get_type_hints(settings)
+    hints, defaults = get_type_hints(settings), {field.name: field.default for field in fields(settings)}
     groups: dict[str, Any] = {"": parser}
-    for field in fields(settings):
-        one = options_of(settings).get(field.name)
-        if one is None or field.name in without or (only and field.name not in only):
+    for name, one in options_of(settings).items():
+        if name in without or (only and name not in only):
             continue
         if one.group not in groups:
             groups[one.group] = parser.add_argument_group(one.group)
-        kind, many = _kind(hints[field.name])
-        known: dict[str, Any] = {"help": one.described(field.default)}
+        kind, many = _kind(hints[name])
+        known: dict[str, Any] = {"help": one.described(defaults[name])}
         if kind is bool:
             known["action"] = "store_true"
         else:
             known |= {"choices": one.choices} if one.choices else {"metavar": one.metavar or "NX"[kind is float]}
             known |= {} if kind is str else {"type": kind}
             known |= {"action": "append"} if many and kind is str else {"nargs": "+"} if many else {}
-        groups[one.group].add_argument(option_name(field.name), **known)
+        groups[one.group].add_argument(option_name(name), **known)
 
 
 def _kind(hint: Any) -> tuple[type, bool]:
